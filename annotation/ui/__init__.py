@@ -1,0 +1,1 @@
+"""One file per tab. The only folder besides ``app.py`` that imports gradio."""

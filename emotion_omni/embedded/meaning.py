@@ -1,0 +1,127 @@
+"""What the words tell of, and which way a reply leans: good, bad or neutral news.
+
+Two small networks on MiniLM sentence vectors (trained by ``train/meaning.py``) and, for a reply,
+plain phrases that no network may overrule. The guard that follows from them is the promise of this
+room: a reply never condoles to good news and never congratulates grief.
+
+Axes: B sentences, D width 384, K = good, bad, neutral (:data:`emotion_omni.emotion.EVENTS`).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from emotion_omni.embedded.sentence_encoder import WIDTH, SentenceEncoder
+from emotion_omni.emotion import EVENTS
+
+SURE = 0.55  # probability from which the words decide, whatever the tone
+LEANS = 0.80  # probability from which a reply counts as leaning one way
+
+_HURTING = ("sad", "angry", "fearful", "disgusted")
+
+CONGRATULATES = re.compile(
+    r"\b(congrat\w*|hooray|hurray|yay|woo ?hoo|bravo|well done|good for you|way to go|nice work|cheers to|"
+    r"celebrat\w*|how (wonderful|exciting|lovely|fantastic|thrilling|marvell?ous|great|delightful|sweet)|"
+    r"(that is|that's|this is|what|sounds|such) (an? )?(\w+ly )?(wonderful|great|fantastic|amazing|brilliant|exciting|"
+    r"lovely|awesome|terrific|thrilling|marvell?ous|fabulous|good|delightful|happy|superb)( news| day| moment|!| to hear)|"
+    r"(so|very|really|truly) (happy|glad|pleased|excited|thrilled|delighted) (for you|to hear|with you|that)|"
+    r"(wonderful|great|fantastic|amazing|brilliant|excellent|exciting|good|happy|lovely) news|glad to hear|"
+    r"proud of you|well.deserved|you (must|should) be (so |very |really )?(proud|thrilled|happy|excited|delighted))\b",
+    re.IGNORECASE,
+)
+CONDOLES = re.compile(
+    r"\b(condolence\w*|sympath\w*|sorry (for|about) (your|his|her|their|the|this|that)|"
+    r"sorry (to hear|you|that|this|it|things)|(so|very|truly|really|terribly) sorry|"
+    r"(that|this|it)('s| is| sounds| must be| must feel)( just| so| really| such| very| truly)* (an? )?"
+    r"(awful|terrible|horrible|heartbreaking|devastating|tragic|painful|dreadful|heavy|a blow|loss|"
+    r"sad|upsetting|crushing|hard to bear|rough|unfair|heart.?wrenching)|"
+    r"what an? (awful|terrible|horrible|heartbreaking|dreadful|painful|sad|cruel|heavy)|rest in peace|"
+    r"your (loss|grief|sorrow|pain|heartache)|passed away|miss (him|her|them) terribly|oh no\b)",
+    re.IGNORECASE,
+)
+CRISIS = re.compile(
+    r"\b(kill(ing)? my ?self|suicid\w*|end(ing)? (my|it) (life|all)|take my (own )?life|"
+    r"(don't|do not|dont|no longer) want to (live|be alive|be here any ?more|exist|wake up)|"
+    r"want to die|wish i (was|were) dead|better off (dead|without me)|hurt(ing)? my ?self|harm(ing)? my ?self|self.harm|"
+    r"cut(ting)? my ?self|overdos\w*|no reason to live|nothing to live for)\b",
+    re.IGNORECASE,
+)
+
+
+class Lean(nn.Module):
+    """Sentence vectors [B, D] → probability of good, bad, neutral [B, K]."""
+
+    def __init__(self, hidden: int = 48) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Dropout(0.2), nn.Linear(WIDTH, hidden), nn.GELU(), nn.Dropout(0.3),
+                                    nn.Linear(hidden, len(EVENTS)))  # fmt: skip
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return self.layers(vectors)
+
+
+class Meaning:
+    """The two heads on one encoder."""
+
+    def __init__(self, encoder: SentenceEncoder, heads: Path) -> None:
+        self._encoder = encoder
+        self._words, self._reply = Lean(), Lean()
+        tensors = safetensors.torch.load_file(heads)
+        for name, head in (("words", self._words), ("reply", self._reply)):
+            own = {key.removeprefix(name + "."): value.float() for key, value in tensors.items() if key.startswith(name + ".")}
+            head.load_state_dict(own, strict=True)
+            head.eval()
+
+    def event(self, text: str, tone: str) -> str:
+        """What the person tells of. Words that are sure decide; else the tone does.
+
+        Good words in a hurting tone are neither: the tone says that something is amiss.
+        """
+        good, bad, _ = self._lean(self._words, text)
+        if bad >= SURE:
+            return "bad"
+        if good >= SURE:
+            return "neutral" if tone in _HURTING else "good"
+        if tone in _HURTING:
+            return "bad"
+        return "good" if tone == "happy" and good > bad else "neutral"
+
+    def direction(self, reply: str) -> str:
+        """Which way a reply, or a clause of it, leans: "good" congratulates, "bad" condoles, else "neutral"."""
+        cheers, comforts = bool(CONGRATULATES.search(reply)), bool(CONDOLES.search(reply))
+        if cheers != comforts:
+            return "good" if cheers else "bad"
+        if cheers:
+            return "bad" if CONDOLES.search(reply).start() < CONGRATULATES.search(reply).start() else "good"
+        good, bad, _ = self._lean(self._reply, reply)
+        return "good" if good >= LEANS else "bad" if bad >= LEANS else "neutral"
+
+    def allows(self, reply: str, event: str, tone: str) -> bool:
+        """Whether this reply may be said. It must lean with the event or not at all.
+
+        Where the words are neutral the tone still hurts or not: comfort is then as fitting as the tone,
+        but nobody is condoled with outright or congratulated by mistake.
+        """
+        cheers, comforts = bool(CONGRATULATES.search(reply)), bool(CONDOLES.search(reply))
+        if event == "bad":
+            return not cheers and self.direction(reply) != "good"
+        if event == "good":
+            return not comforts and self.direction(reply) != "bad"
+        if cheers and tone not in ("happy", "surprised", "neutral", "calm"):
+            return False
+        return not (cheers or comforts) or (comforts and tone in _HURTING)
+
+    def _lean(self, head: Lean, text: str) -> tuple[float, float, float]:
+        with torch.inference_mode():
+            good, bad, neutral = head(self._encoder([text])).softmax(1)[0].tolist()
+        return good, bad, neutral
+
+
+def is_crisis(text: str) -> bool:
+    """Whether the words speak of harming oneself. Plain phrases: a miss costs more than a false alarm."""
+    return CRISIS.search(text) is not None

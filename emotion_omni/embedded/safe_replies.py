@@ -1,0 +1,89 @@
+"""Replies of our own writing, for when the language model's every attempt fails the guard.
+
+Chosen by what the person does (greets, thanks, leaves, asks, tells), by what the words tell of and
+by the tone heard. Each is true of any such turn, so none can be wrong in kind. The reply to someone
+who speaks of harming themselves is always one of these, never the model's.
+"""
+
+from __future__ import annotations
+
+import re
+
+CRISIS = (
+    "I'm really glad you told me. Are you safe right now? Please reach out to someone close to you, "
+    "or call your local emergency or crisis line. You deserve a real person beside you.",
+)
+_ACTS: tuple[tuple[str, re.Pattern], ...] = (
+    ("leave", re.compile(r"^(ok(ay)?,? )?(good ?bye|bye|see you|good ?night|talk to you later|i have to go)\b", re.I)),
+    ("thank", re.compile(r"^(thanks|thank you|many thanks|cheers)\b", re.I)),
+    ("greet", re.compile(r"^(hello|hi|hey|good (morning|afternoon|evening)|greetings)\b[^?]{0,20}$", re.I)),
+    ("ask", re.compile(r"\?\s*$|^(who|what|when|where|why|how|can|could|would|will|do|does|did|is|are|should)\b", re.I)),
+)
+_BY_ACT = {
+    "leave": ("Take care. I'm here whenever you want to talk.", "Goodbye for now. Be kind to yourself."),
+    "thank": ("You're welcome. Is there anything else on your mind?", "Gladly. I'm here if you need more."),
+    "greet": ("Hello, good to hear you. How are you feeling right now?", "Hi there. What's on your mind?"),
+}
+_ASKED = {
+    "bad": (
+        "That's a hard thing to be asking. Tell me a little more, and we can look at it together.",
+        "I can hear that this matters. What would help you most right now?",
+    ),
+    "neutral": (
+        "Good question. I'm not sure enough to say. Could you tell me a bit more?",
+        "I don't know that one for certain. What made you think of it?",
+    ),
+}
+_TOLD = {
+    ("good", ""): (
+        "That's lovely to hear. What was the best part of it?",
+        "I'm smiling with you. Tell me how it happened.",
+    ),
+    ("bad", "sad"): (
+        "That sounds heavy. I'm listening, and there's no hurry. What weighs on you most?",
+        "I hear how much this hurts. Would you like to tell me more about it?",
+    ),
+    ("bad", "angry"): (
+        "I can hear how frustrating this is. You deserve to be heard. What happened?",
+        "That would upset anyone. Tell me what bothers you most about it.",
+    ),
+    ("bad", "fearful"): (
+        "I'm with you. Take one slow breath. What feels most worrying right now?",
+        "That sounds frightening. Let's take it one step at a time. What comes first?",
+    ),
+    ("bad", "disgusted"): ("That sounds really unpleasant. What would make it easier to deal with?",),
+    ("bad", ""): (
+        "That's a lot to carry. I'm listening. How are you holding up?",
+        "Thank you for telling me. What do you need most right now?",
+    ),
+    ("neutral", "sad"): ("You sound a little low. What's on your mind?",),
+    ("neutral", "angry"): ("You sound upset, and I want to understand. What happened?",),
+    ("neutral", "fearful"): ("You sound uneasy. What's worrying you?",),
+    ("neutral", "disgusted"): ("You don't sound pleased with it. What put you off?",),
+    ("neutral", "happy"): ("You sound cheerful. Tell me more about it.",),
+    ("neutral", "surprised"): ("That seems to have caught you off guard. What happened next?",),
+    ("neutral", ""): ("I see. Tell me a little more about that.", "Go on, I'm listening. What happened then?"),
+}
+
+
+def act_of(text: str) -> str:
+    """What the words do: "leave", "thank", "greet", "ask" or "tell"."""
+    return next((name for name, pattern in _ACTS if pattern.search(text.strip())), "tell")
+
+
+def safe_reply(text: str, tone: str, event: str, seed: int) -> str:
+    act = act_of(text)
+    if act in _BY_ACT and event == "neutral":
+        choices = _BY_ACT[act]
+    elif act == "ask" and event != "good":
+        choices = _ASKED[event]
+    else:
+        choices = _TOLD.get((event, tone)) or _TOLD[event, ""]
+    return choices[seed % len(choices)]
+
+
+def every_reply() -> list[tuple[str, str]]:
+    """(event, reply) of all of them, for the tests."""
+    told = [(event, reply) for (event, _), replies in _TOLD.items() for reply in replies]
+    asked = [(event, reply) for event, replies in _ASKED.items() for reply in replies]
+    return told + asked + [("neutral", reply) for replies in _BY_ACT.values() for reply in replies]

@@ -1,0 +1,61 @@
+"""A sentence as a point: MiniLM-L6 in torch. Knows nothing of what the points are used for.
+
+Axes: B sentences, T tokens, D width 384. Source: Wang et al. 2020, "MiniLM"; BERT: Devlin et al. 2018.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import safetensors.torch
+import tokenizers
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LAYERS, HEADS, WIDTH = 6, 12, 384
+LONGEST = 128  # tokens; a spoken turn of a minute
+EPSILON = 1e-12
+
+
+class SentenceEncoder:
+    """Text → unit vectors [B, 384] whose cosine says how alike two sentences mean."""
+
+    def __init__(self, tensors: Path, tokenizer: Path) -> None:
+        self._tensors = {name.removeprefix("bert."): value for name, value in safetensors.torch.load_file(tensors).items()}
+        self._tokenizer = tokenizers.Tokenizer.from_file(str(tokenizer))
+        self._tokenizer.enable_truncation(LONGEST)
+        self._tokenizer.enable_padding()
+
+    @torch.inference_mode()
+    def __call__(self, texts: list[str]) -> Tensor:
+        encodings = self._tokenizer.encode_batch(texts)
+        ids = torch.tensor([encoding.ids for encoding in encodings])
+        mask = torch.tensor([encoding.attention_mask for encoding in encodings], dtype=torch.bool)
+        weight = mask[..., None].float()
+        mean = (self.states(ids, mask) * weight).sum(1) / weight.sum(1)
+        return F.normalize(mean, dim=1)
+
+    def states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """ids [B, T], mask [B, T] → last states [B, T, D]."""
+        get = self._tensors.__getitem__
+        x = get("embeddings.word_embeddings.weight")[ids]
+        x = x + get("embeddings.position_embeddings.weight")[: ids.shape[1]]
+        x = self._norm(x + get("embeddings.token_type_embeddings.weight")[0], "embeddings.LayerNorm")
+        for index in range(LAYERS):
+            x = self._block(x, mask[:, None, None, :], f"encoder.layer.{index}")
+        return x
+
+    def _block(self, x: Tensor, mask: Tensor, at: str) -> Tensor:
+        q, k, v = (self._linear(x, f"{at}.attention.self.{name}") for name in ("query", "key", "value"))
+        q, k, v = (t.unflatten(-1, (HEADS, -1)).transpose(1, 2) for t in (q, k, v))
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+        x = self._norm(x + self._linear(y, f"{at}.attention.output.dense"), f"{at}.attention.output.LayerNorm")
+        y = self._linear(F.gelu(self._linear(x, f"{at}.intermediate.dense")), f"{at}.output.dense")
+        return self._norm(x + y, f"{at}.output.LayerNorm")
+
+    def _linear(self, x: Tensor, name: str) -> Tensor:
+        return F.linear(x, self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"])
+
+    def _norm(self, x: Tensor, name: str) -> Tensor:
+        return F.layer_norm(x, (WIDTH,), self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"], EPSILON)

@@ -1,0 +1,88 @@
+"""The eight emotions: names, order, place on the circumplex, colours, and how to answer each.
+
+One table owns every fact about a label; other corpora's names map onto it here. Pure Python.
+Valence and arousal follow the circumplex of Russell (1980), "A circumplex model of affect", with
+values read off the norms of Warriner et al. (2013) and rounded: they order, they do not measure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from emotion_omni.types import Emotion, EmotionOmniError
+
+
+@dataclass(frozen=True)
+class Label:
+    """A row of the table. ``answer`` is the emotion its reply is spoken with when the words say no more."""
+
+    name: str
+    valence: float
+    arousal: float
+    colour: str  # readable on light and dark grounds, and apart for the colour-blind (after Okabe & Ito)
+    answer: str
+    aliases: tuple[str, ...]
+
+
+TABLE: tuple[Label, ...] = (
+    Label("neutral", 0.0, -0.1, "#8a8f98", "neutral", ("neu", "none", "powerful", "no_emotion")),
+    Label("happy", 0.8, 0.5, "#e69f00", "happy", ("happiness", "joy", "joyful", "hap", "excited", "amused")),
+    Label("sad", -0.7, -0.5, "#0072b2", "calm", ("sadness", "grief", "crying", "depressed")),
+    Label("angry", -0.7, 0.7, "#d55e00", "calm", ("anger", "ang", "mad", "furious", "frustrated")),
+    Label("fearful", -0.7, 0.6, "#9a6bd0", "calm", ("fear", "fea", "scared", "afraid", "anxious", "nervous")),
+    Label("disgusted", -0.6, 0.3, "#5b8c2a", "neutral", ("disgust", "dis", "contempt", "revulsion")),
+    Label("surprised", 0.2, 0.7, "#cc79a7", "surprised", ("surprise", "sur", "astonished", "shocked", "ps")),
+    Label("calm", 0.5, -0.6, "#009e9a", "calm", ("peaceful", "relaxed", "content", "serene")),
+)
+NAMES: tuple[str, ...] = tuple(label.name for label in TABLE)
+_BY_NAME = {name: label for label in TABLE for name in (label.name, *label.aliases)}
+
+EVENTS = ("good", "bad", "neutral")  # what the words tell of: good news, something that hurts, neither
+
+
+def find(name: str) -> Label:
+    """The row of a label, by its own name or by another corpus's. Refuses anything else by name."""
+    try:
+        return _BY_NAME[name.strip().lower()]
+    except (KeyError, AttributeError):
+        raise EmotionOmniError(f"Unknown emotion {name!r}. Use one of: {', '.join(NAMES)}.", "unknown-emotion") from None
+
+
+def certain(name: str) -> Emotion:
+    """The belief that it is this label and no other, as when a person says so."""
+    chosen = find(name)
+    return mixture({label.name: float(label is chosen) for label in TABLE})
+
+
+def mixture(weights: Mapping[str, float]) -> Emotion:
+    """Any non-negative weights → a belief over all labels; valence and arousal are their expectation."""
+    total = sum(weights.values())
+    if not math.isfinite(total) or total <= 0 or min(weights.values()) < 0:
+        raise ValueError(f"Weights must be non-negative and not all zero, not {dict(weights)}.")
+    probabilities = {label.name: float(weights.get(label.name, 0.0) / total) for label in TABLE}
+    valence = sum(label.valence * probabilities[label.name] for label in TABLE)
+    arousal = sum(label.arousal * probabilities[label.name] for label in TABLE)
+    return Emotion(probabilities, valence, arousal)
+
+
+def distance(one: str, other: str) -> float:
+    """How far apart two labels lie on the valence-arousal plane, from 0 to about 2."""
+    a, b = find(one), find(other)
+    return math.hypot(a.valence - b.valence, a.arousal - b.arousal)
+
+
+def answer_with(heard: str, event: str) -> str:
+    """The emotion to answer with: planned from what was heard and what it is about, never mirrored.
+
+    Anger is met with calm concern, sadness with warmth, fear with reassurance, joy with joy. What
+    the words tell of decides where the tone leaves it open: good news is not met flatly, nor a blow
+    cheerfully, however lightly either is said.
+    """
+    label = find(heard)
+    if event == "bad":
+        return "calm"
+    if event == "good" and label.name in ("neutral", "calm", "surprised", "happy"):
+        return "happy"
+    return label.answer

@@ -1,0 +1,200 @@
+"""How long until the first sound of the reply: the embedded engine beside a naive cascade, in one run.
+
+The naive cascade is what one would write first with the same models: faster-whisper on 30 s of
+padded audio, the language model through transformers, the voice on the whole reply, one after the
+other. Both answer the same queries in turn (A B A B …), so a drift of the machine hits both.
+
+All times are seconds from the end of the query. Percentiles are of the counted turns, nearest rank.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from emotion_omni import audio, engine, processors, weights
+from emotion_omni.types import Audio, Done, EmotionOmniError, Speech, Turn
+
+EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
+WARM_UP = 2  # turns of each that do not count
+
+_COLD = """
+import json, sys, time
+started = float(sys.argv[1])
+from emotion_omni import audio, engine, processors
+from emotion_omni.types import Turn
+processors.share_politely()
+chosen = engine.load("embedded")
+ready = time.time() - started
+list(chosen.respond(Turn(audio.decode(sys.argv[2]))))
+print(json.dumps([ready, processors.peak_megabytes()]))
+"""
+
+
+def measure(runs: int, file: str | None = None) -> dict:
+    """The report: percentiles of both, by stage, the machine, cold start and peak memory."""
+    queries = [audio.decode(path) for path in ([file] if file else sorted(EXAMPLES.glob("*.wav")))]
+    if not queries:
+        raise EmotionOmniError("There are no example clips here. Name a clip of 3 to 4 s with --file.", "missing")
+    ready, peak = _cold(file or str(sorted(EXAMPLES.glob("*.wav"))[0]))
+    ours, naive = engine.load("embedded"), _Naive()
+    turns: list[dict] = []
+    theirs: list[float] = []
+    for number in range(runs + WARM_UP):
+        query = queries[number % len(queries)]
+        turn, plain = _one(ours, query), naive.first_audio(query)
+        if number >= WARM_UP:
+            turns.append(turn)
+            theirs.append(plain)
+        print(f"turn {number + 1}/{runs + WARM_UP}: {turn['first_audio']:.2f} s, naive {plain:.2f} s", file=sys.stderr)
+    first = [turn["first_audio"] for turn in turns]
+    stages = list(turns[0]["stages"])
+    return {
+        "machine": processors.describe(),
+        "runs": runs,
+        "query_seconds": [round(query.seconds, 2) for query in queries],
+        "first_audio_p50": _percentile(first, 50),
+        "first_audio_p95": _percentile(first, 95),
+        "naive_first_audio_p50": _percentile(theirs, 50),
+        "naive_first_audio_p95": _percentile(theirs, 95),
+        "first_audio_ratio": round(_percentile(first, 50) / _percentile(theirs, 50), 3),
+        "stages_p50": {stage: _percentile([turn["stages"][stage] for turn in turns], 50) for stage in stages},
+        "stages_p95": {stage: _percentile([turn["stages"][stage] for turn in turns], 95) for stage in stages},
+        "real_time_factor_p50": _percentile([turn["done"] / turn["spoken"] for turn in turns], 50),
+        "reply_seconds_p50": _percentile([turn["spoken"] for turn in turns], 50),
+        "decode_tokens_per_second": _decode_speed(ours),
+        "peak_memory_mb": round(peak),
+        "cold_start_s": round(ready, 2),
+        "naive_recogniser": naive.recogniser,
+    }
+
+
+def as_text(report: dict) -> str:
+    lines = [f"{report['machine']['processor']}, {report['machine']['cores']} cores, {report['runs']} turns"]
+    lines.append(f"{'':24}{'p50':>8}{'p95':>8}")
+    lines.append(f"{'first sound':24}{report['first_audio_p50']:8.2f}{report['first_audio_p95']:8.2f} s")
+    lines.append(f"{'naive cascade':24}{report['naive_first_audio_p50']:8.2f}{report['naive_first_audio_p95']:8.2f} s")
+    for stage, middle in report["stages_p50"].items():
+        lines.append(f"  {stage:22}{middle:8.2f}{report['stages_p95'][stage]:8.2f} s")
+    for key in ("first_audio_ratio", "real_time_factor_p50", "decode_tokens_per_second", "peak_memory_mb", "cold_start_s"):
+        lines.append(f"{key:24}{report[key]:8}")
+    return "\n".join(lines)
+
+
+def _one(chosen: engine.Engine, query: Audio) -> dict:
+    spoken, done = 0.0, Done()
+    for event in chosen.respond(Turn(query)):
+        if isinstance(event, Speech):
+            spoken += event.audio.seconds
+        elif isinstance(event, Done):
+            done = event
+    marks = done.timings
+    stages = {name: marks[name] for name in ("voice_activity", "encode", "words", "tone")}
+    stages["plan"] = marks["planned"] - marks["heard"]
+    stages["write_first_clause"] = marks["first_text"] - marks["planned"]
+    stages["speak_first_clause"] = marks["first_speech"] - marks["first_text"]
+    return {"first_audio": marks["first_speech"], "done": marks["done"], "spoken": spoken, "stages": stages}
+
+
+class _Naive:
+    """The same models, put together without care."""
+
+    def __init__(self) -> None:
+        import torch
+        from transformers import LlamaForCausalLM
+
+        from emotion_omni.embedded import smollm2
+        from emotion_omni.embedded.engine import EmbeddedEngine
+
+        self._smollm2, self._torch = smollm2, torch
+        folder = weights.fetch("whisper-base/model.bin").parent
+        self._transcribe, self.recogniser = _recogniser(folder)
+        checkpoint = smollm2.read_gguf(weights.fetch("smollm2/smollm2-135m-instruct-q4_1.gguf"))
+        self._tokenizer = checkpoint.tokenizer
+        self._model = LlamaForCausalLM(smollm2.transformers_config()).eval()
+        tensors = {name: torch.from_numpy(values) for name, values in checkpoint.tensors.items()}
+        self._model.load_state_dict(tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"]})
+        self._speaker = EmbeddedEngine.load().speaker
+
+    def first_audio(self, query: Audio) -> float:
+        started = time.perf_counter()
+        text = self._transcribe(audio.resample(query, 16_000).samples)
+        prompt = f"{self._smollm2.BEGIN}user\n{text}{self._smollm2.END}\n{self._smollm2.BEGIN}assistant\n"
+        ids = self._torch.tensor([self._tokenizer.encode(prompt).ids])
+        end = self._tokenizer.token_to_id(self._smollm2.END)
+        with self._torch.inference_mode():
+            out = self._model.generate(ids, max_new_tokens=40, do_sample=False, eos_token_id=end, pad_token_id=end,
+                                       attention_mask=self._torch.ones_like(ids))  # fmt: skip
+        reply = self._tokenizer.decode(out[0, ids.shape[1] :].tolist())
+        self._speaker.speak_clause(reply, "neutral")
+        return time.perf_counter() - started
+
+
+def _recogniser(folder: Path) -> tuple[Callable[[np.ndarray], str], str]:
+    """faster-whisper as it comes; without it, the same network on the same 30 s of padding."""
+    try:
+        from faster_whisper import WhisperModel
+    except ImportError:
+        return _padded_recogniser(folder), "ctranslate2 on 30 s of padding (faster-whisper is not installed)"
+    model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=2)
+
+    def transcribe(samples: np.ndarray) -> str:
+        segments, _ = model.transcribe(samples, language="en", beam_size=1)
+        return " ".join(segment.text for segment in segments).strip()
+
+    return transcribe, "faster-whisper"
+
+
+def _padded_recogniser(folder: Path) -> Callable[[np.ndarray], str]:
+    import ctranslate2
+    import tokenizers
+    import torch
+
+    from emotion_omni.embedded.hear import PROMPT
+    from emotion_omni.embedded.whisper_encoder import WhisperEncoder
+
+    model = ctranslate2.models.Whisper(str(folder), compute_type="int8", intra_threads=2)
+    mel_of = WhisperEncoder.load(folder / "model.bin").log_mel
+    tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+    def transcribe(samples: np.ndarray) -> str:
+        padded = np.pad(samples, (0, 480_000 - len(samples)))
+        mel = ctranslate2.StorageView.from_array(mel_of(torch.from_numpy(padded)[None]).numpy())
+        return tokenizer.decode(model.generate(mel, [list(PROMPT)], beam_size=1)[0].sequences_ids[0])
+
+    return transcribe
+
+
+def _decode_speed(chosen: engine.Engine) -> float:
+    """Tokens a second of the language model alone, after its first token: the best of three."""
+    generator, tokenizer = chosen.writer._generator, chosen.writer._tokenizer
+    prompt = tokenizer.encode("<|im_start|>user\n(sad, bad) I lost my job today.<|im_end|>\n<|im_start|>assistant\n").tokens
+    best = 0.0
+    for _ in range(3):
+        marks = [time.perf_counter() for _ in generator.generate_tokens(prompt, max_length=65, min_length=65, sampling_topk=1)]
+        best = max(best, (len(marks) - 1) / (marks[-1] - marks[0]))
+    return round(best, 1)
+
+
+def _cold(clip: str) -> tuple[float, float]:
+    """A new process: seconds until the engine is ready, and its peak memory after one turn."""
+    command = [sys.executable, "-c", _COLD, str(time.time()), clip]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ran.returncode:
+        raise EmotionOmniError(f"The engine did not start in a fresh process:\n{ran.stderr[-800:]}", "cold-start")
+    ready, peak = json.loads(ran.stdout.splitlines()[-1])
+    return ready, peak
+
+
+def _percentile(values: list[float], share: int) -> float:
+    ordered = sorted(values)
+    return round(ordered[max(0, math.ceil(share / 100 * len(ordered)) - 1)], 4)
+
+

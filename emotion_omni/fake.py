@@ -1,0 +1,65 @@
+"""A deterministic engine without weights, for tests and for building screens. Public on purpose.
+
+It hears level and pitch by zero crossings, nothing more; what it answers is fixed by what it hears
+and by the seed. Everything that a real engine promises, it keeps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from emotion_omni import audio, emotion
+from emotion_omni.types import Audio, Done, Emotion, EmotionOmniError, Event, Heard, Plan, Speech, Text, Turn
+
+QUIET_DBFS = -60.0
+
+
+class FakeEngine:
+    name = "fake"
+    hz = 16_000
+
+    def respond(self, turn: Turn, *, seed: int = 0) -> Iterator[Event]:
+        started = time.perf_counter()
+        heard = self._hear(turn)
+        yield heard
+        planned = emotion.answer_with(heard.emotion.label, "neutral")
+        yield Plan(planned)
+        timings = {"heard": time.perf_counter() - started}
+        said = f"I heard {heard.transcript!r} and it sounded {heard.emotion.label}. This is turn {len(turn.earlier) + 1}."
+        for piece in (f"[{seed}] ", said):
+            yield Text(piece)
+            if turn.speak:
+                yield from map(Speech, self.speak(piece, planned))
+                timings.setdefault("first_speech", time.perf_counter() - started)
+        timings["done"] = time.perf_counter() - started
+        yield Done(timings)
+
+    def speak(self, text: str, emotion: str) -> Iterator[Audio]:
+        """A short tone whose pitch is the text's and the emotion's."""
+        pitch = 200 + int(hashlib.sha256(f"{text}{emotion}".encode()).hexdigest(), 16) % 200
+        times = np.arange(int(0.25 * self.hz)) / self.hz
+        yield Audio((0.2 * np.sin(2 * np.pi * pitch * times)).astype(np.float32), self.hz)
+
+    def _hear(self, turn: Turn) -> Heard:
+        if turn.audio is None:
+            return Heard(turn.transcript or "", emotion.certain(turn.emotion or "neutral"))
+        query = audio.check(turn.audio.samples, turn.audio.hz)
+        level = audio.dbfs(query.samples)
+        if level < QUIET_DBFS:
+            raise EmotionOmniError(f"The recording is silent ({level:.0f} dBFS). Record again.", "silent")
+        transcript = turn.transcript or f"{query.seconds:.1f} seconds of sound"
+        if turn.emotion is not None:
+            return Heard(transcript, emotion.certain(turn.emotion))
+        belief = self._feel(query, level)
+        return Heard(transcript, belief, ((query.seconds / 2, belief),))
+
+    @staticmethod
+    def _feel(query: Audio, level: float) -> Emotion:
+        """Loud is angry, soft is sad, the rest happy: enough for a screen to show something that varies."""
+        crossings = float(np.mean(np.diff(np.signbit(query.samples)) != 0))
+        loudness = min(1.0, max(0.0, (level - QUIET_DBFS) / -QUIET_DBFS))
+        return emotion.mixture({"angry": loudness, "sad": 1 - loudness, "happy": min(1.0, crossings), "neutral": 0.1})

@@ -1,0 +1,132 @@
+"""The words every room shares: audio, emotion, a turn of conversation, and what an engine says back.
+
+Depends on numpy alone. Times are seconds, rates are hertz, samples are mono float32 in [-1, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+class EmotionOmniError(Exception):
+    """The one error meant for users: says what was found, what is allowed and what to do next.
+
+    ``code`` names the cause in one stable word, for programs.
+    """
+
+    def __init__(self, message: str, code: str = "error") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True, eq=False)
+class Audio:
+    """Mono sound. ``samples``: float32 [N], finite, in [-1, 1]. ``hz``: samples a second."""
+
+    samples: np.ndarray
+    hz: int
+
+    def __post_init__(self) -> None:
+        samples = self.samples
+        if samples.ndim != 1 or samples.dtype != np.float32:
+            raise ValueError(f"Audio is mono float32 [N], not {samples.dtype} {list(samples.shape)}.")
+        if self.hz <= 0:
+            raise ValueError(f"A sample rate is a positive number of hertz, not {self.hz}.")
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / self.hz
+
+
+@dataclass(frozen=True)
+class Emotion:
+    """A belief about an emotion: how likely each label is, and where it lies on two scales.
+
+    ``probabilities`` sum to 1 over the labels of :mod:`emotion_omni.emotion`. ``valence`` runs from
+    -1 (unpleasant) to 1 (pleasant), ``arousal`` from -1 (drowsy) to 1 (excited): Russell 1980.
+    """
+
+    probabilities: Mapping[str, float]
+    valence: float
+    arousal: float
+
+    @property
+    def label(self) -> str:
+        """The likeliest label."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+    @property
+    def confidence(self) -> float:
+        """The probability of :attr:`label`."""
+        return self.probabilities[self.label]
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """An earlier turn of the conversation: what the person said and how, and what was answered."""
+
+    transcript: str
+    heard: str  # an emotion label
+    reply: str
+    reply_emotion: str = "neutral"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One query. ``transcript`` and ``emotion`` are corrections: given, they replace what is heard.
+
+    With both given, ``audio`` may be ``None``. ``speak=False`` asks for words only.
+    """
+
+    audio: Audio | None
+    earlier: tuple[Exchange, ...] = ()
+    transcript: str | None = None
+    emotion: str | None = None
+    speak: bool = True
+
+    def __post_init__(self) -> None:
+        if self.audio is None and (self.transcript is None or self.emotion is None):
+            raise ValueError("A turn without audio needs both a transcript and an emotion.")
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was said and how. ``trajectory``: (seconds from the start of the query, emotion), rising."""
+
+    transcript: str
+    emotion: Emotion
+    trajectory: tuple[tuple[float, Emotion], ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The emotion the reply will be spoken with, a label."""
+
+    emotion: str
+
+
+@dataclass(frozen=True)
+class Text:
+    """A piece of the reply's words; the pieces join without anything between them."""
+
+    piece: str
+
+
+@dataclass(frozen=True, eq=False)
+class Speech:
+    """A piece of the reply's sound; the pieces join without a gap."""
+
+    audio: Audio
+
+
+@dataclass(frozen=True)
+class Done:
+    """The end. ``timings``: seconds since the turn began, by stage, in the order they were reached."""
+
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+
+Event = Heard | Plan | Text | Speech | Done

