@@ -20,8 +20,8 @@ import ctranslate2
 import tokenizers
 
 from emotion_omni.embedded import smollm2
-from emotion_omni.embedded.meaning import Meaning, is_crisis
-from emotion_omni.embedded.safe_replies import CRISIS, safe_reply
+from emotion_omni.embedded.meaning import HURTING, Meaning, is_crisis
+from emotion_omni.embedded.safe_replies import CRISIS, act_of, fixed_reply, follow_up, safe_reply
 from emotion_omni.types import Exchange
 
 REMEMBERED = 4  # earlier exchanges in the prompt
@@ -31,6 +31,7 @@ ATTEMPTS = 4
 SPREAD = 1.5  # how far a seed may depart from the likeliest first word, in nats of Gumbel noise
 
 _FIRST_CLAUSE = re.compile(r"^\s*\S+\s+\S+.*?[,.!?;:](?=\s)", re.S)
+_ENDS = re.compile(r"[.!?]\s*$")
 _SENTENCE = re.compile(r"^.*?[.!?](?=\s)", re.S)
 
 
@@ -61,20 +62,39 @@ class Writer:
 
     def reply(self, text: str, tone: str, event: str, earlier: tuple[Exchange, ...] = (), *, seed: int = 0) -> Iterator[str]:
         """Pieces that join to the reply; the first is a clause, so that its sound can start early."""
-        if is_crisis(text):
-            yield CRISIS[0]
+        fixed = CRISIS[0] if is_crisis(text) else fixed_reply(text, seed)
+        if fixed:
+            yield fixed
             return
         said = {turn.reply.strip() for turn in earlier}
+        feeling = act_of(text) == "tell" and (event != "neutral" or tone in HURTING)
         for first in self._first_words(text, tone, event, earlier, seed):
-            started = False
-            for piece in self._guarded(prompt_of(text, tone, event, earlier), first, event, tone):
-                if not started and piece.strip() in said:
-                    break
-                started = True
+            pieces = self._guarded(prompt_of(text, tone, event, earlier), first, event, tone)
+            opening = next(pieces, "")
+            if not opening or opening.strip() in said:
+                continue
+            yield opening
+            if feeling:
+                yield from self._acknowledge_and_ask(opening, pieces, tone, event, len(said) + seed)
+            else:
+                yield from pieces
+            return
+        yield safe_reply(text, tone, event, seed + len(said))
+
+    @staticmethod
+    def _acknowledge_and_ask(opening: str, pieces: Iterator[str], tone: str, event: str, seed: int) -> Iterator[str]:
+        """After the opening, the rest of its sentence and one question: statements in between are where a small
+        model errs, and a person who tells of a feeling wants to be heard, not lectured."""
+        begun = not _ENDS.search(opening)
+        for piece in pieces:
+            if begun:
+                begun = False
                 yield piece
-            if started:
+            elif piece.rstrip().endswith("?"):
+                yield piece
                 return
-        yield safe_reply(text, tone, event, seed)
+        last = follow_up(tone, event, seed)
+        yield " " + (last[0].lower() + last[1:] if begun and not last.startswith("I'") else last)
 
     def _first_words(self, text: str, tone: str, event: str, earlier: tuple[Exchange, ...], seed: int) -> Iterator[str]:
         """First tokens to try, each once. With seed 0 the likeliest comes first, unsearched ("")."""

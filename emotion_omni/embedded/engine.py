@@ -49,7 +49,7 @@ class EmbeddedEngine:
         fetch = weights.fetch
         for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
             fetch(f"whisper-base/{name}")
-        encoder = SentenceEncoder(fetch("minilm/model.safetensors"), fetch("minilm/tokenizer.json"))
+        encoder = SentenceEncoder.load(fetch("minilm/model.safetensors"), fetch("minilm/tokenizer.json"))
         meaning = Meaning(encoder, OWN / "meaning.safetensors")
         pronouncer = Pronouncer(fetch("misaki/us_gold.json"), fetch("misaki/us_silver.json"), OWN / "pronounce.safetensors")
         tables = {voice: fetch(f"kokoro/{voice}.bin") for voice in speak.VOICES}

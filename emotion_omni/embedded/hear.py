@@ -9,7 +9,7 @@ Axes: L states of the encoder, T frames (50 Hz), D width.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import ctranslate2
@@ -46,21 +46,16 @@ class Ear:
     tokenizer: tokenizers.Tokenizer
     voice_activity: VoiceActivity
     tone: ToneHead
-    _special: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._special = self.tokenizer.token_to_id("<|endoftext|>")
+    special: int  # the first token that is no word
 
     @classmethod
     def load(cls, whisper: Path, vad: Path, tone: Path, threads: int) -> Ear:
         """``whisper``: a folder with CTranslate2's model.bin, config.json, vocabulary.txt, tokenizer.json."""
-        return cls(
-            WhisperEncoder.load(whisper / "model.bin"),
-            ctranslate2.models.Whisper(str(whisper), compute_type="int8", intra_threads=threads, inter_threads=1),
-            tokenizers.Tokenizer.from_file(str(whisper / "tokenizer.json")),
-            VoiceActivity(vad),
-            ToneHead.load(tone),
-        )
+        encoder = WhisperEncoder.load(whisper / "model.bin")
+        decoder = ctranslate2.models.Whisper(str(whisper), compute_type="int8", intra_threads=threads, inter_threads=1)
+        tokenizer = tokenizers.Tokenizer.from_file(str(whisper / "tokenizer.json"))
+        head = ToneHead.load(tone, encoder)
+        return cls(encoder, decoder, tokenizer, VoiceActivity(vad), head, tokenizer.token_to_id("<|endoftext|>"))
 
     def hear(
         self, query: Audio, transcript: str | None = None, tone: str | None = None
@@ -129,7 +124,7 @@ class Ear:
                 return_no_speech_prob=True,
             )
             if result.no_speech_prob < INVENTED:
-                tokens = [token for token in result.sequences_ids[0] if token < self._special]
+                tokens = [token for token in result.sequences_ids[0] if token < self.special]
                 said.append(self.tokenizer.decode(tokens).strip())
         transcript = " ".join(filter(None, said))
         if not any(letter.isalnum() for letter in transcript):

@@ -1,7 +1,8 @@
 """What the words tell of, and which way a reply leans: good, bad or neutral news.
 
-Two small networks on MiniLM sentence vectors (trained by ``train/meaning.py``) and, for a reply,
-plain phrases that no network may overrule. The guard that follows from them is the promise of this
+Two small networks on MiniLM sentence vectors (trained by ``train/meaning.py``; the one for the words
+has tuned upper layers, since "gone" and "not" turn news round) and, for a reply, plain phrases that
+no network may overrule. The guard that follows from them is the promise of this
 room: a reply never condoles to good news and never congratulates grief.
 
 Axes: B sentences, D width 384, K = good, bad, neutral (:data:`emotion_omni.emotion.EVENTS`).
@@ -22,7 +23,7 @@ from emotion_omni.emotion import EVENTS
 SURE = 0.55  # probability from which the words decide, whatever the tone
 LEANS = 0.80  # probability from which a reply counts as leaning one way
 
-_HURTING = ("sad", "angry", "fearful", "disgusted")
+HURTING = ("sad", "angry", "fearful", "disgusted")
 
 CONGRATULATES = re.compile(
     r"\b(congrat\w*|hooray|hurray|yay|woo ?hoo|bravo|well done|good for you|way to go|nice work|cheers to|"
@@ -31,6 +32,8 @@ CONGRATULATES = re.compile(
     r"lovely|awesome|terrific|thrilling|marvell?ous|fabulous|good|delightful|happy|superb)( news| day| moment|!| to hear)|"
     r"(so|very|really|truly) (happy|glad|pleased|excited|thrilled|delighted) (for you|to hear|with you|that)|"
     r"(wonderful|great|fantastic|amazing|brilliant|excellent|exciting|good|happy|lovely) news|glad to hear|"
+    r"(good|great|nice|lovely|glad|happy|pleased|wonderful) to (hear|know|see)|how (fun|nice|cool|happy)|what (a|an) (joy|delight|"
+    r"treat|thrill|pleasure|triumph|win)|good (job|on you)|finally done|enjoy (it|that|every)|sounds? (glad|pleased|happy|cheerful)|"
     r"proud of you|well.deserved|you (must|should) be (so |very |really )?(proud|thrilled|happy|excited|delighted))\b",
     re.IGNORECASE,
 )
@@ -44,6 +47,11 @@ CONDOLES = re.compile(
     r"your (loss|grief|sorrow|pain|heartache)|passed away|miss (him|her|them) terribly|oh no\b)",
     re.IGNORECASE,
 )
+PRESUMES = re.compile(
+    r"\byou('re| are| must be) (so |just |still |being )?(angry|scared|afraid|frightened|worried|sad|annoyed|disgusted|cross|upset|furious|"
+    r"mad|crying|ashamed)( \w+)? (with|of|at|about|for) (yourself|him|her|them|me|something|you)\b|\byou('re| are) (stupid|to blame|wrong)\b",
+    re.IGNORECASE,
+)  # feelings nobody spoke of, put into the person's mouth
 CRISIS = re.compile(
     r"\b(kill(ing)? my ?self|suicid\w*|end(ing)? (my|it) (life|all)|take my (own )?life|"
     r"(don't|do not|dont|no longer) want to (live|be alive|be here any ?more|exist|wake up)|"
@@ -69,12 +77,12 @@ class Meaning:
     """The two heads on one encoder."""
 
     def __init__(self, encoder: SentenceEncoder, heads: Path) -> None:
+        tensors = {name: value.float() for name, value in safetensors.torch.load_file(heads).items()}
         self._encoder = encoder
+        self._words_encoder = encoder.with_layers(_part(tensors, "tuned."))
         self._words, self._reply = Lean(), Lean()
-        tensors = safetensors.torch.load_file(heads)
-        for name, head in (("words", self._words), ("reply", self._reply)):
-            own = {key.removeprefix(name + "."): value.float() for key, value in tensors.items() if key.startswith(name + ".")}
-            head.load_state_dict(own, strict=True)
+        for name, head in (("words.", self._words), ("reply.", self._reply)):
+            head.load_state_dict(_part(tensors, name), strict=True)
             head.eval()
 
     def event(self, text: str, tone: str) -> str:
@@ -82,12 +90,12 @@ class Meaning:
 
         Good words in a hurting tone are neither: the tone says that something is amiss.
         """
-        good, bad, _ = self._lean(self._words, text)
+        good, bad, _ = _lean(self._words, self._words_encoder, text)
         if bad >= SURE:
             return "bad"
         if good >= SURE:
-            return "neutral" if tone in _HURTING else "good"
-        if tone in _HURTING:
+            return "neutral" if tone in HURTING else "good"
+        if tone in HURTING:
             return "bad"
         return "good" if tone == "happy" and good > bad else "neutral"
 
@@ -98,7 +106,7 @@ class Meaning:
             return "good" if cheers else "bad"
         if cheers:
             return "bad" if CONDOLES.search(reply).start() < CONGRATULATES.search(reply).start() else "good"
-        good, bad, _ = self._lean(self._reply, reply)
+        good, bad, _ = _lean(self._reply, self._encoder, reply)
         return "good" if good >= LEANS else "bad" if bad >= LEANS else "neutral"
 
     def allows(self, reply: str, event: str, tone: str) -> bool:
@@ -108,18 +116,25 @@ class Meaning:
         but nobody is condoled with outright or congratulated by mistake.
         """
         cheers, comforts = bool(CONGRATULATES.search(reply)), bool(CONDOLES.search(reply))
+        if PRESUMES.search(reply):
+            return False
         if event == "bad":
             return not cheers and self.direction(reply) != "good"
         if event == "good":
             return not comforts and self.direction(reply) != "bad"
         if cheers and tone not in ("happy", "surprised", "neutral", "calm"):
             return False
-        return not (cheers or comforts) or (comforts and tone in _HURTING)
+        return not (cheers or comforts) or (comforts and tone in HURTING)
 
-    def _lean(self, head: Lean, text: str) -> tuple[float, float, float]:
-        with torch.inference_mode():
-            good, bad, neutral = head(self._encoder([text])).softmax(1)[0].tolist()
-        return good, bad, neutral
+
+def _lean(head: Lean, encoder: SentenceEncoder, text: str) -> tuple[float, float, float]:
+    with torch.inference_mode():
+        good, bad, neutral = head(encoder([text])).softmax(1)[0].tolist()
+    return good, bad, neutral
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def is_crisis(text: str) -> bool:

@@ -13,6 +13,40 @@ CRISIS = (
     "I'm really glad you told me. Are you safe right now? Please reach out to someone close to you, "
     "or call your local emergency or crisis line. You deserve a real person beside you.",
 )
+_ALWAYS: tuple[tuple[re.Pattern, tuple[str, ...]], ...] = (  # the model is not asked at all
+    (
+        re.compile(
+            r"\b(ignore|forget|disregard) (all |any |your |the |my )*(previous |prior |earlier |above )?(instructions?|rules|prompts?)\b|"
+            r"\bsystem prompt\b|\b(say|tell me|write) (something|anything) (racist|sexist|hateful|offensive|nasty|mean)\b|"
+            r"\b(racist|sexist) (joke|slur|remark)",
+            re.I,
+        ),
+        (
+            "I'd rather not do that. I'm happy to talk about anything that's on your mind, though.",
+            "That's not something I'll say. What would you really like to talk about?",
+        ),
+    ),
+    (
+        re.compile(
+            r"\b(you('re| are)?|this (thing|bot|assistant) is) (just |such |so |really |a |an |fucking |bloody |absolutely )*(stupid|useless|"
+            r"idiot(ic)?|dumb|worthless|moron|garbage|trash|rubbish|pathetic|horrible|terrible|annoying)\b|\byou suck\b|\bshut up\b|"
+            r"\bfuck (you|off)\b|\bi hate you\b",
+            re.I,
+        ),
+        (
+            "I hear that you're fed up with me. Tell me what went wrong, and I'll try to do better.",
+            "Fair enough, that wasn't what you needed. What can I do differently?",
+        ),
+    ),
+)
+_FOLLOW_UPS: dict[tuple[str, str], tuple[str, ...]] = {  # asked where the model's own question fails
+    ("bad", "sad"): ("Would you like to tell me more about it?", "What weighs on you most?", "I'm listening."),
+    ("bad", "angry"): ("What would make it right?", "What bothers you most about it?", "Tell me what happened."),
+    ("bad", "fearful"): ("What worries you most right now?", "Let's take it one step at a time.", "Is somebody with you?"),
+    ("bad", ""): ("How are you holding up?", "Would it help to talk it through?", "What do you need most right now?"),
+    ("good", ""): ("Tell me all about it.", "How did it happen?", "What was the best part?"),
+    ("neutral", ""): ("What's behind it?", "Tell me a little more."),
+}
 _ACTS: tuple[tuple[str, re.Pattern], ...] = (
     ("leave", re.compile(r"^(ok(ay)?,? )?(good ?bye|bye|see you|good ?night|talk to you later|i have to go)\b", re.I)),
     ("thank", re.compile(r"^(thanks|thank you|many thanks|cheers)\b", re.I)),
@@ -71,6 +105,20 @@ def act_of(text: str) -> str:
     return next((name for name, pattern in _ACTS if pattern.search(text.strip())), "tell")
 
 
+def fixed_reply(text: str, seed: int) -> str | None:
+    """The reply to what the model must not be asked: insults, and attempts to bend it."""
+    for pattern, replies in _ALWAYS:
+        if pattern.search(text):
+            return replies[seed % len(replies)]
+    return None
+
+
+def follow_up(tone: str, event: str, seed: int) -> str:
+    """A short last sentence that keeps the person talking."""
+    choices = _FOLLOW_UPS.get((event, tone)) or _FOLLOW_UPS[event, ""]
+    return choices[seed % len(choices)]
+
+
 def safe_reply(text: str, tone: str, event: str, seed: int) -> str:
     act = act_of(text)
     if act in _BY_ACT and event == "neutral":
@@ -86,4 +134,6 @@ def every_reply() -> list[tuple[str, str]]:
     """(event, reply) of all of them, for the tests."""
     told = [(event, reply) for (event, _), replies in _TOLD.items() for reply in replies]
     asked = [(event, reply) for event, replies in _ASKED.items() for reply in replies]
+    asked += [(event, reply) for (event, _), replies in _FOLLOW_UPS.items() for reply in replies]
+    asked += [("neutral", reply) for _, replies in _ALWAYS for reply in replies]
     return told + asked + [("neutral", reply) for replies in _BY_ACT.values() for reply in replies]

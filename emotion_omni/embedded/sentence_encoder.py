@@ -21,14 +21,34 @@ EPSILON = 1e-12
 class SentenceEncoder:
     """Text → unit vectors [B, 384] whose cosine says how alike two sentences mean."""
 
-    def __init__(self, tensors: Path, tokenizer: Path) -> None:
-        self._tensors = {name.removeprefix("bert."): value for name, value in safetensors.torch.load_file(tensors).items()}
-        self._tokenizer = tokenizers.Tokenizer.from_file(str(tokenizer))
-        self._tokenizer.enable_truncation(LONGEST)
-        self._tokenizer.enable_padding()
+    def __init__(self, tensors: dict[str, Tensor], tokenizer: tokenizers.Tokenizer) -> None:
+        self._tensors, self._tokenizer = tensors, tokenizer
+
+    @classmethod
+    def load(cls, tensors: Path, tokenizer: Path) -> SentenceEncoder:
+        reader = tokenizers.Tokenizer.from_file(str(tokenizer))
+        reader.enable_truncation(LONGEST)
+        reader.enable_padding()
+        return cls(safetensors.torch.load_file(tensors), reader)
+
+    def with_layers(self, tensors: dict[str, Tensor]) -> SentenceEncoder:
+        """The same encoder with some of its tensors replaced; the rest are shared."""
+        unknown = set(tensors) - set(self._tensors)
+        if unknown:
+            raise ValueError(f"No such tensors in the encoder: {sorted(unknown)[:3]}")
+        return SentenceEncoder(self._tensors | tensors, self._tokenizer)
+
+    def layers(self, first: int) -> dict[str, Tensor]:
+        """The tensors of layer ``first`` and all above it, by name."""
+        above = tuple(f"encoder.layer.{index}." for index in range(first, LAYERS))
+        return {name: tensor for name, tensor in self._tensors.items() if name.startswith(above)}
 
     @torch.inference_mode()
     def __call__(self, texts: list[str]) -> Tensor:
+        return self.vectors(texts)
+
+    def vectors(self, texts: list[str]) -> Tensor:
+        """As calling it, but gradients may flow."""
         encodings = self._tokenizer.encode_batch(texts)
         ids = torch.tensor([encoding.ids for encoding in encodings])
         mask = torch.tensor([encoding.attention_mask for encoding in encodings], dtype=torch.bool)

@@ -105,6 +105,10 @@ class WhisperEncoder(torch.nn.Module):
         y = self._norm(x, f"{layer}/ffn/layer_norm")
         return x + self._linear(F.gelu(self._linear(y, f"{layer}/ffn/linear_0")), f"{layer}/ffn/linear_1")
 
+    def tensors(self, at: str, *names: str) -> list[Tensor]:
+        """Weights of one part, as ``tensors("layer_0/ffn/linear_0", "weight", "bias")``, for who builds upon them."""
+        return [self._get(f"{at}/{name}") for name in names]
+
     def _get(self, name: str) -> Tensor:
         return getattr(self, self._names[f"encoder/{name}"])
 

@@ -1,6 +1,6 @@
 """Teach SmolLM2 to answer what was said in the tone it was said: LoRA on the reply corpus.
 
-`python -m emotion_omni.train.answer --data replies.jsonl --out FOLDER`
+`python -m emotion_omni.train.answer --out FOLDER` (about half an hour an epoch on one core)
 
 Each row of the corpus holds the words, the heard tone, what the words tell of (good, bad or neutral
 news) and a reply; the prompt is built by the very function that the engine uses. Only the reply's
@@ -176,7 +176,8 @@ def train(data: Path, out: Path, settings: Settings, limit_seconds: float) -> di
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="reply corpus, JSONL or JSONL.gz")
+    parser.add_argument("--data", type=Path, default=Path(__file__).with_name("replies.jsonl.gz"),
+                        help="reply corpus, JSONL or JSONL.gz; default: ours")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder for the adapter and its log")
     parser.add_argument("--epochs", type=int, default=Settings.epochs)
     parser.add_argument("--rate", type=float, default=Settings.rate)

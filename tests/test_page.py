@@ -1,0 +1,196 @@
+"""The Talk tab in a real browser with a fake microphone, and its API through gradio_client."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import soundfile
+from conftest import tone
+
+import app
+from annotation.ui import talk
+from emotion_omni import engine
+from emotion_omni.fake import FakeEngine
+from emotion_omni.types import Audio, EmotionOmniError
+
+pytestmark = pytest.mark.page
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class SlowEngine(FakeEngine):
+    """The fake with a pause between its pieces, so that a test can interrupt it."""
+
+    closed = threading.Event()
+
+    def respond(self, turn, *, seed=0):
+        try:
+            for event in super().respond(turn, seed=seed):
+                yield event
+                time.sleep(0.4)
+        finally:
+            self.closed.set()
+
+
+def load(name: str) -> engine.Engine:
+    return SlowEngine() if name == "embedded" else engine.load(name)
+
+
+@pytest.fixture(scope="module")
+def served():
+    page = app.build(talk.Engines(load), "fake")
+    _, url, _ = page.queue(default_concurrency_limit=1).launch(prevent_thread_lock=True, quiet=True, **app.launch_options())
+    yield url.rstrip("/")
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("clips") / "private name.wav"
+    soundfile.write(path, tone(2.0).samples, 16_000)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(clip):
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here: install the package chromium")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    flags = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={clip}",
+             "--disable-background-networking", "--autoplay-policy=no-user-gesture-required"]  # fmt: skip
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser, served):
+    opened = browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["microphone"]).new_page()
+    opened.asked = []
+    opened.on("request", lambda request: opened.asked.append(request.url))
+    opened.goto(served)
+    opened.wait_for_selector("#query .record-button", timeout=60_000)
+    opened.wait_for_timeout(1500)
+    yield opened
+    opened.context.close()
+
+
+def upload(page, file: Path) -> None:
+    page.click('#query [aria-label="Upload file"]')
+    page.set_input_files("#query input[type=file]", str(file))
+
+
+def test_a_spoken_turn_by_keyboard_alone(page):
+    page.keyboard.press("r")
+    page.wait_for_timeout(1500)
+    page.keyboard.press("r")
+    page.wait_for_selector("#heard .bar", timeout=30_000)
+    page.wait_for_function("window.emotionOmniPlayed > 0.4", timeout=30_000)  # the reply was really sounded
+    assert "seconds of sound" in page.inner_text("#chat") and "I heard" in page.inner_text("#chat")
+    assert page.inner_text("#plan").startswith("Answers in a")
+    page.keyboard.press("n")
+    page.wait_for_selector("#heard .empty", timeout=10_000)
+    assert "I heard" not in page.inner_text("#chat")
+
+
+def test_an_upload_a_correction_and_another_answer(page, clip):
+    upload(page, clip)
+    page.wait_for_selector("#heard .bar", timeout=30_000)
+    page.wait_for_timeout(1000)
+    page.fill("#words textarea", "Luna ran away <img src=x onerror=alert(1)>")
+    page.click("#tone input")
+    page.get_by_role("option", name="fearful").click()
+    page.click("#again")
+    page.wait_for_function("document.querySelector('#heard').innerText.includes('Fearful (you said so)')", timeout=30_000)
+    page.wait_for_function("document.querySelector('#chat').innerText.includes('sounded fearful')", timeout=30_000)
+    assert "Luna ran away <img" in page.inner_text("#chat"), "words are shown as words, never as HTML"
+    assert page.inner_text("#chat").count("I heard") == 1, "the corrected turn replaces the old one"
+
+
+def test_what_cannot_be_used_is_explained_and_lost_nothing(page, clip, tmp_path):
+    (tmp_path / "fake.wav").write_bytes(b"this is no sound")
+    upload(page, tmp_path / "fake.wav")
+    page.wait_for_selector("#status .alert", timeout=30_000)
+    assert "not audio" in page.inner_text("#status")
+    page.click('#query [aria-label="Clear"]')
+    upload(page, clip)
+    page.wait_for_selector("#heard .bar", timeout=30_000)
+    assert page.inner_text("#status").strip() == "" or "Thinking" in page.inner_text("#status")
+
+
+def test_stop_closes_the_engine(page, clip):
+    SlowEngine.closed.clear()
+    page.click("text=Settings")
+    page.click("#engine input")
+    page.get_by_role("option", name="embedded").click()
+    upload(page, clip)
+    page.wait_for_selector("#heard .bar", timeout=30_000)
+    page.keyboard.press("Escape") if page.evaluate("document.activeElement.tagName") != "INPUT" else page.click("#stop")
+    page.wait_for_function("document.querySelector('#voice').innerText.includes('Stopped')", timeout=10_000)
+    assert SlowEngine.closed.wait(10)
+
+
+def test_nothing_outside_is_asked_and_no_name_leaks(page, clip, served):
+    upload(page, clip)
+    page.wait_for_selector("#timings table", state="attached", timeout=30_000)
+    outside = [url for url in page.asked if not url.startswith((served, "blob:", "data:"))]
+    assert outside == []
+    assert "private" not in page.inner_html("#chat"), "a file's own name is not shown to the page again"
+
+
+@pytest.mark.parametrize("width", [360, 768])
+def test_nothing_is_cut_off_on_a_phone(browser, served, width):
+    context = browser.new_context(viewport={"width": width, "height": 780}, color_scheme="dark")
+    page = context.new_page()
+    page.goto(served)
+    page.wait_for_selector("#query .record-button", timeout=60_000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width + 1
+    context.close()
+
+
+def test_the_api_through_gradio_client(served, clip, tmp_path):
+    from gradio_client import Client, handle_file
+
+    client = Client(served, verbose=False, download_files=str(tmp_path))
+    result, reply = client.predict(handle_file(str(clip)), "fake", 3, "sad", "My words", None, api_name="/talk")
+    assert result["transcript"] == "My words" and result["heard"]["label"] == "sad" and result["reply"]["text"].startswith("[3]")
+    assert soundfile.info(reply).duration > 0.3
+    (tmp_path / "bad.wav").write_bytes(b"no sound")
+    with pytest.raises(Exception, match="not audio"):
+        client.predict(handle_file(str(tmp_path / "bad.wav")), "fake", 0, "", "", None, api_name="/talk")
+    for bad in ([{"no": 1}], ["x"]):
+        with pytest.raises(Exception, match="history"):
+            client.predict(handle_file(str(clip)), "fake", 0, "", "", bad, api_name="/talk")
+
+
+def test_a_full_line_says_so_at_once():
+    line = talk.Line(places=1)
+    with line.turn(), pytest.raises(EmotionOmniError, match="in line"):
+        with line.turn():
+            pass
+    with line.turn():
+        pass
+
+
+def test_a_conversation_forgets_its_files():
+    conversation = talk.Conversation([talk.Spoken(tone(1.0), talk._keep(tone(1.0)), reply_file=talk._keep(tone(1.0)))])
+    files = [Path(conversation.turns[0].query_file), Path(conversation.turns[0].reply_file)]
+    assert all(file.exists() and file.name == "sound.wav" for file in files)
+    conversation.forget()
+    assert not any(file.exists() for file in files) and conversation.turns == []
+
+
+def test_an_engine_that_fails_leaves_the_conversation_whole():
+    class Broken(FakeEngine):
+        def respond(self, turn, *, seed=0):
+            raise EmotionOmniError("There is no speech in it.", "no-speech")
+
+    handlers = talk.Handlers(talk.Engines(lambda _: Broken()), talk.Line())
+    conversation = talk.Conversation()
+    path = talk._keep(Audio(tone(1.0).samples, 16_000))
+    *_, last = handlers.respond(path, "fake", 0, conversation)
+    assert last[-1] is conversation and conversation.turns == [] and "no speech" in last[7]
