@@ -42,9 +42,8 @@ def on_gpu(function):
 def build(engines: talk.Engines, default_engine: str = "embedded") -> gr.Blocks:
     with gr.Blocks(title=TITLE, delete_cache=FORGET, analytics_enabled=False) as page:
         gr.Markdown(f"# {TITLE}\n{SUBTITLE}")
-        with gr.Tabs():
-            with gr.Tab("Talk", id="talk"):
-                talk.build(engines, default_engine, on_gpu)
+        with gr.Tabs(), gr.Tab("Talk", id="talk"):
+            talk.build(engines, default_engine, on_gpu)
         gr.Markdown("Keys: **R** record · **Esc** stop · **N** new conversation", elem_classes="privacy")
     return page
 

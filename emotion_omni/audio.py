@@ -61,7 +61,8 @@ def _decode_bytes(data: bytes) -> tuple[np.ndarray, int]:
         if data[4:8] == b"ftyp" or data[:4] == b"\x1a\x45\xdf\xa3":
             import codecpod
 
-            samples, hz = codecpod.load(data, channels_first=False)
+            limit = int((LONGEST_SECONDS + 1) * codecpod.info(data).sample_rate)
+            samples, hz = codecpod.load(data, channels_first=False, num_frames=limit)
             return np.atleast_2d(samples.T).T.astype(np.float32), int(hz)
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             seconds = file.frames / file.samplerate  # known before decoding, so a bomb is not unpacked

@@ -60,7 +60,8 @@ def test_talk_with_corrections(run, clip, tmp_path):
 
 def test_reply_reads_lines_and_keeps_going(run):
     lines = ['{"text": "hi", "emotion": "happy"}', "not json", '{"text": "hi", "emotion": "hungry"}', '{"text": " "}', "[1]",
-             '{"text": "so?", "history": [{"role": "user", "text": "a", "emotion": "sad"}, {"role": "assistant", "text": "b"}]}']  # fmt: skip
+             '{"text": "so?", "history": [{"role": "user", "text": "a", "emotion": "sad"},'
+             ' {"role": "assistant", "text": "b"}]}']  # fmt: skip
     status, rows, _ = run("reply", stdin="\n".join(lines))
     assert status == 1 and [("error" in row) for row in rows] == [False, True, True, True, True, False]
     assert rows[0]["emotion"] == "happy" and "turn 2" in rows[-1]["text"]

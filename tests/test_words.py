@@ -25,7 +25,8 @@ def test_spoken_form(written, said):
 
 
 def test_spoken_form_holds_no_digit_and_no_sign():
-    for text in ("Flight BA2490 at 06:45 from gate 12B, seat 3-A!", "x^2 + y = 42; #7", "a_b|c\\d {e} [f] <g>", "10^9 99999999999999999999"):
+    for text in ("Flight BA2490 at 06:45 from gate 12B, seat 3-A!", "x^2 + y = 42; #7", "a_b|c\\d {e} [f] <g>",
+                 "10^9 99999999999999999999"):
         said = spoken_form(text)
         assert not any(letter.isdigit() for letter in said), said
         assert not set(said) & set("#+=<>{}[]|\\^_*@$%&/"), said

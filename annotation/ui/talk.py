@@ -276,9 +276,9 @@ def _chat(conversation: Conversation) -> list[dict]:
     for turn in conversation.turns:
         messages.append({"role": "user", "content": {"path": turn.query_file, "alt_text": "Your recording"}})
         if turn.heard:
-            messages.append({"role": "user", "content": turn.heard.transcript})
+            messages.append({"role": "user", "content": html.escape(turn.heard.transcript, quote=False)})
         if turn.reply:
-            messages.append({"role": "assistant", "content": turn.reply.strip()})
+            messages.append({"role": "assistant", "content": html.escape(turn.reply.strip(), quote=False)})
         if turn.reply_file:
             messages.append({"role": "assistant", "content": {"path": turn.reply_file, "alt_text": "The spoken reply"}})
     return messages
@@ -308,7 +308,7 @@ def build(engines: Engines, default_engine: str = "embedded", on_gpu: Callable =
     with gr.Row(elem_classes="talk"):
         with gr.Column(scale=3, min_width=320):
             chat = gr.Chatbot(
-                label="Conversation", height=420, render_markdown=False, placeholder=WELCOME, buttons=["copy"],
+                label="Conversation", show_label=False, height=420, render_markdown=False, placeholder=WELCOME, buttons=["copy"],
                 feedback_options=None, elem_id="chat",
             )  # fmt: skip
             status = gr.HTML("", elem_id="status", container=False)
@@ -320,9 +320,9 @@ def build(engines: Engines, default_engine: str = "embedded", on_gpu: Callable =
             with gr.Row(elem_classes="controls"):
                 send = gr.Button("Answer", variant="primary", elem_id="send", min_width=90)
                 stop = gr.Button("Stop", variant="stop", elem_id="stop", min_width=90)
-                fresh = gr.Button("New conversation", elem_id="fresh", min_width=90)
+                fresh = gr.Button("New", elem_id="fresh", min_width=90)
+            gr.HTML('<span class="examples-title">No microphone? Try one:</span>', container=False)
             with gr.Row(elem_classes="examples"):
-                gr.HTML('<span class="examples-title">No microphone? Try one:</span>', container=False)
                 examples = [(gr.Button(_title(file), size="sm", min_width=70), file) for file in sorted(EXAMPLES.glob("*.wav"))]
         with gr.Column(scale=2, min_width=300):
             gr.Markdown("### What I heard")
@@ -366,6 +366,7 @@ def build(engines: Engines, default_engine: str = "embedded", on_gpu: Callable =
     stop.click(handlers.stopped, **interrupted)
     query.start_recording(handlers.stopped, **interrupted)  # barge-in
     fresh.click(handlers.forget, **interrupted)
+    chat.clear(handlers.forget, **interrupted)
     _wire_api(handlers, default_engine, on_gpu)
 
 

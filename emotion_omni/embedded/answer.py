@@ -20,7 +20,7 @@ import ctranslate2
 import tokenizers
 
 from emotion_omni.embedded import smollm2
-from emotion_omni.embedded.meaning import HURTING, Meaning, is_crisis
+from emotion_omni.embedded.meaning import Meaning, is_crisis
 from emotion_omni.embedded.safe_replies import CRISIS, act_of, fixed_reply, follow_up, safe_reply
 from emotion_omni.types import Exchange
 
@@ -51,6 +51,28 @@ def prompt_of(text: str, emotion: str, event: str, earlier: tuple[Exchange, ...]
     return "".join(turns)
 
 
+def _sentence_and_question(opening: str, pieces: Iterator[str], ask: bool) -> Iterator[str]:
+    """The rest of the opening's sentence and, if it may ask, the first question after it. The statements in between
+    are where a small model errs, and a person who tells of a feeling wants to be heard, not lectured. To bad news
+    it may not ask either: a clumsy question hurts there, and follow-ups of our own are at hand."""
+    begun = not _ENDS.search(opening)
+    if not begun and not ask:
+        return
+    for piece in pieces:
+        question = piece.rstrip().endswith("?")
+        if begun or (question and ask):
+            yield piece
+        if question or not ask:
+            return  # one sentence, or one with its question
+        begun = False
+
+
+def _joined(sentence: str, unfinished: bool) -> str:
+    """A sentence to go on with: small at its start where it ends another."""
+    small = unfinished and not sentence.startswith("I'")
+    return " " + (sentence[0].lower() + sentence[1:] if small else sentence)
+
+
 class Writer:
     """The language model with its guard."""
 
@@ -62,39 +84,27 @@ class Writer:
 
     def reply(self, text: str, tone: str, event: str, earlier: tuple[Exchange, ...] = (), *, seed: int = 0) -> Iterator[str]:
         """Pieces that join to the reply; the first is a clause, so that its sound can start early."""
-        fixed = CRISIS[0] if is_crisis(text) else fixed_reply(text, seed)
+        fixed = CRISIS[0] if is_crisis(text) else fixed_reply(text, event, seed + len(earlier))
         if fixed:
             yield fixed
             return
         said = {turn.reply.strip() for turn in earlier}
-        feeling = act_of(text) == "tell" and (event != "neutral" or tone in HURTING)
+        feeling = act_of(text) == "tell" and (event != "neutral" or tone not in ("neutral", "calm"))
         for first in self._first_words(text, tone, event, earlier, seed):
-            pieces = self._guarded(prompt_of(text, tone, event, earlier), first, event, tone)
+            pieces = self._guarded(prompt_of(text, tone, event, earlier), first, event)
             opening = next(pieces, "")
             if not opening or opening.strip() in said:
                 continue
             yield opening
-            if feeling:
-                yield from self._acknowledge_and_ask(opening, pieces, tone, event, len(said) + seed)
-            else:
-                yield from pieces
+            rest = _sentence_and_question(opening, pieces, ask=event != "bad") if feeling else pieces
+            last = opening
+            for last in rest:
+                yield last
+            unfinished = not _ENDS.search(last)
+            if unfinished or (feeling and not last.rstrip().endswith("?")):
+                yield _joined(follow_up(tone, event, len(said) + seed), unfinished)
             return
         yield safe_reply(text, tone, event, seed + len(said))
-
-    @staticmethod
-    def _acknowledge_and_ask(opening: str, pieces: Iterator[str], tone: str, event: str, seed: int) -> Iterator[str]:
-        """After the opening, the rest of its sentence and one question: statements in between are where a small
-        model errs, and a person who tells of a feeling wants to be heard, not lectured."""
-        begun = not _ENDS.search(opening)
-        for piece in pieces:
-            if begun:
-                begun = False
-                yield piece
-            elif piece.rstrip().endswith("?"):
-                yield piece
-                return
-        last = follow_up(tone, event, seed)
-        yield " " + (last[0].lower() + last[1:] if begun and not last.startswith("I'") else last)
 
     def _first_words(self, text: str, tone: str, event: str, earlier: tuple[Exchange, ...], seed: int) -> Iterator[str]:
         """First tokens to try, each once. With seed 0 the likeliest comes first, unsearched ("")."""
@@ -119,11 +129,11 @@ class Writer:
         for _, token in ranked[1 if seed == 0 else 0 : ATTEMPTS]:
             yield token
 
-    def _guarded(self, prompt: str, first: str, event: str, tone: str) -> Iterator[str]:
+    def _guarded(self, prompt: str, first: str, event: str) -> Iterator[str]:
         """Clauses of one attempt for as long as the guard lets them pass."""
         whole, started = "", False
         for piece in self._pieces(prompt, first):
-            if not self._meaning.allows(whole + piece, event, tone) or (whole and not self._meaning.allows(piece, event, tone)):
+            if not self._meaning.allows(whole + piece, event) or (whole and not self._meaning.allows(piece, event)):
                 return
             if not started and not any(letter.isalpha() for letter in piece):
                 return

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from emotion_omni import emotion, weights
+from emotion_omni import audio, emotion, weights
 from emotion_omni.embedded import smollm2, speak
 from emotion_omni.embedded.answer import Writer
 from emotion_omni.embedded.hear import Ear
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 OWN = Path(__file__).parent / "weights"  # trained by us, with their card
 THREADS = 2
-UNSURE = 0.40  # below this the tone is shown but not answered: a wrong guess hurts more than none
+UNSURE = 0.50  # a tone less likely than not is shown, not answered: a wrong guess hurts more than none
 
 
 @dataclass
@@ -94,7 +94,7 @@ class EmbeddedEngine:
             raise EmotionOmniError("The corrected words are empty. Write what was said, or leave them as heard.", "empty")
         if transcript is not None and tone is not None:
             return Heard(transcript, emotion.certain(tone)), {}
-        return self.ear.hear(turn.audio, transcript, tone)
+        return self.ear.hear(audio.check(turn.audio.samples, turn.audio.hz), transcript, tone)
 
 
 def answer_folder() -> Path:

@@ -120,7 +120,6 @@ class Ear:
                 [list(PROMPT)],
                 beam_size=1,
                 max_length=len(PROMPT) + 8 + int(TOKENS_A_SECOND * min(seconds, WINDOW_SECONDS)),
-                no_repeat_ngram_size=5,
                 return_no_speech_prob=True,
             )
             if result.no_speech_prob < INVENTED:

@@ -21,6 +21,7 @@ from emotion_omni.embedded.sentence_encoder import WIDTH, SentenceEncoder
 from emotion_omni.emotion import EVENTS
 
 SURE = 0.55  # probability from which the words decide, whatever the tone
+VERY_SURE = 0.80  # the same, where a happy voice says that it may have ended well
 LEANS = 0.80  # probability from which a reply counts as leaning one way
 
 HURTING = ("sad", "angry", "fearful", "disgusted")
@@ -49,7 +50,8 @@ CONDOLES = re.compile(
 )
 PRESUMES = re.compile(
     r"\byou('re| are| must be) (so |just |still |being )?(angry|scared|afraid|frightened|worried|sad|annoyed|disgusted|cross|upset|furious|"
-    r"mad|crying|ashamed)( \w+)? (with|of|at|about|for) (yourself|him|her|them|me|something|you)\b|\byou('re| are) (stupid|to blame|wrong)\b",
+    r"mad|crying|ashamed)( \w+)? (with|of|at|about|for) (yourself|him|her|them|me|something|you)\b|"
+    r"\byou('re| are) (stupid|to blame|wrong)\b",
     re.IGNORECASE,
 )  # feelings nobody spoke of, put into the person's mouth
 CRISIS = re.compile(
@@ -91,7 +93,7 @@ class Meaning:
         Good words in a hurting tone are neither: the tone says that something is amiss.
         """
         good, bad, _ = _lean(self._words, self._words_encoder, text)
-        if bad >= SURE:
+        if bad >= (VERY_SURE if tone == "happy" else SURE):
             return "bad"
         if good >= SURE:
             return "neutral" if tone in HURTING else "good"
@@ -109,12 +111,8 @@ class Meaning:
         good, bad, _ = _lean(self._reply, self._encoder, reply)
         return "good" if good >= LEANS else "bad" if bad >= LEANS else "neutral"
 
-    def allows(self, reply: str, event: str, tone: str) -> bool:
-        """Whether this reply may be said. It must lean with the event or not at all.
-
-        Where the words are neutral the tone still hurts or not: comfort is then as fitting as the tone,
-        but nobody is condoled with outright or congratulated by mistake.
-        """
+    def allows(self, reply: str, event: str) -> bool:
+        """Whether this reply may be said: it must lean with the event or not at all, and presume nothing."""
         cheers, comforts = bool(CONGRATULATES.search(reply)), bool(CONDOLES.search(reply))
         if PRESUMES.search(reply):
             return False
@@ -122,9 +120,7 @@ class Meaning:
             return not cheers and self.direction(reply) != "good"
         if event == "good":
             return not comforts and self.direction(reply) != "bad"
-        if cheers and tone not in ("happy", "surprised", "neutral", "calm"):
-            return False
-        return not (cheers or comforts) or (comforts and tone in HURTING)
+        return not (cheers or comforts)
 
 
 def _lean(head: Lean, encoder: SentenceEncoder, text: str) -> tuple[float, float, float]:

@@ -13,6 +13,8 @@ CRISIS = (
     "I'm really glad you told me. Are you safe right now? Please reach out to someone close to you, "
     "or call your local emergency or crisis line. You deserve a real person beside you.",
 )
+SHORT = 8  # words; a longer thanks or goodbye has something to say besides
+
 _ALWAYS: tuple[tuple[re.Pattern, tuple[str, ...]], ...] = (  # the model is not asked at all
     (
         re.compile(
@@ -28,8 +30,8 @@ _ALWAYS: tuple[tuple[re.Pattern, tuple[str, ...]], ...] = (  # the model is not 
     ),
     (
         re.compile(
-            r"\b(you('re| are)?|this (thing|bot|assistant) is) (just |such |so |really |a |an |fucking |bloody |absolutely )*(stupid|useless|"
-            r"idiot(ic)?|dumb|worthless|moron|garbage|trash|rubbish|pathetic|horrible|terrible|annoying)\b|\byou suck\b|\bshut up\b|"
+            r"\b(you('re| are)?|this (thing|bot|assistant) is) (just |such |so |really |a |an |fucking |bloody |absolutely )*"
+            r"(stupid|useless|idiot(ic)?|dumb|worthless|moron|garbage|trash|rubbish|pathetic|horrible|terrible|annoying)\b|\byou suck\b|\bshut up\b|"
             r"\bfuck (you|off)\b|\bi hate you\b",
             re.I,
         ),
@@ -40,17 +42,30 @@ _ALWAYS: tuple[tuple[re.Pattern, tuple[str, ...]], ...] = (  # the model is not 
     ),
 )
 _FOLLOW_UPS: dict[tuple[str, str], tuple[str, ...]] = {  # asked where the model's own question fails
-    ("bad", "sad"): ("Would you like to tell me more about it?", "What weighs on you most?", "I'm listening."),
-    ("bad", "angry"): ("What would make it right?", "What bothers you most about it?", "Tell me what happened."),
-    ("bad", "fearful"): ("What worries you most right now?", "Let's take it one step at a time.", "Is somebody with you?"),
-    ("bad", ""): ("How are you holding up?", "Would it help to talk it through?", "What do you need most right now?"),
+    ("bad", "sad"): (
+        "Would you like to tell me more about it?", "What weighs on you most?", "I'm listening, take your time.",
+        "What would feel a little kinder right now?", "Is there someone who can be with you?",
+    ),
+    ("bad", "angry"): (
+        "What would make it right?", "What bothers you most about it?", "Tell me what happened.",
+        "What do you wish they understood?", "What would you like to do about it?",
+    ),
+    ("bad", "fearful"): (
+        "What worries you most right now?", "Let's take it one step at a time.", "Is somebody with you?",
+        "What would help you feel a little safer?", "Breathe out slowly with me first.",
+    ),
+    ("bad", "disgusted"): ("Can you get away from it for now?", "What would make it bearable?", "How do you want to deal with it?"),
+    ("bad", ""): (
+        "How are you holding up?", "Would it help to talk it through?", "What do you need most right now?",
+        "When did you find out?", "Who is there for you?",
+    ),
     ("good", ""): ("Tell me all about it.", "How did it happen?", "What was the best part?"),
-    ("neutral", ""): ("What's behind it?", "Tell me a little more."),
-}
+    ("neutral", ""): ("Tell me a little more.", "What happens next?"),
+}  # fmt: skip
 _ACTS: tuple[tuple[str, re.Pattern], ...] = (
-    ("leave", re.compile(r"^(ok(ay)?,? )?(good ?bye|bye|see you|good ?night|talk to you later|i have to go)\b", re.I)),
+    ("leave", re.compile(r"\b(good ?bye|bye|see you (later|soon|tomorrow)|good ?night|talk to you later|i have to go)\b", re.I)),
     ("thank", re.compile(r"^(thanks|thank you|many thanks|cheers)\b", re.I)),
-    ("greet", re.compile(r"^(hello|hi|hey|good (morning|afternoon|evening)|greetings)\b[^?]{0,20}$", re.I)),
+    ("greet", re.compile(r"^(hello|hi|hey|good (morning|afternoon|evening))(,? (there|again|you|everyone))?[.!,]*$", re.I)),
     ("ask", re.compile(r"\?\s*$|^(who|what|when|where|why|how|can|could|would|will|do|does|did|is|are|should)\b", re.I)),
 )
 _BY_ACT = {
@@ -93,7 +108,7 @@ _TOLD = {
     ("neutral", "sad"): ("You sound a little low. What's on your mind?",),
     ("neutral", "angry"): ("You sound upset, and I want to understand. What happened?",),
     ("neutral", "fearful"): ("You sound uneasy. What's worrying you?",),
-    ("neutral", "disgusted"): ("You don't sound pleased with it. What put you off?",),
+    ("neutral", "disgusted"): ("Something about it puts you off. What is it?",),
     ("neutral", "happy"): ("You sound cheerful. Tell me more about it.",),
     ("neutral", "surprised"): ("That seems to have caught you off guard. What happened next?",),
     ("neutral", ""): ("I see. Tell me a little more about that.", "Go on, I'm listening. What happened then?"),
@@ -105,11 +120,14 @@ def act_of(text: str) -> str:
     return next((name for name, pattern in _ACTS if pattern.search(text.strip())), "tell")
 
 
-def fixed_reply(text: str, seed: int) -> str | None:
-    """The reply to what the model must not be asked: insults, and attempts to bend it."""
+def fixed_reply(text: str, event: str, seed: int) -> str | None:
+    """The reply where the model is not asked: insults, attempts to bend it, and short greetings and goodbyes."""
     for pattern, replies in _ALWAYS:
         if pattern.search(text):
             return replies[seed % len(replies)]
+    act = act_of(text)
+    if act in _BY_ACT and event != "bad" and len(text.split()) <= SHORT:
+        return _BY_ACT[act][seed % len(_BY_ACT[act])]
     return None
 
 
@@ -120,10 +138,7 @@ def follow_up(tone: str, event: str, seed: int) -> str:
 
 
 def safe_reply(text: str, tone: str, event: str, seed: int) -> str:
-    act = act_of(text)
-    if act in _BY_ACT and event == "neutral":
-        choices = _BY_ACT[act]
-    elif act == "ask" and event != "good":
+    if act_of(text) == "ask" and event != "good":
         choices = _ASKED[event]
     else:
         choices = _TOLD.get((event, tone)) or _TOLD[event, ""]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 
-_MONTHS = "January February March April May June July August September October November December".split()
+_MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
 _MONTH = "|".join(f"{month}|{month[:3]}" for month in _MONTHS) + "|Sept"
 
 _ABBREVIATIONS = {

@@ -322,7 +322,8 @@ def train(data: Path, out: Path, cache: Path, epochs: int, leave_out: bool) -> d
         if split == "dev":
             choose_temperature(head, linear, adapted, torch.tensor([clips[i].label for i in chosen]))
         log[split] = report(head.vote(linear, adapted), [clips[i] for i in chosen])
-        log[split]["uar_linear_alone"] = round(unweighted_average_recall(linear.argmax(1).numpy(), np.array([clips[i].label for i in chosen])), 4)
+        labels_here = np.array([clips[i].label for i in chosen])
+        log[split]["uar_linear_alone"] = round(unweighted_average_recall(linear.argmax(1).numpy(), labels_here), 4)
     out.mkdir(parents=True, exist_ok=True)
     head.save(out / "tone.safetensors")
     if leave_out:

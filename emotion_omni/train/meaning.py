@@ -4,8 +4,9 @@
 --out FOLDER`
 
 Words are labelled good, bad or neutral: our own ``events.tsv``, half of it minimal pairs that differ
-in a word or two; our own reply corpus by its events in an even tone; EmpatheticDialogues (Rashkin et al. 2019) by its situations, GoEmotions (Demszky et al. 2020) by its
-labels. Replies are labelled by the event they answer. The last two corpora are optional.
+in a word or two; our own reply corpus by its events in an even tone; EmpatheticDialogues (Rashkin et
+al. 2019) by its situations; GoEmotions (Demszky et al. 2020) by its labels. Replies are labelled by
+the event they answer. The last two corpora are optional.
 """
 
 from __future__ import annotations

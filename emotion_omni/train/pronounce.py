@@ -29,9 +29,9 @@ def read_lexicon() -> dict[str, str]:
         for word, entry in json.loads(weights.fetch(f"misaki/{name}").read_text(encoding="utf-8")).items():
             sounds = _default(entry) or ""
             plain = word.lower()
-            if len(plain) > 2 and set(plain) <= set(LETTERS) and 0 < len(sounds) <= SLOTS * len(plain):
-                if not word.isupper():  # NASA is read by custom, not by its letters
-                    words[plain] = sounds
+            readable = len(plain) > 2 and set(plain) <= set(LETTERS) and 0 < len(sounds) <= SLOTS * len(plain)
+            if readable and not word.isupper():  # NASA is read by custom, not by its letters
+                words[plain] = sounds
     return words
 
 
