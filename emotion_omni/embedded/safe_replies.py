@@ -31,7 +31,8 @@ _ALWAYS: tuple[tuple[re.Pattern, tuple[str, ...]], ...] = (  # the model is not 
     (
         re.compile(
             r"\b(you('re| are)?|this (thing|bot|assistant) is) (just |such |so |really |a |an |fucking |bloody |absolutely )*"
-            r"(stupid|useless|idiot(ic)?|dumb|worthless|moron|garbage|trash|rubbish|pathetic|horrible|terrible|annoying)\b|\byou suck\b|\bshut up\b|"
+            r"(stupid|useless|idiot(ic)?|dumb|worthless|moron|garbage|trash|rubbish|pathetic|"
+            r"horrible|terrible|annoying)\b|\byou suck\b|\bshut up\b|"
             r"\bfuck (you|off)\b|\bi hate you\b",
             re.I,
         ),
