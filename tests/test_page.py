@@ -184,6 +184,20 @@ def test_a_conversation_forgets_its_files():
     assert not any(file.exists() for file in files) and conversation.turns == []
 
 
+def test_only_uploads_are_ever_deleted(tmp_path):
+    outside = tmp_path / "keep.wav"
+    outside.write_bytes(b"mine")
+    talk.Conversation([talk.Spoken(tone(1.0), str(outside), upload=str(outside))]).forget()
+    assert outside.exists()
+
+
+def test_an_upload_is_gone_once_it_is_answered():
+    handlers = talk.Handlers(talk.Engines(lambda _: FakeEngine()), talk.Line())
+    path = talk._keep(tone(1.0))
+    *_, last = handlers.respond(path, "fake", 0, talk.Conversation())
+    assert not Path(path).exists() and len(last[-1].turns) == 1
+
+
 def test_an_engine_that_fails_leaves_the_conversation_whole():
     class Broken(FakeEngine):
         def respond(self, turn, *, seed=0):

@@ -77,6 +77,7 @@ class Spoken:
 
     query: Audio
     query_file: str
+    upload: str = ""  # as the browser sent it; deleted once the turn is answered
     heard: Heard | None = None
     planned: str = ""
     reply: str = ""
@@ -102,9 +103,8 @@ class Conversation:
     def forget(self) -> None:
         """Delete every sound of it."""
         for turn in self.turns:
-            for file in (turn.query_file, turn.reply_file):
-                if file:
-                    Path(file).unlink(missing_ok=True)
+            for file in (turn.query_file, turn.reply_file, turn.upload):
+                _delete(file)
         self.turns = []
 
 
@@ -148,7 +148,7 @@ class Handlers:
         except EmotionOmniError as error:
             yield View(status=_alert(str(error))).values(conversation)
             return
-        turn = Spoken(query, _keep(query))
+        turn = Spoken(query, _keep(query), upload=path)
         yield from self._answer(turn, Turn(query), name, seed, conversation)
 
     def again(self, tone: str | None, words: str | None, name: str, seed: float | None,
@@ -217,6 +217,7 @@ class Handlers:
                 return View(voice=player.speaking(shown.identity, [player.encoded(sound) for sound in turn.sounds], False))
             case Done():
                 turn.timings = dict(event.timings)
+                _delete(turn.upload)
                 pieces = [player.encoded(sound) for sound in turn.sounds]
                 turn.reply_file = _keep(audio.join(turn.sounds)) if turn.sounds else ""
                 return View(_chat(shown), player.speaking(shown.identity, pieces, True), status="",
@@ -269,6 +270,12 @@ def _keep(sound: Audio) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(audio.wav_bytes(sound))
     return str(target)
+
+
+def _delete(file: str) -> None:
+    """Only ever inside the folder of uploads, whatever the name says."""
+    if file and Path(file).resolve().is_relative_to(Path(get_upload_folder()).resolve()):
+        Path(file).unlink(missing_ok=True)
 
 
 def _chat(conversation: Conversation) -> list[dict]:
