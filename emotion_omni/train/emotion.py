@@ -332,15 +332,32 @@ def train(data: Path, out: Path, cache: Path, epochs: int, leave_out: bool) -> d
     return log
 
 
+def evaluate(data: Path, head_file: Path, cache: Path) -> dict:
+    """The report of a saved head on dev and test."""
+    clips, extractor = read_manifest(data), Extractor(cache, Shape())
+    head, log = ToneHead.load(head_file, extractor.encoder), {}
+    for split in ("dev", "test"):
+        chosen = [clip for clip in clips if clip.split == split]
+        linear, adapted = scores_of(head, [extractor(clip, 0) for clip in chosen])
+        log[split] = report(head.vote(linear, adapted), chosen)
+    return log
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with manifest.csv and the recordings it names")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, help="folder for the head and its log")
+    parser.add_argument("--evaluate", type=Path, metavar="HEAD", help="only report a saved head on dev and test")
     parser.add_argument("--cache", type=Path, help="folder for features; default: beside the weights cache")
     parser.add_argument("--epochs", type=int, default=7, help="of the adapted reader; default: %(default)s")
     parser.add_argument("--leave-one-corpus-out", action="store_true", help="also report each corpus as a stranger")
     arguments = parser.parse_args()
     cache = arguments.cache or weights.cache() / "features"
+    if arguments.evaluate:
+        print(json.dumps(evaluate(arguments.data, arguments.evaluate, cache)))
+        return
+    if not arguments.out:
+        parser.error("--out is needed to train")
     print(json.dumps(train(arguments.data, arguments.out, cache, arguments.epochs, arguments.leave_one_corpus_out)))
 
 
