@@ -110,7 +110,7 @@ _TOLD = {
     ("neutral", "angry"): ("You sound upset, and I want to understand. What happened?",),
     ("neutral", "fearful"): ("You sound uneasy. What's worrying you?",),
     ("neutral", "disgusted"): ("Something about it puts you off. What is it?",),
-    ("neutral", "happy"): ("You sound cheerful. Tell me more about it.",),
+    ("neutral", "happy"): ("There's a smile in your voice. Tell me more about it.",),
     ("neutral", "surprised"): ("That seems to have caught you off guard. What happened next?",),
     ("neutral", ""): ("I see. Tell me a little more about that.", "Go on, I'm listening. What happened then?"),
 }
