@@ -95,6 +95,8 @@ class Writer:
             opening = next(pieces, "")
             if not opening or opening.strip() in said:
                 continue
+            if feeling and event == "bad" and _ENDS.search(opening):
+                pieces.close()  # nothing more is wanted: the voice may have the cores
             yield opening
             rest = _sentence_and_question(opening, pieces, ask=event != "bad") if feeling else pieces
             last = opening

@@ -55,7 +55,7 @@ class EmbeddedEngine:
         tables = {voice: fetch(f"kokoro/{voice}.bin") for voice in speak.VOICES}
         return cls(
             Ear.load(fetch("whisper-base/model.bin").parent, fetch("silero/vad.onnx"), OWN / "tone.safetensors", threads),
-            Writer(answer_folder(), meaning, threads),
+            Writer(answer_folder(), meaning, threads=1),
             Speaker(fetch("kokoro/kokoro-82m-int8.onnx"), tables, pronouncer, threads),
             meaning,
         )
