@@ -72,7 +72,7 @@ _ACTS: tuple[tuple[str, re.Pattern], ...] = (
 _BY_ACT = {
     "leave": ("Take care. I'm here whenever you want to talk.", "Goodbye for now. Be kind to yourself."),
     "thank": ("You're welcome. Is there anything else on your mind?", "Gladly. I'm here if you need more."),
-    "greet": ("Hello, good to hear you. How are you feeling right now?", "Hi there. What's on your mind?"),
+    "greet": ("Hello, nice of you to come by. How are you feeling right now?", "Hi there. What's on your mind?"),
 }
 _ASKED = {
     "bad": (
