@@ -25,7 +25,7 @@ FFT = 400  # 25 ms window
 HOP = 160  # 10 ms: 100 mel frames a second
 MELS = 80
 FRAME_HZ = HZ // HOP // 2  # the second convolution strides by two: 50 states a second
-PADDING_SECONDS = 1.0  # with none at all Whisper invents words; with 30 s it is 15 times slower
+PADDING_SECONDS = 1.0  # with none at all Whisper invents words; with 30 s it does 15 times the arithmetic
 WINDOW_SECONDS = 29.0  # the longest clip one pass may take, so that clip + padding fits 30 s
 
 
