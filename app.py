@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import sys
 import threading
-from pathlib import Path
 
 import gradio as gr
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
 
-from annotation.ui import talk
+from annotation.identity import oauth_is_on
+from annotation.server import routes
+from annotation.studio import Studio
+from annotation.ui import rate, results, studies, talk
 from emotion_omni import processors
 
 TITLE = "Emotion Omni Studio"
@@ -20,6 +27,8 @@ FORGET = (600, 3600)  # seconds: every ten minutes, sound files older than an ho
 SHORTCUTS = """
 <script>
 document.addEventListener('keydown', event => {
+  const tab = document.querySelector('#query');
+  if (!tab || tab.offsetParent === null) return;  // another tab is open: its keys are its own
   if (event.target.closest('input, textarea, select, [contenteditable]') || event.ctrlKey || event.metaKey || event.altKey) return;
   const press = selector => { const found = document.querySelector(selector); if (found) { found.click(); event.preventDefault(); } };
   if (event.key === 'r') press('#query .record-button, #query .stop-button, #query button.record');
@@ -39,24 +48,49 @@ def on_gpu(function):
     return spaces.GPU(function)
 
 
-def build(engines: talk.Engines, default_engine: str = "embedded") -> gr.Blocks:
+def rating_only() -> bool:
+    """``STUDIO_RATING_ONLY=1``: a listening test needs no model, so none is fetched and there is no Talk tab."""
+    return os.environ.get("STUDIO_RATING_ONLY") == "1"
+
+
+def build(engines: talk.Engines, default_engine: str, studio: Studio) -> gr.Blocks:
     with gr.Blocks(title=TITLE, delete_cache=FORGET, analytics_enabled=False) as page:
         gr.Markdown(f"# {TITLE}\n{SUBTITLE}")
-        with gr.Tabs(), gr.Tab("Talk", id="talk"):
-            talk.build(engines, default_engine, on_gpu)
-        gr.Markdown("Keys: **R** record · **Esc** stop · **N** new conversation", elem_classes="privacy")
+        if oauth_is_on():
+            gr.LoginButton()  # also gives the page its sign-in routes; every handler checks for itself
+        with gr.Tabs(elem_id="tabs"):
+            if not rating_only():
+                with gr.Tab("Talk", id="talk", elem_id="tab-talk"):
+                    talk.build(engines, default_engine, on_gpu, studio)
+                    gr.Markdown("Keys: **R** record · **Esc** stop · **N** new conversation", elem_classes="privacy")
+            for name, title in rate.TITLES.items():
+                with gr.Tab(title, id=name, elem_id=f"tab-{name}"):
+                    rate.build(name)
+            with gr.Tab("Studies", id="studies", elem_id="tab-studies"):
+                studies.build(studio, engines, page)
+            with gr.Tab("Results", id="results", elem_id="tab-results") as tab:
+                results.build(studio, page, tab)
     return page
 
 
-def launch_options() -> dict:
-    """How the page is served: nothing kept in the browser, nothing fetched from elsewhere."""
+async def _closed(_: Request) -> Response:
+    """In place of Gradio's video editor, which would take files of strangers."""
+    return Response(status_code=404)
+
+
+def launch_options(studio: Studio) -> dict:
+    """How the page is served: nothing kept in the browser, nothing fetched from elsewhere, ratings on a path of their own."""
+    closed = Route("/gradio_api/process_recording", _closed, methods=["POST"])
     return {
         "theme": gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
-        "css_paths": Path(talk.__file__).with_name("style.css"),
-        "head": SHORTCUTS,
+        "css_paths": rate.STYLES,
+        "head": SHORTCUTS + rate.script(),
         "max_file_size": LARGEST_UPLOAD,
         "footer_links": [],
         "run_history": False,
+        "blocked_paths": [str(studio.home.resolve())],
+        "enable_monitoring": False,
+        "app_kwargs": {"routes": [Mount("/studio", app=routes(studio)), closed]},
     }
 
 
@@ -65,10 +99,20 @@ def main(host: str | None = None, port: int | None = None, default_engine: str =
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    studio = Studio.open(connected=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # a Space that goes to sleep still finishes its backup
     engines = talk.Engines()
-    threading.Thread(target=_warm_up, args=(engines, default_engine), daemon=True).start()
-    page = build(engines, default_engine)
-    page.queue(default_concurrency_limit=1, max_size=64).launch(server_name=host, server_port=port, **launch_options())
+    if not rating_only():
+        threading.Thread(target=_warm_up, args=(engines, default_engine), daemon=True).start()
+    page = build(engines, default_engine, studio).queue(default_concurrency_limit=1, max_size=64)
+    _, url, _ = page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options(studio))
+    if not os.environ.get("SPACE_ID"):
+        key = studio.identity.invite("admin", name="Admin of this machine")
+        print(f"To create studies and see results, sign in as admin:\n  {url}?invite={key}", file=sys.stderr, flush=True)
+    try:
+        page.block_thread()
+    finally:
+        studio.close()
 
 
 def _warm_up(engines: talk.Engines, name: str) -> None:

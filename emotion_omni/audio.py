@@ -17,6 +17,7 @@ from emotion_omni.types import Audio, EmotionOmniError
 
 LARGEST_BYTES = 64 * 2**20  # ten minutes of 48 kHz stereo 16-bit fit; a film does not
 LONGEST_SECONDS = 120.0  # a spoken turn; also bounds memory and the time one visitor can hold the queue
+MOST_SAMPLES = 48_000_000  # of all channels: 120 s of stereo at 192 kHz fit; 192 MB as float32
 SHORTEST_SECONDS = 0.2  # under this nothing can be said
 SPEECH_DBFS = -23.0  # every query is set to this level, so that loudness tells nothing of the corpus
 QUIETEST_DBFS = -75.0  # below it there is nothing but the recorder's own noise
@@ -61,14 +62,21 @@ def _decode_bytes(data: bytes) -> tuple[np.ndarray, int]:
         if data[4:8] == b"ftyp" or data[:4] == b"\x1a\x45\xdf\xa3":
             import codecpod
 
-            limit = int((LONGEST_SECONDS + 1) * codecpod.info(data).sample_rate)
+            about = codecpod.info(data)
+            limit = min(int((LONGEST_SECONDS + 1) * about.sample_rate), MOST_SAMPLES // max(1, about.channels))
             samples, hz = codecpod.load(data, channels_first=False, num_frames=limit)
             return np.atleast_2d(samples.T).T.astype(np.float32), int(hz)
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             seconds = file.frames / file.samplerate  # known before decoding, so a bomb is not unpacked
             if 0 < file.frames < 2**62 and seconds > LONGEST_SECONDS:
                 raise _too_long(seconds)
-            limit = int((LONGEST_SECONDS + 1) * file.samplerate)
+            if 0 < file.frames < 2**62 and file.frames * file.channels > MOST_SAMPLES:
+                raise EmotionOmniError(
+                    f"The recording has {file.channels} channels at {file.samplerate} Hz, too much to unpack. "
+                    "Send mono or stereo of up to 192 kHz.",
+                    "too-large",
+                )
+            limit = min(int((LONGEST_SECONDS + 1) * file.samplerate), MOST_SAMPLES // file.channels)
             return file.read(limit, dtype="float32", always_2d=True), file.samplerate
     except EmotionOmniError:
         raise

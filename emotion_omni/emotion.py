@@ -50,6 +50,11 @@ def find(name: str) -> Label:
         raise EmotionOmniError(f"Unknown emotion {name!r}. Use one of: {', '.join(NAMES)}.", "unknown-emotion") from None
 
 
+def is_known(name: object) -> bool:
+    """Whether some label goes by this name."""
+    return isinstance(name, str) and name.strip().lower() in _BY_NAME
+
+
 def certain(name: str) -> Emotion:
     """The belief that it is this label and no other, as when a person says so."""
     chosen = find(name)

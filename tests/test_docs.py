@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from annotation import __main__ as annotation_cli
 from emotion_omni import cli
 
 ROOT = Path(__file__).parents[1]
+CODE = ("emotion_omni", "emotion_omni/embedded", "annotation", "annotation/ui")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -23,13 +25,13 @@ def test_the_python_example_runs(capsys):
 def test_the_tree_names_every_module_and_nothing_else():
     tree = README.split("## The house")[1].split("```")[1]
     named = set(re.findall(r"(\w+\.py)", tree))
-    files = {path.name for folder in ("emotion_omni", "emotion_omni/embedded") for path in (ROOT / folder).glob("*.py")}
+    files = {path.name for folder in CODE for path in (ROOT / folder).glob("*.py")}
     assert named - {"app.py"} == files - {"__init__.py", "__main__.py"}
 
 
 def test_every_command_and_option_exists():
-    for line in re.findall(r"python -m emotion_omni (\w+)([^\n|#`]*)", README):
-        parser = cli._parser()
+    for program, *line in re.findall(r"python -m (emotion_omni|annotation) (\w+)([^\n|#`]*)", README):
+        parser = cli._parser() if program == "emotion_omni" else annotation_cli._parser()
         actions = next(action for action in parser._actions if action.choices)
         assert line[0] in actions.choices, line
         known = {option for action in actions.choices[line[0]]._actions for option in action.option_strings}

@@ -2,70 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import threading
-import time
 from pathlib import Path
 
 import pytest
 import soundfile
 from conftest import tone
 
-import app
 from annotation.ui import talk
-from emotion_omni import engine
 from emotion_omni.fake import FakeEngine
 from emotion_omni.types import Audio, EmotionOmniError
 
+pytest_plugins = ("browsers",)
 pytestmark = pytest.mark.page
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-class SlowEngine(FakeEngine):
-    """The fake with a pause between its pieces, so that a test can interrupt it."""
-
-    closed = threading.Event()
-
-    def respond(self, turn, *, seed=0):
-        try:
-            for event in super().respond(turn, seed=seed):
-                yield event
-                time.sleep(0.4)
-        finally:
-            self.closed.set()
-
-
-def load(name: str) -> engine.Engine:
-    return SlowEngine() if name == "embedded" else engine.load(name)
-
-
-@pytest.fixture(scope="module")
-def served():
-    page = app.build(talk.Engines(load), "fake")
-    _, url, _ = page.queue(default_concurrency_limit=1).launch(prevent_thread_lock=True, quiet=True, **app.launch_options())
-    yield url.rstrip("/")
-    page.close()
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("clips") / "private name.wav"
-    soundfile.write(path, tone(2.0).samples, 16_000)
-    return path
-
-
-@pytest.fixture(scope="module")
-def browser(clip):
-    if CHROMIUM is None:
-        pytest.skip("no Chromium here: install the package chromium")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    flags = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
-             f"--use-file-for-fake-audio-capture={clip}",
-             "--disable-background-networking", "--autoplay-policy=no-user-gesture-required"]  # fmt: skip
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -123,8 +71,7 @@ def test_what_cannot_be_used_is_explained_and_lost_nothing(page, clip, tmp_path)
     assert page.inner_text("#status").strip() == "" or "Thinking" in page.inner_text("#status")
 
 
-def test_stop_closes_the_engine(page, clip):
-    SlowEngine.closed.clear()
+def test_stop_closes_the_engine(page, clip, closed):
     page.click("text=Settings")
     page.click("#engine input")
     page.get_by_role("option", name="embedded").click()
@@ -132,7 +79,7 @@ def test_stop_closes_the_engine(page, clip):
     page.wait_for_selector("#heard .bar", timeout=30_000)
     page.keyboard.press("Escape") if page.evaluate("document.activeElement.tagName") != "INPUT" else page.click("#stop")
     page.wait_for_function("document.querySelector('#voice').innerText.includes('Stopped')", timeout=10_000)
-    assert SlowEngine.closed.wait(10)
+    assert closed.wait(10)
 
 
 def test_nothing_outside_is_asked_and_no_name_leaks(page, clip, served):

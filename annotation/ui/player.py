@@ -90,9 +90,7 @@ SILENCE = "() => { if (window.emotionOmniSilence) window.emotionOmniSilence(); }
 
 
 def build() -> gr.HTML:
-    return gr.HTML(
-        value="null", html_template=_TEMPLATE, js_on_load=_SCRIPT, elem_id="voice", apply_default_css=False, show_label=False
-    )
+    return gr.HTML(value="null", html_template=_TEMPLATE, js_on_load=_SCRIPT, elem_id="voice", apply_default_css=False, show_label=False)
 
 
 def speaking(turn: str, pieces: list[str], done: bool) -> str:

@@ -19,13 +19,15 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from annotation.ui import charts, player
+from annotation.studio import Studio
+from annotation.ui import charts, donate, player
 from emotion_omni import audio, emotion, engine
 from emotion_omni.types import Audio, Done, EmotionOmniError, Exchange, Heard, Plan, Speech, Text, Turn
 
 log = logging.getLogger(__name__)
 
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
+LONGEST_WORDS = 600  # the browser's own limit binds nobody
 PLACES = 12  # visitors who may wait for an answer at once; the next is asked to come back
 REMEMBERED_TURNS = 40  # of one conversation on the page; older ones scroll out of memory
 NOTHING_HEARD = '<div class="empty">Nothing heard yet. Record a sentence, or try an example below.</div>'
@@ -85,6 +87,9 @@ class Spoken:
     reply_file: str = ""
     corrected: bool = False
     timings: dict[str, float] = field(default_factory=dict)
+    believed: Heard | None = None  # what the model itself heard, before any correction
+    engine: str = ""
+    seed: int = 0
 
     def exchange(self) -> Exchange:
         return Exchange(self.heard.transcript, self.heard.emotion.label, self.reply.strip(), self.planned)
@@ -154,6 +159,7 @@ class Handlers:
     def again(self, tone: str | None, words: str | None, name: str, seed: float | None,
               conversation: Conversation) -> Iterator[list[Any]]:  # fmt: skip
         """The last turn once more, with what the visitor has corrected."""
+        words = words and words[:LONGEST_WORDS]
         if not conversation.turns:
             yield View(status=_alert("There is nothing to answer again yet. Record something first.")).values(conversation)
             return
@@ -181,6 +187,7 @@ class Handlers:
                 instead_of: Spoken | None = None) -> Iterator[list[Any]]:  # fmt: skip
         """Run the engine and show each event. Until something is heard, the conversation is left as it was."""
         before = [other for other in conversation.turns if other is not instead_of]
+        turn.engine, turn.seed = name, int(seed or 0)
         shown = Conversation(before[-REMEMBERED_TURNS:] + [turn])
         waiting = "Listening…" if self.engines.is_ready(name) else "Waking up the model. The first time this takes a moment…"
         thinking = player.message("think", shown.identity)
@@ -202,6 +209,7 @@ class Handlers:
         match event:
             case Heard():
                 turn.heard = event
+                turn.believed = turn.believed or event
                 panel = charts.heard_chart(event.emotion, event.trajectory, turn.corrected)
                 return View(_chat(shown), heard=panel, tone=gr.update(value=event.emotion.label, interactive=True),
                             words=gr.update(value=event.transcript, interactive=True), status=_busy("Thinking…"),
@@ -234,7 +242,7 @@ class Handlers:
             earlier = tuple(
                 Exchange(str(item["transcript"]), emotion.find(item["heard"]).name, str(item["reply"])) for item in history or []
             )
-            turn = Turn(audio.decode(path or ""), earlier, words or None, tone or None)
+            turn = Turn(audio.decode(path or ""), earlier[-REMEMBERED_TURNS:], words[:LONGEST_WORDS] if words else None, tone or None)
             spoken = Spoken(turn.audio, "")
             with self.line.turn():
                 for event in self.engines.get(name).respond(turn, seed=int(seed or 0)):
@@ -307,7 +315,7 @@ def _busy(message: str) -> str:
 # --- layout and wiring ------------------------------------------------------------------------------------------
 
 
-def build(engines: Engines, default_engine: str = "embedded", on_gpu: Callable = lambda function: function) -> None:
+def build(engines: Engines, default_engine: str, on_gpu: Callable, studio: Studio) -> None:
     """Draw the tab inside the current ``gr.Blocks``. ``on_gpu`` wraps what may need a GPU on a shared machine."""
     handlers = Handlers(engines, Line())
     conversation = gr.State(lambda: Conversation(), time_to_live=3600, delete_callback=lambda gone: gone.forget())
@@ -350,7 +358,9 @@ def build(engines: Engines, default_engine: str = "embedded", on_gpu: Callable =
                                  info="Another number, another answer; the same number, the same answer.")  # fmt: skip
             with gr.Accordion("Timings", open=False):
                 timings = gr.HTML('<div class="empty">After the first answer.</div>', elem_id="timings", container=False)
-            gr.Markdown("Nothing you say is stored. Your recordings are deleted with the conversation.", elem_classes="privacy")
+            donate.build(studio, conversation)
+            gr.Markdown("Unless you give a turn to research, nothing you say is stored: recordings go with the conversation.",
+                        elem_classes="privacy")  # fmt: skip
 
     outputs = [chat, voice, heard, tone, words, plan, timings, status, query, again, conversation]
     shared = {"outputs": outputs, "concurrency_id": "inference", "concurrency_limit": PLACES + 1, "show_progress": "hidden",
@@ -401,5 +411,3 @@ def _once(element: str) -> str:
         f"(...inputs) => {{ const button = document.getElementById('{element}'); button.style.pointerEvents = 'none'; "
         "setTimeout(() => { button.style.pointerEvents = ''; }, 1000); return inputs; }"
     )
-
-

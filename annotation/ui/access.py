@@ -1,0 +1,98 @@
+"""Who may see a researcher's tab, and how to sign in where one may not.
+
+A Gradio handler knows its visitor by the same signed cookie as the rating routes. Every handler of a
+researcher's tab begins with :func:`researcher`; hiding a tab protects nothing.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import gradio as gr
+
+from annotation.server import oauth_url, refuse_foreign
+from annotation.store import Row
+from annotation.studio import Studio
+from emotion_omni.types import EmotionOmniError
+
+_SIGN_IN = """
+<div class="access"><p class="access-said"></p>
+<form class="access-form"><label>Name <input name="name" autocomplete="username" maxlength="60"></label>
+<label>Password <input name="password" type="password" autocomplete="current-password" maxlength="200"></label>
+<button type="submit">Sign in</button></form>
+<form class="access-link"><label>or paste your sign-in link <input name="invite" autocomplete="off"></label>
+<button type="submit">Open</button></form><p class="access-alert" role="alert"></p></div>
+"""
+_SCRIPT = """
+const base = (window.gradio_config?.root || '').replace(/\\/$/, '') + '/studio/';
+const part = name => element.querySelector('.access-' + name);
+async function enter(body) {
+  const answer = await fetch(base + 'enter', {method: 'POST', body: JSON.stringify(body),
+    headers: {'Content-Type': 'application/json', 'X-Studio': '1'}});
+  if (answer.ok) location.reload();
+  else part('alert').textContent = (await answer.json()).error.message;
+}
+element.addEventListener('submit', event => {
+  event.preventDefault();
+  const given = Object.fromEntries(new FormData(event.target));
+  if ('invite' in given) given.invite = given.invite.split('invite=').pop().trim();
+  enter(given).catch(() => { part('alert').textContent = 'The studio cannot be reached.'; });
+});
+function show() {
+  const told = JSON.parse(props.value || '{}');
+  element.querySelector('.access').hidden = !told.said;
+  part('said').textContent = told.said || '';
+}
+watch('value', show);
+show();
+"""
+
+
+def researcher(studio: Studio, request: gr.Request | None, role: str = "researcher") -> Row:
+    """The visitor, if they may; otherwise the message that says what is missing."""
+    try:
+        return _require(studio, request, role)
+    except EmotionOmniError as error:
+        raise gr.Error(str(error), print_exception=False) from error
+
+
+def _require(studio: Studio, request: gr.Request | None, role: str) -> Row:
+    asked = getattr(request, "request", None)  # the web request beneath; none when a handler is called from code
+    if asked is None:
+        raise EmotionOmniError("Please sign in first.", "sign-in")
+    refuse_foreign(asked.headers)
+    return studio.identity.require(asked.cookies, role, asked.scope.get("session", {}))
+
+
+def explained(handler: Callable) -> Callable:
+    """Errors meant for people become Gradio's own message box; nothing else is caught."""
+
+    @wraps(handler)
+    def call(*arguments: Any, **more: Any) -> Any:
+        try:
+            return handler(*arguments, **more)
+        except EmotionOmniError as error:
+            raise gr.Error(html.escape(str(error)), print_exception=False) from error
+
+    return call
+
+
+def notice() -> gr.HTML:
+    """Says that a tab is for researchers, with a way to sign in. Empty for those who are."""
+    return gr.HTML(value="{}", html_template=_SIGN_IN, js_on_load=_SCRIPT, container=False, apply_default_css=False)
+
+
+def told(studio: Studio, request: gr.Request) -> tuple[bool, str]:
+    """(may enter, the value of the notice)."""
+    import json
+
+    try:
+        _require(studio, request, "researcher")
+    except EmotionOmniError as error:
+        where = "sign in with Hugging Face" if oauth_url() else "open the link that the terminal printed when the app was started"
+        said = f"This tab is for researchers. {error} To come in, {where}, or sign in here."
+        return False, json.dumps({"said": said})
+    return True, "{}"

@@ -1,0 +1,275 @@
+"""The Studies tab: create, import, produce, invite, pause, and watch studies come along.
+
+Handlers first, then the layout, then the wiring. Every handler checks who asks.
+"""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from annotation import statistics, studies
+from annotation.identity import ROLES
+from annotation.schema import STATES, Study
+from annotation.store import View
+from annotation.studio import Studio
+from annotation.ui import access, plots
+from annotation.ui.access import explained, researcher
+from emotion_omni import audio, engine
+from emotion_omni.types import EmotionOmniError
+
+OFFERS_ENGINES = list(engine.NAMES)
+EMPTY = '<div class="empty">No study yet. Create the first one below: from recordings, from a zip file, or by letting engines answer.</div>'
+FORMAT_HELP = """
+A **zip file** holds recordings and, if you like, `study.yaml` (the settings) and `items.jsonl` or `items.csv`: one item a row.
+Columns: a file for each clip of the template (`speech`; `query`, `reply`; `query`, `a`, `b`), and if known `text_<clip>`,
+`system` or `system_<clip>`, `guess`, `guess_probability`, `expected` (makes it a gold item), `family` (items of one family
+are never given to the same rater). Everything else is kept as provenance. Without a manifest each recording is an item.
+"""
+
+
+class Handlers:
+    """What the tab does, free of layout."""
+
+    def __init__(self, studio: Studio, engines: Any) -> None:
+        self.studio, self.engines = studio, engines
+        self._stop, self._answering = threading.Event(), 0
+
+    def choices(self) -> list[tuple[str, str]]:
+        with self.studio.store.read() as view:
+            return [(f"{row['settings']['title']} · {row['state']}", row["id"]) for row in view.studies() if is_real(row)]
+
+    def monitor(self, request: gr.Request) -> str:
+        researcher(self.studio, request)
+        with self.studio.store.read() as view:
+            rows = [_progress(view, row) for row in view.studies() if is_real(row)]
+        return plots.progress_bars(rows) if rows else EMPTY
+
+    def create(self, title: str, template: str, source: str, files: list[str] | None, names: list[str], seed: float, wanted: float,
+               block: float, access_: str, split: str, more: str, request: gr.Request, progress: gr.Progress = gr.Progress()) -> tuple:  # noqa: B008  # fmt: skip
+        """A study from what the form says → (message, choices of studies)."""
+        by = researcher(self.studio, request)
+        settings = {"title": title, "template": template, "ratings_per_item": int(wanted), "block_size": int(block), "access": access_,
+                    "split": split} | (studies.read_yaml(more.encode()) if more.strip() else {})  # fmt: skip
+        if not files:
+            raise EmotionOmniError("Add a zip file or recordings first.", "missing")
+        report = lambda done, total, what: progress((done, total), desc=what)  # noqa: E731
+        self._stop.clear()
+        if source == "engines":
+            rules, items, refused = self._produced(settings, files, names, int(seed), report)
+        else:
+            (rules, items), refused = self._imported(settings, files, report), []
+        study = studies.create(self.studio.store, self.studio.clips, rules, items, by["id"])
+        return _said(rules, items, refused), gr.update(choices=self.choices(), value=study), self.monitor(request)
+
+    def _imported(self, settings: dict, files: Sequence[str], report: studies.Progress) -> tuple[Study, list]:
+        if len(files) == 1 and files[0].lower().endswith(".zip"):
+            source = studies.Source.archive(Path(files[0]))
+            given = {name: value for name, value in settings.items() if value not in ("", None)}
+            return studies.read_source(source, self.studio.clips, given, report)
+        by_name = {Path(file).name: Path(file) for file in files}
+        source = studies.Source(tuple(sorted(by_name)), lambda name: by_name[name].read_bytes())
+        return studies.read_source(source, self.studio.clips, settings, report)
+
+    def _produced(self, settings: dict, files: Sequence[str], names: list[str], seed: int, report: studies.Progress) -> tuple:
+        if not names:
+            raise EmotionOmniError("Choose at least one engine.", "missing")
+        rules = Study.read(settings)
+        queries = [(Path(file).stem, audio.decode(file)) for file in files]
+        engines = [(name, self.engines.get(name)) for name in names]
+        self._answering += 1
+        try:
+            items, refused = studies.produce(engines, queries, rules, self.studio.clips, seed, report, self._stop.is_set)
+        finally:
+            self._answering -= 1
+        if not items:
+            raise EmotionOmniError("No query could be answered. " + " ".join(refused[:3]), "empty")
+        return rules, items, refused
+
+    def stop(self, request: gr.Request) -> str:
+        """What has been answered so far still becomes the study."""
+        researcher(self.studio, request)
+        if not self._answering:
+            return "Nothing is being made right now."
+        self._stop.set()
+        return "Stopping after the answer that is being made …"
+
+    def set_state(self, study: str, state: str, request: gr.Request) -> tuple:
+        researcher(self.studio, request)
+        studies.set_state(self.studio.store, study, state)
+        return gr.update(choices=self.choices()), self.monitor(request)
+
+    def delete(self, study: str, typed: str, request: gr.Request) -> tuple:
+        """Only an admin, and only with the study's title typed out."""
+        researcher(self.studio, request, "admin")
+        with self.studio.store.read() as view:
+            row = view.study(study)
+        if row is None or typed.strip() != row["settings"]["title"]:
+            raise EmotionOmniError("Type the title of the study exactly, to confirm that it and all its ratings go.", "not-confirmed")
+        studies.delete(self.studio.store, self.studio.clips, study)
+        return gr.update(choices=self.choices(), value=None), self.monitor(request), "Deleted."
+
+    def invite(self, study: str, role: str, cohort: str, name: str, request: gr.Request) -> str:
+        """A link for one person, to be copied."""
+        who = researcher(self.studio, request)
+        if ROLES.index(role) > ROLES.index(who["role"]):
+            raise EmotionOmniError("You cannot give a role above your own.", "forbidden")
+        if role == "rater" and not study:
+            raise EmotionOmniError("Choose the study at the top first: a rater's link leads to it.", "missing")
+        token = self.studio.identity.invite(role, study or None, cohort.strip(), name.strip())
+        return f"{_origin(request)}/?invite={token}"
+
+    def register(self, name: str, password: str, role: str, cohort: str, request: gr.Request) -> str:
+        who = researcher(self.studio, request)
+        if ROLES.index(role) > ROLES.index(who["role"]):
+            raise EmotionOmniError("You cannot give a role above your own.", "forbidden")
+        self.studio.identity.register(name, password, role, cohort.strip())
+        return f"{name} can sign in now."
+
+    def plan(self, raters: float, items: float, overlap: float, difference: float, request: gr.Request) -> str:
+        """Power for a range of numbers of raters. It computes for a while, so not for strangers."""
+        researcher(self.studio, request)
+        counts = sorted({max(2, round(raters * share)) for share in (0.25, 0.5, 1, 2, 4)})
+        curve = statistics.plan_curve(int(items), counts, int(overlap) or None, difference=float(difference))
+        chosen = curve.iloc[(curve["raters"] - raters).abs().argmin()]
+        tiles = plots.stat_tiles([("Power", f"{chosen['power']:.0%}", f"chance to show a difference of {difference} points"),
+                                  ("Interval", f"± {chosen['half_width']:.2f}", "half width of the 95 % interval"),
+                                  ("Ratings", int(chosen["total_ratings"]), "in all"),
+                                  ("Minutes", f"{chosen['minutes_per_rater']:.0f}", "a rater, at 20 s a rating")])  # fmt: skip
+        assumed = (
+            "Assumed: two systems, both rated by everybody; standard deviations of 0.5 points between raters, 0.6 between items, "
+            "0.8 within. Simulated with the very analysis of the Results tab."
+        )
+        return tiles + plots.power_curve(curve.to_dict("records")) + f'<p class="plot-quiet">{assumed}</p>'
+
+
+def is_real(row: dict[str, Any]) -> bool:
+    """The built-in practice is nobody's study."""
+    return not row["id"].startswith("practice-")
+
+
+def _progress(view: View, row: dict) -> dict[str, Any]:
+    counts, rules = view.counts(row["id"]), Study.read(row["settings"])
+    skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
+    return {"label": f"{rules.title} ({row['state']}{skipped})", "done": counts["done"], "wanted": counts["items"] * rules.ratings_per_item,
+            "raters": counts["raters"]}  # fmt: skip
+
+
+def _said(rules: Study, items: Sequence, refused: Sequence[str]) -> str:
+    left = f" {len(refused)} could not be answered: {'; '.join(refused[:3])}" if refused else ""
+    return html.escape(f"“{rules.title}” is open, with {len(items)} items.{left}")
+
+
+def _origin(request: gr.Request) -> str:
+    scheme = "https" if request.headers.get("x-forwarded-proto", "").split(",")[0].strip() == "https" else "http"
+    return f"{scheme}://{request.headers.get('x-forwarded-host') or request.headers.get('host', '')}"
+
+
+# --- layout and wiring ------------------------------------------------------------------------------------------
+
+
+def build(studio: Studio, engines: Any, page: gr.Blocks) -> None:
+    """Draw the tab inside the current ``gr.Blocks``."""
+    handlers = Handlers(studio, engines)
+    notice = access.notice()
+    with gr.Column(visible=False) as inside:
+        monitor = gr.HTML(EMPTY, elem_id="monitor", container=False)
+        with gr.Row():
+            chosen = gr.Dropdown([], label="Study", elem_id="study", scale=3)
+            state = gr.Dropdown(list(STATES), value="open", label="State", elem_id="state", scale=1)
+            apply = gr.Button("Set state", scale=1, elem_id="set-state")
+            refresh = gr.Button("Refresh", scale=1)
+        said = gr.HTML("", elem_id="studies-said", container=False)
+        with gr.Accordion("New study", open=True):
+            form, create, stop = _new_study_form()
+        with gr.Accordion("Raters", open=False):
+            _people_form(handlers, chosen)
+        with gr.Accordion("Plan: how many raters?", open=False):
+            _plan_form(handlers)
+        with gr.Accordion("Delete a study", open=False), gr.Row():
+            typed = gr.Textbox(label="Title of the chosen study, typed out")
+            delete = gr.Button("Delete it and all its ratings", variant="stop")
+
+    private = {"api_visibility": "private", "show_progress": "minimal"}
+    saving = private | {"concurrency_id": "studies", "concurrency_limit": 4}
+
+    def entered(request: gr.Request) -> list[Any]:
+        may, value = access.told(studio, request)
+        shown = handlers.monitor(request) if may else EMPTY
+        return [gr.update(visible=may), value, shown, gr.update(choices=handlers.choices() if may else [])]
+
+    page.load(entered, None, [inside, notice, monitor, chosen], **private)
+    refresh.click(entered, None, [inside, notice, monitor, chosen], **private)
+    create.click(explained(handlers.create), form, [said, chosen, monitor], **saving | {"show_progress": "full"})
+    stop.click(explained(handlers.stop), None, said, queue=False, **private)
+    apply.click(explained(handlers.set_state), [chosen, state], [chosen, monitor], **saving)
+    delete.click(explained(handlers.delete), [chosen, typed], [chosen, monitor, said], **saving)
+    gr.Timer(20).tick(_quiet(handlers.monitor), None, monitor, **private | {"show_progress": "hidden"})
+
+
+def _quiet(handler: Callable) -> Callable:
+    """For a clock that ticks in pages whose visitor may have signed out."""
+
+    def call(request: gr.Request) -> Any:
+        try:
+            return handler(request)
+        except gr.Error:
+            return gr.skip()
+
+    return call
+
+
+def _new_study_form() -> tuple[list, gr.Button, gr.Button]:
+    with gr.Row():
+        title = gr.Textbox(label="Title", max_length=120, elem_id="new-title")
+        template = gr.Dropdown(list(studies.templates()), value="emotion-recognition", label="Template", elem_id="new-template")
+    source = gr.Radio([("My recordings or a zip file", "files"), ("Engines answer my recordings", "engines")], value="files",
+                      label="Items", elem_id="new-source")  # fmt: skip
+    files = gr.File(label="Recordings, or one zip file", file_count="multiple", type="filepath", height=130, elem_id="new-files")
+    gr.Markdown(FORMAT_HELP, elem_classes="privacy")
+    with gr.Row(visible=False) as machines:
+        names = gr.Dropdown(OFFERS_ENGINES, value=["embedded"], multiselect=True, label="Engines", elem_id="new-engines")
+        seed = gr.Number(0, label="Seed", precision=0, minimum=0)
+    with gr.Row():
+        wanted = gr.Number(5, label="Ratings for each item", precision=0, minimum=1)
+        block = gr.Number(10, label="Items in a block", precision=0, minimum=1)
+        access_ = gr.Dropdown(
+            [("Anyone", "open"), ("Invited only", "invited")], value="open", label="Who may rate"
+        )
+        split = gr.Dropdown([("Evaluation", "evaluation"), ("Training", "training")], value="evaluation", label="Used for")
+    more = gr.Textbox("", label="More settings (YAML)", lines=2, placeholder="guess_hidden_share: 0.5\ncohorts: [students]")
+    with gr.Row():
+        create = gr.Button("Create the study", variant="primary", elem_id="create-study")
+        stop = gr.Button("Stop", variant="stop")
+    source.change(lambda chosen: gr.update(visible=chosen == "engines"), source, machines, queue=False, api_visibility="private")
+    return [title, template, source, files, names, seed, wanted, block, access_, split, more], create, stop
+
+
+def _people_form(handlers: Handlers, chosen: gr.Dropdown) -> None:
+    private = {"api_visibility": "private", "show_progress": "minimal"}
+    with gr.Row():
+        role = gr.Dropdown(list(ROLES[:2]), value="rater", label="Role")
+        cohort = gr.Textbox(label="Cohort", placeholder="optional")
+        name = gr.Textbox(label="Name", placeholder="optional for a link")
+        password = gr.Textbox(label="Password (for an account)", type="password")
+    with gr.Row():
+        invite = gr.Button("Make a link for the chosen study", elem_id="make-link")
+        register = gr.Button("Make an account")
+    link = gr.Textbox(label="Link, for one person", buttons=["copy"], elem_id="invite-link", interactive=False)
+    invite.click(explained(handlers.invite), [chosen, role, cohort, name], link, **private)
+    register.click(explained(handlers.register), [name, password, role, cohort], link, **private)
+
+
+def _plan_form(handlers: Handlers) -> None:
+    with gr.Row():
+        raters = gr.Slider(2, 200, 20, step=1, label="Raters")
+        items = gr.Slider(4, 200, 30, step=1, label="Items")
+        overlap = gr.Slider(0, 50, 0, step=1, label="Ratings for each item (0: all raters)")
+        difference = gr.Slider(0.05, 1.5, 0.3, step=0.05, label="Difference worth finding, points")
+    shown = gr.HTML("", elem_id="power", container=False)
+    gr.Button("Plan").click(explained(handlers.plan), [raters, items, overlap, difference], shown, api_visibility="private")
