@@ -1,0 +1,79 @@
+"""From the frames of the two frozen encoders to positions the language model reads beside its tokens.
+
+Paper, model section: every k = 5 frames are stacked and mapped by a small network, 50 Hz to 10 Hz;
+what was said and how it was said are then joined on the feature axis. Knows neither the encoders
+nor the prompt the positions are put into. The paper's two adapters and their fusion have
+61_356_544 parameters.
+
+Axes: B batch, T frames (50 Hz), P positions (10 Hz), E width of an encoder, D width of the language model.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from emotion_omni.omni.config import OmniConfig
+
+ENCODERS_MAY_DIFFER = 2  # positions, 0.2 s: their convolutions lose a few frames at the edges, no more
+
+
+def valid(lengths: Tensor, size: int) -> Tensor:
+    """lengths [B] → mask [B, ``size``], true where there is something."""
+    return torch.arange(size, device=lengths.device) < lengths[:, None]
+
+
+class FrameAdapter(nn.Module):
+    """Linear(k · E, hidden) → ReLU → Linear(hidden, D) on k frames at a time."""
+
+    def __init__(self, encoder_width: int, stack: int, hidden: int, width: int) -> None:
+        super().__init__()
+        self.stack = stack
+        self.widen = nn.Linear(stack * encoder_width, hidden)
+        self.project = nn.Linear(hidden, width)
+
+    def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """frames [B, T, E], their lengths [B] → positions [B, T // k, D], their lengths [B].
+
+        An utterance's last T mod k frames are dropped. Frames beyond its length may hold anything:
+        no valid position sees them, and positions beyond the returned length are zero.
+        """
+        count = frames.shape[1] // self.stack
+        positions = lengths // self.stack
+        mask = valid(positions, count)[..., None]
+        stacked = frames[:, : count * self.stack].reshape(len(frames), count, -1)
+        stacked = stacked.masked_fill(~mask, 0)  # before the product, or a NaN out there would reach the gradient
+        return self.project(self.widen(stacked).relu()) * mask, positions
+
+
+class AudioAdapters(nn.Module):
+    """Both adapters and their fusion: ``concat`` (paper, 10 Hz) or ``interleave`` (its authors' code, 20 Hz)."""
+
+    def __init__(self, config: OmniConfig) -> None:
+        super().__init__()
+        width, stack, hidden = config.language_model.width, config.adapter.stack, config.adapter.hidden
+        self.semantic = FrameAdapter(config.semantic.width, stack, hidden, width)
+        self.emotion = FrameAdapter(config.emotion.width, stack, hidden, width)
+        self.fuse = nn.Linear(2 * width, width) if config.fusion == "concat" else None
+
+    def forward(
+        self, semantic: Tensor, semantic_lengths: Tensor, emotion: Tensor, emotion_lengths: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Frames [B, T, E] and lengths [B] of each encoder → positions and their lengths [B].
+
+        ``concat`` gives [B, P, D], ``interleave`` [B, 2 P, D] with s0 e0 s1 e1 …; padding is zero. P is
+        the shorter stream's; raises ValueError when the two differ by more than 0.2 s.
+        """
+        words, word_lengths = self.semantic(semantic, semantic_lengths)
+        tones, tone_lengths = self.emotion(emotion, emotion_lengths)
+        if (word_lengths - tone_lengths).abs().max() > ENCODERS_MAY_DIFFER:
+            raise ValueError(
+                f"The encoders disagree on how long a query is: {word_lengths.tolist()} and {tone_lengths.tolist()} positions. "
+                "Give both the same recording, each with its number of valid frames."
+            )
+        lengths = torch.minimum(word_lengths, tone_lengths)
+        count = min(words.shape[1], tones.shape[1])
+        pairs = torch.stack([words[:, :count], tones[:, :count]], 2) * valid(lengths, count)[..., None, None]  # [B, P, 2, D]
+        if self.fuse is None:
+            return pairs.flatten(1, 2), 2 * lengths
+        return self.fuse(pairs.flatten(2)) * valid(lengths, count)[..., None], lengths
