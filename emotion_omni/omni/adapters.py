@@ -41,7 +41,7 @@ class FrameAdapter(nn.Module):
         count = frames.shape[1] // self.stack
         positions = lengths // self.stack
         mask = valid(positions, count)[..., None]
-        stacked = frames[:, : count * self.stack].reshape(len(frames), count, -1)
+        stacked = frames[:, : count * self.stack].reshape(len(frames), count, self.stack * frames.shape[2])
         stacked = stacked.masked_fill(~mask, 0)  # before the product, or a NaN out there would reach the gradient
         return self.project(self.widen(stacked).relu()) * mask, positions
 

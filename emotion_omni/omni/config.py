@@ -20,6 +20,7 @@ from typing import Any, Literal
 from emotion_omni.types import EmotionOmniError
 
 PRESETS = ("paper", "small", "tiny")
+CODES = {"cosyvoice2": 6561, "units": 1024}  # speech tokens to choose from; CosyVoice2: 3^8, finite scalar quantisation
 
 
 def _refuse(message: str) -> EmotionOmniError:
@@ -74,7 +75,10 @@ def _in_words(wanted: Any) -> str:
 
 @dataclass(frozen=True)
 class EncoderConfig(Strict):
-    """A frozen encoder of the query. ``name`` is a hub id, ``embedded`` or ``random``."""
+    """A frozen encoder of the query.
+
+    ``name`` is a hub id or a folder, ``embedded`` (the part that the embedded engine has) or ``random``.
+    """
 
     name: str
     width: int
@@ -87,7 +91,7 @@ class EncoderConfig(Strict):
 
 @dataclass(frozen=True)
 class LanguageModelConfig(Strict):
-    """The language model that answers. ``name`` is a hub id or ``random``."""
+    """The language model that answers. ``name`` is a hub id or a folder, ``embedded`` or ``random``, as above."""
 
     name: str
     width: int
@@ -163,7 +167,7 @@ class SpeechDecoderConfig(Strict):
     dropout: float = 0.1
     rotary_base: float = 10_000.0
     adaptive_norm: Literal["once", "per-block"] = "once"
-    codes: int = 6561  # of CosyVoice2's finite scalar quantiser, 3^8
+    codes: int = CODES["cosyvoice2"]
     text_chunk: int = 5  # text tokens to wait for before
     speech_chunk: int = 15  # so many speech tokens
     chunked_share: float = 0.5  # of the training samples that see text only as it streams
@@ -237,6 +241,7 @@ class OmniConfig(Strict):
     lora: LoraSettings
     head: EmotionHeadConfig
     speech: SpeechDecoderConfig
+    voice: Literal["cosyvoice2", "units"] = "cosyvoice2"  # whose speech tokens: the paper's, or our small codec's
     fusion: Literal["concat", "interleave"] = "concat"
     emotion_mode: Literal["token", "utterance"] = "token"
 
@@ -314,20 +319,21 @@ def _paper() -> OmniConfig:
 
 
 def _small() -> OmniConfig:
-    """Whisper base, the embedded engine's tone encoder on top of it, SmolLM2: what two CPU cores can train."""
+    """Whisper base, the embedded engine's tone encoder on top of it, SmolLM2-135M: what two CPU cores can train."""
     return OmniConfig(
-        semantic=EncoderConfig("openai/whisper-base", 512),
+        semantic=EncoderConfig("embedded", 512),
         emotion=EncoderConfig("embedded", 512),
-        language_model=LanguageModelConfig("HuggingFaceTB/SmolLM2-135M-Instruct", 576),
-        adapter=AdapterConfig(hidden=1024),
+        language_model=LanguageModelConfig("embedded", 576),
+        adapter=AdapterConfig(hidden=512),
         lora=LoraSettings(),
         head=EmotionHeadConfig(width=256, layers=2, heads=4, feed_forward=704, hidden=288),
-        speech=SpeechDecoderConfig(width=576, layers=4, heads=9, feed_forward=1536),
+        speech=SpeechDecoderConfig(width=576, layers=3, heads=9, feed_forward=1536, codes=CODES["units"]),
+        voice="units",
     )
 
 
 def _tiny() -> OmniConfig:
-    """Random parts that fit a test; the speech tokens keep their number, so that a vocoder can take them."""
+    """Random parts that fit a test; it speaks the codes of the small voice, so that its babble can be heard."""
     return OmniConfig(
         semantic=EncoderConfig("random", 24),
         emotion=EncoderConfig("random", 16),
@@ -335,5 +341,6 @@ def _tiny() -> OmniConfig:
         adapter=AdapterConfig(hidden=32),
         lora=LoraSettings(rank=2, alpha=4, dropout=0.0),
         head=EmotionHeadConfig(width=32, layers=1, heads=2, feed_forward=64, hidden=24, dropout=0.0),
-        speech=SpeechDecoderConfig(width=32, layers=2, heads=2, feed_forward=64, dropout=0.0),
+        speech=SpeechDecoderConfig(width=32, layers=2, heads=2, feed_forward=64, dropout=0.0, codes=CODES["units"]),
+        voice="units",
     )
