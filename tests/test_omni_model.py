@@ -194,6 +194,12 @@ def test_a_plan_is_named_after_the_nearest_prototype():
     assert built.label(-torch.eye(16)[2]) in ("happy", "sad"), "never a label that was not in the training set"
 
 
+def test_random_weights_of_the_papers_width_have_the_papers_shape():
+    with torch.device("meta"):
+        built = transformers.Qwen2ForCausalLM(language_model.random_shape(3584, 258, 257))
+    assert sum(value.numel() for value in built.parameters()) == 7_615_616_512, "as published for Qwen2.5-7B"
+
+
 # --- language models of others -------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from emotion_omni.omni import adapters, emotion_head, speech_decoder
+from emotion_omni.omni import adapters, speech_decoder, transformer
 from emotion_omni.omni.adapters import AudioAdapters, FrameAdapter
 from emotion_omni.omni.config import PRESETS, OmniConfig, Sampling, SpeechDecoderConfig
 from emotion_omni.omni.emotion_head import EmotionHead, align, token_targets, trajectory_losses, utterance_targets
@@ -165,10 +165,10 @@ def test_encoders_that_disagree_about_the_length_are_refused():
 def test_a_block_is_its_equations():
     """Rotary attention, RMSNorm and SwiGLU by loops over heads, rows and pairs."""
     width, heads, rows, base = 8, 2, 5, 100.0
-    block, x = shaken(emotion_head.Block(width, heads, 12, 0.0)), torch.randn(1, rows, width)
+    block, x = shaken(transformer.Block(width, heads, 12, 0.0)), torch.randn(1, rows, width)
     mask = torch.ones(rows, rows, dtype=torch.bool).tril()[None, None]
     places = torch.tensor([[0, 1, 2, 7, 9]])
-    ours = block(x, emotion_head.angles(places, width // heads, base), mask)[0].detach().numpy()
+    ours = block(x, transformer.angles(places, width // heads, base), mask)[0].detach().numpy()
     weights = {name: parameter.detach().double().numpy() for name, parameter in block.named_parameters()}
 
     def norm(values, name):

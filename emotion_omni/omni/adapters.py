@@ -14,13 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from emotion_omni.omni.config import OmniConfig
+from emotion_omni.omni.padding import valid
 
 ENCODERS_MAY_DIFFER = 2  # positions, 0.2 s: their convolutions lose a few frames at the edges, no more
-
-
-def valid(lengths: Tensor, size: int) -> Tensor:
-    """lengths [B] → mask [B, ``size``], true where there is something."""
-    return torch.arange(size, device=lengths.device) < lengths[:, None]
 
 
 class FrameAdapter(nn.Module):

@@ -30,6 +30,9 @@ CHAT = (
 )
 """ChatML, which SmolLM2 and Qwen2.5 were both tuned with; without their default system message."""
 
+QWEN_7B = {"hidden_size": 3584, "vocab_size": 152_064, "intermediate_size": 18_944, "num_hidden_layers": 28, "num_attention_heads": 28,
+           "num_key_value_heads": 4, "max_position_embeddings": 32_768, "tie_word_embeddings": False}  # fmt: skip
+
 
 def load(
     config: LanguageModelConfig, lora: LoraSettings, device: str = "cpu", dtype: torch.dtype = torch.float32, seed: int = 0
@@ -93,14 +96,18 @@ def _embedded(config: LanguageModelConfig) -> tuple[nn.Module, Any]:
 
 
 def _random(config: LanguageModelConfig) -> tuple[nn.Module, Any]:
-    """Two Qwen2 layers over bytes: the paper's wiring at a test's size."""
+    """Qwen2 over bytes: the paper's wiring, at a test's size or, for measuring what it costs, at the paper's."""
     tokenizer = byte_tokenizer()
-    shape = transformers.Qwen2Config(
-        vocab_size=len(tokenizer), hidden_size=config.width, intermediate_size=2 * config.width, num_hidden_layers=2,
-        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=4096, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.eos_token_id, bos_token_id=None, tie_word_embeddings=True,
-    )  # fmt: skip
-    return transformers.Qwen2ForCausalLM(shape), tokenizer
+    return transformers.Qwen2ForCausalLM(random_shape(config.width, len(tokenizer), tokenizer.eos_token_id)), tokenizer
+
+
+def random_shape(width: int, vocabulary: int, end: int) -> transformers.Qwen2Config:
+    """Of two layers; the width of the paper's model gives that model's own shape (Qwen2.5-7B: Yang et al. 2024)."""
+    shape = {"vocab_size": vocabulary, "intermediate_size": 2 * width, "num_hidden_layers": 2, "num_attention_heads": 2,
+             "num_key_value_heads": 1, "max_position_embeddings": 4096, "tie_word_embeddings": True}  # fmt: skip
+    if width == QWEN_7B["hidden_size"]:
+        shape = QWEN_7B
+    return transformers.Qwen2Config(**shape | {"hidden_size": width}, eos_token_id=end, pad_token_id=end, bos_token_id=None)
 
 
 def byte_tokenizer() -> Any:

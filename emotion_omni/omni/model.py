@@ -26,9 +26,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from emotion_omni import emotion
 from emotion_omni.omni import language_model
-from emotion_omni.omni.adapters import AudioAdapters, valid
+from emotion_omni.omni.adapters import AudioAdapters
 from emotion_omni.omni.config import OmniConfig
 from emotion_omni.omni.emotion_head import EmotionHead
+from emotion_omni.omni.padding import valid
 from emotion_omni.omni.prompt import Prompt, Prompter
 from emotion_omni.omni.speech_decoder import SpeechDecoder
 from emotion_omni.types import EmotionOmniError

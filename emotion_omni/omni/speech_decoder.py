@@ -28,9 +28,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emotion_omni.omni.adapters import valid
 from emotion_omni.omni.config import OmniConfig, Sampling, SpeechDecoderConfig
-from emotion_omni.omni.emotion_head import EPSILON, Block, Cache, angles, mean_of
+from emotion_omni.omni.padding import mean_of, valid
+from emotion_omni.omni.transformer import EPSILON, Block, Cache, angles
 from emotion_omni.types import EmotionOmniError
 
 PADDING, TEXT, SPEECH = 0, 1, 2  # the kinds of rows; BOS is text, SOS is speech
