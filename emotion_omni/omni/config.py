@@ -9,68 +9,21 @@ Source: Wang et al. 2025, "Empathy Omni", arXiv 2508.18655, called "paper" in th
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import json
-import math
-import typing
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from emotion_omni.types import EmotionOmniError
+from emotion_omni.strict import Strict, nearest, refuse
 
 PRESETS = ("paper", "small", "tiny")
 CODES = {"cosyvoice2": 6561, "units": 1024}  # speech tokens to choose from; CosyVoice2: 3^8, finite scalar quantisation
 
 
-def _refuse(message: str) -> EmotionOmniError:
-    return EmotionOmniError(message, "config")
-
-
-@dataclass(frozen=True)
-class Strict:
-    """Refuses a value of the wrong type; the subclasses add what must hold between their fields."""
-
-    def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
-        for field in dataclasses.fields(self):
-            value, wanted = getattr(self, field.name), hints[field.name]
-            if not _fits(value, wanted):
-                raise _refuse(f"{type(self).__name__}.{field.name} is {value!r}; it must be {_in_words(wanted)}.")
-
-    def _require(self, holds: bool, name: str, wanted: str) -> None:
-        if not holds:
-            raise _refuse(f"{type(self).__name__}.{name} is {getattr(self, name)!r}; it must be {wanted}.")
-
-    def _positive(self, *names: str) -> None:
-        for name in names:
-            self._require(getattr(self, name) > 0, name, "greater than 0")
-
-    def _share(self, *names: str) -> None:
-        for name in names:
-            self._require(0 <= getattr(self, name) <= 1, name, "from 0 to 1")
+class _Attentive(Strict):
+    """Settings of layers that attend: their heads must divide their width."""
 
     def _divides(self, width: int, heads: int) -> None:
         fits = width % heads == 0 and width // heads % 2 == 0  # rotary attention turns pairs
         self._require(fits, "heads", f"a divisor of width {width} that leaves each head an even size")
-
-
-def _fits(value: Any, wanted: Any) -> bool:
-    if typing.get_origin(wanted) is Literal:
-        return value in typing.get_args(wanted)
-    if typing.get_origin(wanted) is tuple:
-        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
-    if wanted is float:
-        return type(value) in (int, float) and math.isfinite(value)
-    return type(value) is wanted  # exact: True is no size
-
-
-def _in_words(wanted: Any) -> str:
-    if typing.get_origin(wanted) is Literal:
-        return f"one of {', '.join(map(repr, typing.get_args(wanted)))}"
-    if typing.get_origin(wanted) is tuple:
-        return "a tuple of strings"
-    return {int: "a whole number", float: "a finite number", str: "a string"}.get(wanted, f"a {wanted.__name__}")
 
 
 @dataclass(frozen=True)
@@ -130,7 +83,7 @@ class AdapterConfig(Strict):
 
 
 @dataclass(frozen=True)
-class EmotionHeadConfig(Strict):
+class EmotionHeadConfig(_Attentive):
     """The head that plans the emotion of the reply. Depth and width are ours: the paper says "light".
 
     ``width``, ``layers``, ``heads`` and ``feed_forward`` shape the Transformer of the ``token`` mode;
@@ -157,7 +110,7 @@ class EmotionHeadConfig(Strict):
 
 
 @dataclass(frozen=True)
-class SpeechDecoderConfig(Strict):
+class SpeechDecoderConfig(_Attentive):
     """The decoder of speech tokens (paper, model section: six causal blocks at the model's width; the rest: code)."""
 
     width: int = 3584
@@ -248,12 +201,12 @@ class OmniConfig(Strict):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.speech.width != self.language_model.width:
-            raise _refuse(
+            raise refuse(
                 f"speech.width is {self.speech.width} and language_model.width {self.language_model.width}; they must be "
                 "equal, for the gate mixes the language model's states into the decoder. Set both to the same number."
             )
         if self.semantic.hz != self.emotion.hz:
-            raise _refuse(
+            raise refuse(
                 f"semantic.hz is {self.semantic.hz} and emotion.hz {self.emotion.hz}; they must be equal, for the two "
                 "streams are fused position by position. Choose encoders of one frame rate."
             )
@@ -263,46 +216,8 @@ class OmniConfig(Strict):
         """``paper``: the published system. ``small``: trains on a CPU. ``tiny``: random, for tests."""
         makers = {"paper": _paper, "small": _small, "tiny": _tiny}
         if name not in makers:
-            raise _refuse(f"Unknown preset {name!r}. Use one of: {', '.join(PRESETS)}.{_nearest(name, PRESETS)}")
+            raise refuse(f"Unknown preset {name!r}. Use one of: {', '.join(PRESETS)}.{nearest(name, PRESETS)}")
         return makers[name]()
-
-    def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> OmniConfig:
-        """The inverse of :meth:`to_json`; keys with a default may be left out. Refuses (code ``config``) the rest."""
-        try:
-            mapping = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise _refuse(f"The configuration is not JSON ({error}). Save it with OmniConfig.to_json().") from error
-        return _read(cls, mapping, "")
-
-
-def _read(kind: Any, mapping: Any, at: str) -> Any:
-    """A decoded JSON object → ``kind``. ``at``: where in the file it stands, with a dot at its end."""
-    if not isinstance(mapping, dict):
-        raise _refuse(f"{at.rstrip('.') or 'The configuration'} is {mapping!r}; it must be an object with named settings.")
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for key in mapping:
-        if key not in fields:
-            raise _refuse(f"Unknown setting {at + key!r}. Allowed here: {', '.join(fields)}.{_nearest(key, fields)}")
-    missing = [name for name, field in fields.items() if field.default is dataclasses.MISSING and name not in mapping]
-    if missing:
-        raise _refuse(f"The setting {at + missing[0]!r} is missing. Add it, or start from OmniConfig.preset(...).to_json().")
-    hints = typing.get_type_hints(kind)
-    return kind(**{key: _value(hints[key], value, f"{at}{key}.") for key, value in mapping.items()})
-
-
-def _value(wanted: Any, value: Any, at: str) -> Any:
-    if dataclasses.is_dataclass(wanted):
-        return _read(wanted, value, at)
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _nearest(name: str, known: typing.Iterable[str]) -> str:
-    found = difflib.get_close_matches(name, list(known), n=1)
-    return f" Did you mean {found[0]!r}?" if found else ""
 
 
 def _paper() -> OmniConfig:
