@@ -87,23 +87,8 @@ class Ear:
         return Heard(transcript, belief, trajectory), timings
 
     def prepare(self, query: Audio) -> Utterance:
-        """Resample, find the speech, cut the silence around it, set the level of the speech."""
-        samples = audio.resample(query, HZ).samples
-        samples = samples - samples.mean()
-        level = audio.dbfs(samples)
-        if level < audio.QUIETEST_DBFS:
-            raise EmotionOmniError(
-                f"The recording is silent ({level:.0f} dBFS). Check the microphone, then record again.", "silent"
-            )
-        spans = self.voice_activity.spans(samples * np.float32(BOOST_TO / np.abs(samples).max()))
-        if not spans:
-            raise EmotionOmniError(
-                "No speech was found in the recording. Speak a little closer to the microphone and try again.",
-                "no-speech",
-            )
-        start, end = spans[0][0], spans[-1][1]
-        speech = np.concatenate([samples[first:last] for first, last in spans])
-        return Utterance(audio.set_level(samples[start:end], of=speech), start / HZ)
+        """See :func:`prepared`."""
+        return prepared(query, self.voice_activity)
 
     def encode(self, samples: np.ndarray) -> list[torch.Tensor]:
         """[N] → the states [L, T, D] of each window of at most 29 s, over clip and padding."""
@@ -139,3 +124,26 @@ class Ear:
         states = torch.cat([window[:, : valid_frames(int(WINDOW_SECONDS * HZ))] for window in windows], dim=1)
         belief, trajectory = self.tone.hear(states[:, : valid_frames(len(utterance.samples))])
         return belief, tuple((utterance.start_seconds + at, felt) for at, felt in trajectory)
+
+
+def prepared(query: Audio, voice_activity: VoiceActivity) -> Utterance:
+    """Resample, find the speech, cut the silence around it, set the level of the speech.
+
+    Raises :class:`EmotionOmniError` (codes ``silent``, ``no-speech``).
+    """
+    samples = audio.resample(query, HZ).samples
+    samples = samples - samples.mean()
+    level = audio.dbfs(samples)
+    if level < audio.QUIETEST_DBFS:
+        raise EmotionOmniError(
+            f"The recording is silent ({level:.0f} dBFS). Check the microphone, then record again.", "silent"
+        )
+    spans = voice_activity.spans(samples * np.float32(BOOST_TO / np.abs(samples).max()))
+    if not spans:
+        raise EmotionOmniError(
+            "No speech was found in the recording. Speak a little closer to the microphone and try again.",
+            "no-speech",
+        )
+    start, end = spans[0][0], spans[-1][1]
+    speech = np.concatenate([samples[first:last] for first, last in spans])
+    return Utterance(audio.set_level(samples[start:end], of=speech), start / HZ)

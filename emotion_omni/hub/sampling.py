@@ -1,0 +1,26 @@
+"""Scores of the next token → one token. The draws come from a generator on the CPU: the same on every device.
+
+Axes: V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def draw(logits: Tensor, generator: torch.Generator, temperature: float = 1.0, top_p: float = 1.0, top_k: int = 0) -> int:
+    """logits [V] → a token by inverse of the cumulative distribution over the ``top_k`` likeliest within ``top_p``.
+
+    ``top_k`` 0 is all; ``temperature`` 0 is the likeliest token, whatever the generator.
+    """
+    scores = logits.float()
+    if temperature == 0:
+        return int(scores.argmax())
+    size = min(top_k or len(scores), len(scores))
+    likely, tokens = (scores / temperature).softmax(0).topk(size)
+    kept = (likely.cumsum(0) - likely < top_p) & (likely > 0)
+    total = (likely * kept).cumsum(0)
+    uniform = torch.rand(1, generator=generator).to(total.device)
+    place = torch.minimum((total <= uniform * total[-1]).sum(), kept.sum() - 1)  # a draw so near 1 that the product rounds up
+    return int(tokens[place])

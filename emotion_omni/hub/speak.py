@@ -1,0 +1,115 @@
+"""Words and an emotion → a voice: CosyVoice2, told in words how to sound, or the embedded engine's Kokoro.
+
+CosyVoice2's language model writes speech tokens and :mod:`emotion_omni.omni.token2wav` turns them into sound
+while more are being written, in a voice that was prepared once and is kept in memory. The instructions
+are Chinese phrases such as its authors demonstrate, because that is what it was tuned on; the words may be
+English all the same.
+
+Source: Du et al. 2024, "CosyVoice 2" (arXiv 2412.10117), section on instructed generation.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from emotion_omni import weights
+from emotion_omni.embedded import speak as kokoro
+from emotion_omni.embedded.engine import OWN, THREADS
+from emotion_omni.embedded.pronounce import Pronouncer
+from emotion_omni.embedded.speak import clauses
+from emotion_omni.embedded.spoken_form import spoken_form
+from emotion_omni.hub.config import SpeakerConfig
+from emotion_omni.hub.loading import on_loan
+from emotion_omni.hub.text2token import Text2Token
+from emotion_omni.omni import token2wav
+from emotion_omni.omni.token2wav import Token2Wav
+from emotion_omni.types import Audio, EmotionOmniError
+
+HZ = token2wav.HZ
+VARIABLE = "EMOTION_OMNI_COSYVOICE"
+CHUNK = 15  # speech tokens handed on at a time, 0.6 s
+INSTRUCTIONS = {
+    "neutral": "",  # as the voice speaks by itself
+    "happy": "用开心的语气说",
+    "sad": "用伤心的语气说",
+    "angry": "用生气的语气说",
+    "fearful": "用恐惧的情感表达",
+    "disgusted": "用恶心的情感表达",
+    "surprised": "用惊讶的语气说",
+    "calm": "用平静的语气说",
+}
+
+
+class Speaker(Protocol):
+    """Text → sound at ``HZ``, piece by piece. Abandoning the iterator stops the work."""
+
+    def speak(self, text: str, emotion: str, seed: int = 0) -> Iterator[Audio]: ...
+
+
+@dataclass
+class CosyVoice:
+    """CosyVoice2: words → tokens → sound. Holds weights and a voice, never the state of a reply."""
+
+    text2token: Text2Token
+    token2wav: Token2Wav
+
+    @classmethod
+    def load(cls, config: SpeakerConfig, device: torch.device) -> CosyVoice:
+        """Raises :class:`EmotionOmniError` (codes ``missing``, ``missing-package``, ``checkpoint``, ``voice``, ``memory``)."""
+        folder = config.folder or os.environ.get(VARIABLE, "")
+        if not folder:
+            raise EmotionOmniError(
+                f"CosyVoice2 has to be prepared once: python -m emotion_omni.hub.prepare FOLDER; then name that folder in {VARIABLE} or as "
+                'speaker.folder. Or speak with "embedded".',
+                "missing",
+            )
+        return cls(Text2Token.load(folder, config.dtype, device), Token2Wav.load(folder, str(device)))
+
+    def speak(self, text: str, emotion: str, seed: int = 0) -> Iterator[Audio]:
+        for clause in clauses(text):
+            if any(letter.isalnum() for letter in clause):
+                yield from self._clause(spoken_form(clause), INSTRUCTIONS[emotion], seed)
+
+    def _clause(self, words: str, instruction: str, seed: int) -> Iterator[Audio]:
+        stream, chunk = self.token2wav.stream(seed), []
+        with closing(self.text2token.tokens(words, instruction, seed)) as tokens:
+            for token in tokens:
+                chunk.append(token)
+                if len(chunk) == CHUNK:
+                    yield from _sound(stream.push(chunk))
+                    chunk = []
+        yield from _sound(stream.push(chunk, last=True))
+
+
+@dataclass
+class Kokoro:
+    """The embedded engine's voice. It draws nothing, so that a seed changes nothing."""
+
+    speaker: kokoro.Speaker
+
+    @classmethod
+    def load(cls) -> Kokoro:
+        pronouncer = Pronouncer(weights.fetch("misaki/us_gold.json"), weights.fetch("misaki/us_silver.json"), OWN / "pronounce.safetensors")
+        tables: dict[str, Path] = {voice: weights.fetch(f"kokoro/{voice}.bin") for voice in kokoro.VOICES}
+        threads = 1 if on_loan() else THREADS  # the helpers of more threads would not survive the fork, and be waited for
+        return cls(kokoro.Speaker(weights.fetch("kokoro/kokoro-82m-int8.onnx"), tables, pronouncer, threads))
+
+    def speak(self, text: str, emotion: str, seed: int = 0) -> Iterator[Audio]:
+        return self.speaker.speak(text, emotion)
+
+
+def load_speaker(config: SpeakerConfig, device: torch.device) -> Speaker:
+    return Kokoro.load() if config.name == "embedded" else CosyVoice.load(config, device)
+
+
+def _sound(samples: np.ndarray) -> Iterator[Audio]:
+    if len(samples):
+        yield Audio(samples, HZ)
