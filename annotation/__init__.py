@@ -1,1 +1,1 @@
-"""The studio around the model: screens for talking, and later for rating, storing and exporting."""
+"""The studio around the model: screens for talking and rating, the store of what people said, its analysis and exports."""

@@ -28,7 +28,6 @@ from emotion_omni import emotion
 from emotion_omni.types import EmotionOmniError
 
 PHASES = ("consent", "sound", "instructions", "training", "task", "survey")
-TASK_KINDS = ("rate", "trap", "gold", "repeat")
 LABELS = {"speech": "Recording", "query": "What was said", "reply": "The answer", "a": "Answer A", "b": "Answer B"}
 TRAINING_ROUNDS = 2  # a rater who still errs goes on, and is flagged by traps and gold
 MOST_CLICKS = 60_000  # characters of the log of clicks kept with a rating
@@ -117,8 +116,8 @@ class Journey:
 
     def _left(self, work: Work, row: Row, rules: Study, place: Row) -> bool:
         self._expire(work)
-        capped = 0 < rules.most_per_rater <= work.given(row["id"], place["rater"])
-        return not capped and bool(work.candidates(row["id"], place["rater"], rules.ratings_per_item, False, limit=1))
+        found = work.candidates(row["id"], place["rater"], rules.ratings_per_item, False, limit=1)
+        return bool(found) and not _has_enough(work, rules, place)
 
     # -- handing out
 
@@ -150,8 +149,7 @@ class Journey:
     def _assign_ordinary(self, work: Work, row: Row, rules: Study, place: Row, draw: Any) -> Screen | None:
         by_disagreement = rules.order == "disagreement"
         found = work.candidates(row["id"], place["rater"], rules.ratings_per_item, by_disagreement)
-        capped = 0 < rules.most_per_rater <= work.given(row["id"], place["rater"]) if rules.most_per_rater else False
-        if not found or capped:
+        if not found or _has_enough(work, rules, place):
             return self._move(work, place, phase="survey")
         item = assign.choose(found, draw, by_disagreement)
         side = assign.flip(item, draw) if "a" in item["content"].get("clips", {}) else 1
@@ -304,25 +302,29 @@ class Journey:
 
     def clip(self, view: View, rater: str, name: str, number: int) -> tuple[str, str]:
         """→ the SHA-256 of the sound to send, and the proof that goes with it."""
-        if name not in self._sounds:
-            given = _own(view, rater, name)
-            rules = Study.read(_known_study(view, given["study"])["settings"])
-            self._remember(given, shown_clips(rules, view.item(given["item"])["content"], given["flip"]))
-        return self.known_clip(rater, name, number)
+        if told := self.known_clip(rater, name, number):
+            return told
+        given = _own(view, rater, name)
+        rules = Study.read(_known_study(view, given["study"])["settings"])
+        known = self._remember(given, shown_clips(rules, view.item(given["item"])["content"], given["flip"]))
+        return self._own_clip(known, rater, name, number)
 
     def known_clip(self, rater: str, name: str, number: int) -> tuple[str, str] | None:
         """The same for an item handed out a moment ago, without asking the store; None if it is not remembered."""
-        if name not in self._sounds:
-            return None
-        owner, sounds = self._sounds[name]
+        known = self._sounds.get(name)  # once: another thread may forget it at any moment
+        return None if known is None else self._own_clip(known, rater, name, number)
+
+    def _own_clip(self, known: tuple[str, list[str]], rater: str, name: str, number: int) -> tuple[str, str]:
+        owner, sounds = known
         if owner != rater or not 0 <= number < len(sounds):
             raise EmotionOmniError("This clip was not handed to you. Ask for the next item.", "not-yours")
         return sounds[number], self.hearing.proof(name, number)
 
-    def _remember(self, given: Mapping[str, Any], shown: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-        self._sounds[given["id"]] = (given["rater"], [clip["played"] for _, clip in shown])
+    def _remember(self, given: Mapping[str, Any], shown: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[str, list[str]]:
+        known = self._sounds[given["id"]] = (given["rater"], [clip["played"] for _, clip in shown])
         while len(self._sounds) > REMEMBERED_SOUNDS:
             self._sounds.popitem(last=False)
+        return known
 
     def forget(self, rater: str) -> None:
         """Whoever withdrew is served nothing from memory."""
@@ -434,6 +436,11 @@ def _known_study(view: View, study: Any) -> Row:
     if row is None:
         raise EmotionOmniError("There is no such study. It may have been deleted.", "not-found")
     return row
+
+
+def _has_enough(view: View, rules: Study, place: Row) -> bool:
+    """Whether a rater was given as many items as the study lets one rate; 0 lets one rate them all."""
+    return bool(rules.most_per_rater) and view.given(place["study"], place["rater"]) >= rules.most_per_rater
 
 
 def _own(view: View, rater: str, name: Any) -> Row:

@@ -19,7 +19,7 @@ import pandas as pd
 from annotation import quality, statistics
 from annotation.identity import pseudonym
 from annotation.quality import Agreement, Evidence, Verdict
-from annotation.schema import SCALES, Scale, Study
+from annotation.schema import SCALES, TASK_KINDS, Scale, Study
 from annotation.store import Row, View
 from annotation.translate import version
 from emotion_omni import emotion
@@ -40,7 +40,6 @@ class Results:
     items: Mapping[str, Row]
     ratings: Sequence[Row]
     decisions: Sequence[Row]
-    cohorts: Mapping[str, str]
     secret: bytes
 
     @classmethod
@@ -49,8 +48,7 @@ class Results:
         if row is None:
             raise EmotionOmniError("There is no such study.", "not-found")
         items = {item["id"]: item for item in view.items(study)}
-        cohorts = {rater["id"]: rater["cohort"] for rater in view.raters(study)}
-        return cls(row, Study.read(row["settings"]), items, view.ratings(study), view.decisions(study), cohorts, secret)
+        return cls(row, Study.read(row["settings"]), items, view.ratings(study), view.decisions(study), secret)
 
     # -- people
 
@@ -60,7 +58,7 @@ class Results:
 
     @cached_property
     def raters(self) -> list[str]:
-        return sorted({row["rater"] for row in self.ratings if row["kind"] not in ("sound", "training")})
+        return sorted({row["rater"] for row in self.ratings if row["kind"] in TASK_KINDS})
 
     @cached_property
     def verdicts(self) -> dict[str, Verdict]:
@@ -73,7 +71,7 @@ class Results:
 
     def evidence(self, rater: str) -> Evidence:
         mine = [row for row in self.ratings if row["rater"] == rater]
-        by_kind = {kind: [row for row in mine if row["kind"] == kind] for kind in ("rate", "trap", "gold", "repeat")}
+        by_kind = {kind: [row for row in mine if row["kind"] == kind] for kind in TASK_KINDS}
         same = self._retest(by_kind)
         seconds = [row["seconds"] for row in by_kind["rate"] if row["seconds"] is not None]
         main = [row["answers"].get(self.rules.form.main) for row in by_kind["rate"]]
@@ -117,7 +115,7 @@ class Results:
     @cached_property
     def table(self) -> pd.DataFrame:
         """One row for each answer, columns :data:`COLUMNS`; several-of-many answers are joined by ``|``."""
-        rows = [answer for row in self.ratings if row["kind"] not in ("sound", "training") for answer in self._answers(row)]
+        rows = [answer for row in self.ratings if row["kind"] in TASK_KINDS for answer in self._answers(row)]
         return pd.DataFrame(rows, columns=COLUMNS)
 
     def _answers(self, row: Row) -> list[dict[str, Any]]:

@@ -27,8 +27,6 @@ MODES = ("words", "voice", "both")
 OUTCOMES = ("left", "tie", "right")
 
 _TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-_BORROWED = 4  # degrees of freedom that an item's own spread borrows from that of all items
-_MOST_VOTES = 10_000  # for one item; a wish that takes more is none to plan with
 
 
 @dataclass(frozen=True)
@@ -422,60 +420,6 @@ def _check_share(shared: float, systems: int) -> None:
         )
 
 
-# --- when to stop ------------------------------------------------------------------------------------------------
-
-
-def more_ratings_wanted(ratings: pd.DataFrame, half_width: float) -> list:
-    """Items whose own mean is not yet known to ± ``half_width``, the widest first.
-
-    The rule: an item's half-width is t · s / √n over its n raters (a rater's repeats are averaged first). Two
-    or three ratings that agree by luck must not stop an item, so s² is its own variance drawn towards that of
-    all items, which counts as 4 degrees of freedom more (a moderated t, Smyth 2004). An item with fewer than two
-    raters is always wanted, and so is every item while none has two.
-    """
-    _check_width(half_width)
-    table, pooled = _spreads(ratings)
-    if pooled is None:
-        return list(table.index)
-    freedom = table["n"] - 1
-    variance = (_BORROWED * pooled + freedom * table["variance"].fillna(0.0)) / (_BORROWED + freedom)
-    width = stats.t.ppf(_TAILS[1], _BORROWED + freedom) * np.sqrt(variance / table["n"])
-    width = width.where(table["n"] >= 2, math.inf)
-    wanted = width[width > half_width].sort_values(ascending=False, kind="stable")
-    return list(wanted.index)
-
-
-def effective_votes_for_width(ratings: pd.DataFrame, half_width: float) -> int | None:
-    """Raters that an item of ordinary disagreement needs until :func:`more_ratings_wanted` lets it go.
-
-    ``None`` while no item has two raters, or if it would take more than 10,000.
-    """
-    _check_width(half_width)
-    pooled = _spreads(ratings)[1]
-    if pooled is None:
-        return None
-    counts = np.arange(2, _MOST_VOTES + 1)
-    widths = stats.t.ppf(_TAILS[1], _BORROWED + counts - 1) * np.sqrt(pooled / counts)
-    enough = counts[widths <= half_width]
-    return int(enough[0]) if len(enough) else None
-
-
-def _spreads(ratings: pd.DataFrame) -> tuple[pd.DataFrame, float | None]:
-    """→ for each item ``n`` raters and ``variance`` between them, and the pooled variance within items, if any."""
-    checked = _checked(ratings, ("item", "rater", "value"))
-    once = checked.groupby(["item", "rater"], sort=False, observed=True)["value"].mean()
-    table = once.groupby(level="item", sort=False, observed=True).agg(n="count", variance="var")
-    freedom = int((table["n"] - 1).sum())
-    if not freedom:
-        return table, None
-    return table, float(((table["n"] - 1) * table["variance"].fillna(0.0)).sum() / freedom)
-
-
-def _check_width(half_width: float) -> None:
-    if not half_width > 0:
-        raise EmotionOmniError(f"The half-width is more than 0, not {half_width}. Ask for 0.5 of a point, say.", "half-width")
-
-
 # --- rankings from votes -----------------------------------------------------------------------------------------
 
 
@@ -485,23 +429,14 @@ class Ranking:
 
     ``table``, by ``low``, falling: ``system``, ``strength`` (log-odds, mean 0 over those not hidden), ``low``, ``high``
     (``None`` where ``note`` says why), ``votes``, ``wins``, ``ties``, ``status`` ("listed", "preliminary", "hidden") and
-    ``component`` (systems compared with each other, directly or through others, share one). ``tie``: how likely a tie
-    is, see :func:`win_probability`. ``position_bias``: log-odds that the left side wins between equals.
+    ``component`` (systems compared with each other, directly or through others, share one). ``tie``: ν of Davidson
+    (1970); equals tie with probability ν / (2 + ν). ``position_bias``: log-odds that the left side wins between equals.
     """
 
     table: pd.DataFrame
     tie: float
     position_bias: Interval
     note: str = ""
-
-    def position_in_words(self) -> str:
-        """One sentence on whether raters favour a side."""
-        bias = self.position_bias
-        if bias.mean is None or bias.low is None or bias.high is None:
-            return f"Whether raters favour a side cannot be told: {bias.reason}."
-        found = {"better": "Raters favour the left side", "worse": "Raters favour the right side"}
-        said = found.get(verdict(bias), "That raters favour a side is not shown")
-        return f"{said}: log-odds for the left {bias.mean:+.2f} (95 % interval {bias.low:+.2f} to {bias.high:+.2f})."
 
 
 @dataclass(frozen=True, eq=False)
@@ -548,17 +483,6 @@ def fit_bradley_terry(
     reason = _no_bootstrap_reason(ballot, draws)
     table = _ranked(ballot, strengths, spread, component, minimum)
     return Ranking(table, tie, _position_interval(ballot, best, draws, told_apart, reason), _note(ballot, component, reason))
-
-
-def win_probability(strength_a: float, strength_b: float, tie: float) -> tuple[float, float, float]:
-    """→ probabilities that A wins, that they tie, that B wins, when neither side is favoured. Sum to 1.
-
-    ``tie``: ν of Davidson (1970), 0 or more; equals tie with probability ν / (2 + ν).
-    """
-    half = (strength_a - strength_b) / 2
-    log_total = _log_total(np.array(half), tie)
-    win, loss = float(np.exp(half - log_total)), float(np.exp(-half - log_total))
-    return win, float(tie * np.exp(-log_total)), loss
 
 
 def _ballot(votes: pd.DataFrame) -> _Ballot:

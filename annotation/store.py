@@ -26,6 +26,7 @@ import sqlalchemy as sa
 from sqlalchemy import JSON, BigInteger, Column, Connection, Float, Index, Integer, MetaData, String, Table, select
 
 from annotation.log import UNKNOWN, Event, EventLog
+from annotation.schema import TASK_KINDS
 from emotion_omni.types import EmotionOmniError
 
 Result = TypeVar("Result")
@@ -391,7 +392,7 @@ class Work(View):
             self._count(items, {"id": event["item"]}, done=1, claimed=again, flipped=again * event["flip"])
         if event.get("disagreement") is not None:
             self._change(items, {"id": event["item"]}, disagreement=event["disagreement"])
-        self._step(event, done=int(event["kind"] in ("rate", "trap", "gold", "repeat")))
+        self._step(event, done=int(event["kind"] in TASK_KINDS))
 
     def _skipped(self, event: Event) -> None:
         self._close(event, "skipped")

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -195,10 +196,14 @@ class Source:
 
         return cls(tuple(sorted(entry.filename for entry in entries)), read)
 
+    @cached_property
+    def _listed(self) -> frozenset[str]:
+        return frozenset(self.names)
+
     def get(self, name: str) -> bytes:
         """Only what the source itself lists: a manifest cannot reach outside."""
         wanted = str(PurePosixPath(name))
-        if wanted not in self.names:
+        if wanted not in self._listed:
             raise EmotionOmniError(f"The manifest names {name[:80]!r}, which is not there.", "missing")
         return self.read(wanted)
 

@@ -93,6 +93,8 @@ class Studio:
             return
         with self.store.read() as view:
             row = view.rating(submit)
+            if row is None:  # withdrawn already
+                return
             study, counts = view.study(row["study"]), view.counts(row["study"])
         row["rater"] = pseudonym(self.identity.secret, row["study"], row["rater"])
         self.webhooks.send("rating.created", row | {"submit": submit})

@@ -1,7 +1,8 @@
 """The page, served and opened in a real browser: fixtures, one of each for a module.
 
 A module says ``pytest_plugins = ("browsers",)`` to have them. ``studio`` is what ``served`` (an address) works
-on, ``blocks`` the page behind it; ``browser`` is Chromium with a fake microphone that hears ``clip``.
+on, ``blocks`` the page behind it; ``browser`` is Chromium with a fake microphone that hears ``clip``. A test waits
+for what stays (a row of a finished upload, a state), never for what only passes by, nor for a time.
 """
 
 from __future__ import annotations
@@ -26,15 +27,16 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 
 class SlowEngine(FakeEngine):
-    """The fake with a pause between its pieces, so that a test can interrupt it."""
+    """The fake with a pause between its pieces, so that a test can interrupt it, on a busy machine too."""
 
+    PAUSE_SECONDS = 1.5
     closed = threading.Event()
 
     def respond(self, turn, *, seed=0):
         try:
             for event in super().respond(turn, seed=seed):
                 yield event
-                time.sleep(0.4)
+                time.sleep(self.PAUSE_SECONDS)
         finally:
             self.closed.set()
 

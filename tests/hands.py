@@ -73,7 +73,13 @@ def _row(item: dict[str, Any]) -> dict[str, Any]:
     return item | {"id": name, "family": item["family"] or name}
 
 
-# --- a rater ----------------------------------------------------------------------------------------------------
+# --- a page, and a rater at it ----------------------------------------------------------------------------------
+
+def visit(page: Any, address: str) -> None:
+    """Open the page and wait until it is wired: it asks the server what to show first only once every part of it is mounted."""
+    with page.expect_response("**/queue/join*", timeout=LOAD_MS):
+        page.goto(address)
+
 
 LOOK = """() => {
   const room = [...document.querySelectorAll('.room')].find(one => one.getClientRects().length);

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import soundfile
 from conftest import tone
+from hands import LOAD_MS, visit
 
 from annotation.ui import talk
 from emotion_omni.fake import FakeEngine
@@ -21,9 +22,8 @@ def page(browser, served):
     opened = browser.new_context(viewport={"width": 1280, "height": 900}, permissions=["microphone"]).new_page()
     opened.asked = []
     opened.on("request", lambda request: opened.asked.append(request.url))
-    opened.goto(served)
-    opened.wait_for_selector("#query .record-button", timeout=60_000)
-    opened.wait_for_timeout(1500)
+    visit(opened, served)
+    opened.wait_for_selector("#query .record-button", timeout=LOAD_MS)
     yield opened
     opened.context.close()
 
@@ -35,7 +35,8 @@ def upload(page, file: Path) -> None:
 
 def test_a_spoken_turn_by_keyboard_alone(page):
     page.keyboard.press("r")
-    page.wait_for_timeout(1500)
+    page.wait_for_selector("#query .stop-button", timeout=30_000)  # the microphone is on
+    page.wait_for_timeout(1500)  # this much is said
     page.keyboard.press("r")
     page.wait_for_selector("#heard .bar", timeout=30_000)
     page.wait_for_function("window.emotionOmniPlayed > 0.4", timeout=30_000)  # the reply was really sounded
@@ -48,8 +49,7 @@ def test_a_spoken_turn_by_keyboard_alone(page):
 
 def test_an_upload_a_correction_and_another_answer(page, clip):
     upload(page, clip)
-    page.wait_for_selector("#heard .bar", timeout=30_000)
-    page.wait_for_timeout(1000)
+    page.wait_for_function("document.querySelector('#voice').innerText.includes('Your turn')", timeout=30_000)
     page.fill("#words textarea", "Luna ran away <img src=x onerror=alert(1)>")
     page.click("#tone input")
     page.get_by_role("option", name="fearful").click()
@@ -94,8 +94,8 @@ def test_nothing_outside_is_asked_and_no_name_leaks(page, clip, served):
 def test_nothing_is_cut_off_on_a_phone(browser, served, width):
     context = browser.new_context(viewport={"width": width, "height": 780}, color_scheme="dark")
     page = context.new_page()
-    page.goto(served)
-    page.wait_for_selector("#query .record-button", timeout=60_000)
+    visit(page, served)
+    page.wait_for_selector("#query .record-button", timeout=LOAD_MS)
     assert page.evaluate("document.documentElement.scrollWidth") <= width + 1
     context.close()
 

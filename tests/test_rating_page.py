@@ -16,7 +16,7 @@ import httpx
 import pytest
 import soundfile
 from conftest import tone
-from hands import LOAD_MS, Hand, items, open_study, together
+from hands import LOAD_MS, Hand, items, open_study, together, visit
 
 from annotation.schema import SCALES
 from annotation.ui import rate, results, studies
@@ -274,7 +274,7 @@ def test_a_researcher_makes_a_study_from_a_zip_file_and_a_link_to_it(studio, res
     researcher.fill("#new-title textarea, #new-title input", "Voices <b>in June</b>")
     file = {"name": "voices.zip", "mimeType": "application/zip", "buffer": archive()}
     researcher.set_input_files("#new-files input[type=file]", file)
-    researcher.wait_for_function("document.querySelector('#new-files').innerText.includes('voices.zip')")
+    researcher.wait_for_selector("#new-files .filename[aria-label='voices.zip']")  # while it is sent, its name stands elsewhere
     researcher.click("#create-study")
     researcher.wait_for_function("document.querySelector('#studies-said').innerText.includes('with 3 items')", timeout=30_000)
     assert "Voices <b>in June</b>" in researcher.inner_text("#monitor"), "a title is shown as text, never as HTML"
@@ -333,7 +333,7 @@ def test_others_see_a_notice_in_a_researchers_tabs(studio, served, browser):
         context = browser.new_context()
         context.add_cookies(cookies)
         page = context.new_page()
-        page.goto(served)
+        visit(page, served)
         for name, field in (("studies", "#new-title"), ("results", "#results-study")):
             open_tab(page, name)
             page.get_by_text("This tab is for researchers").filter(visible=True).wait_for()
@@ -388,7 +388,7 @@ def test_no_handler_of_a_researcher_works_without_the_cookie(studio, served, blo
 
 def test_a_turn_is_given_only_with_a_tick_and_its_code_takes_it_back(studio, served, browser, clip):
     page = browser.new_context().new_page()
-    page.goto(served)
+    visit(page, served)
     page.wait_for_selector("#query .record-button", timeout=LOAD_MS)
     page.click('#query [aria-label="Upload file"]')
     page.set_input_files("#query input[type=file]", str(clip))
@@ -418,7 +418,7 @@ def test_a_turn_is_given_only_with_a_tick_and_its_code_takes_it_back(studio, ser
 @pytest.mark.parametrize("tab", ["emotion", "empathy", "compare"])
 def test_a_guest_practises_by_keyboard(studio, served, browser, tab):
     page = browser.new_context().new_page()
-    page.goto(served)
+    visit(page, served)
     open_tab(page, tab)
     page.wait_for_selector(".room[data-screen=start]:visible")
     page.get_by_label("Nickname").filter(visible=True).focus()
@@ -439,7 +439,7 @@ def test_on_a_phone_in_the_dark_nothing_is_cut_off_in_any_tab(studio, served, br
     context = browser.new_context(viewport={"width": 360, "height": 780}, color_scheme="dark")
     context.add_cookies([{"name": "studio", "value": studio.identity.session(studio.identity.guest("Cy")), "url": served}])
     page = context.new_page()
-    page.goto(served)
+    visit(page, served)
     page.wait_for_selector("#query .record-button", timeout=LOAD_MS)
     for name in TABS:
         open_tab(page, name)

@@ -5,25 +5,34 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import numpy as np
 import pyloudnorm
 import pytest
 import soundfile
 from conftest import noise, tone
+from starlette.requests import Request
 
 from annotation import checks, studies
 from annotation.clips import HZ, LEAD_SECONDS, LUFS, TAIL_SECONDS, Clips, equalised, flac, without_words
+from annotation.identity import COOKIE
 from annotation.schema import TEMPLATES, Study
 from annotation.store import Store
 from annotation.studies import Source, read_source
+from annotation.studio import Studio
+from annotation.ui.studies import Handlers
+from annotation.ui.talk import Engines
 from emotion_omni import audio
-from emotion_omni.types import Audio, EmotionOmniError
+from emotion_omni.fake import FakeEngine
+from emotion_omni.types import Audio, EmotionOmniError, Event, Turn
 
 RULES = {"title": "Mine", "template": "emotion-recognition"}
 WAV = audio.wav_bytes(tone(0.5))
@@ -364,3 +373,51 @@ def test_masking_keeps_the_melody_in_its_time() -> None:
     middle = slice(2000, 6000)
     assert np.abs(masked.samples[middle] - low.samples[middle]).max() < 0.02
     assert masked.hz == low.hz and len(masked.samples) == len(low.samples)
+
+
+# --- by engines, from the tab -----------------------------------------------------------------------------------
+
+
+class GatedEngine(FakeEngine):
+    """The fake, which begins to answer and goes on once it may."""
+
+    def __init__(self) -> None:
+        self.begun, self.gate = threading.Semaphore(0), threading.Event()
+
+    def respond(self, turn: Turn, *, seed: int = 0) -> Iterator[Event]:
+        self.begun.release()
+        assert self.gate.wait(20)
+        yield from super().respond(turn, seed=seed)
+
+
+def asking(studio: Studio, person: str) -> gr.Request:
+    cookie = f"{COOKIE}={studio.identity.session(person)}".encode()
+    return gr.Request(request=Request({"type": "http", "headers": [(b"cookie", cookie)]}))
+
+
+def test_stop_ends_what_one_has_begun_and_nobody_elses(tmp_path: Path) -> None:
+    files = [str(tmp_path / f"question{number}.wav") for number in range(3)]
+    for file in files:
+        Path(file).write_bytes(WAV)
+    studio, engine = Studio.open(tmp_path / "home"), GatedEngine()
+    handlers = Handlers(studio, Engines(lambda _: engine))
+    people = [studio.identity.accept(studio.identity.invite("researcher", name=name)) for name in ("Ada", "Bo", "Cy")]
+
+    def make(title: str, request: gr.Request) -> None:
+        handlers.create(title, "empathy", "engines", files, ["fake"], 0, 1, 10, "open", "evaluation", "", request, lambda *_, **__: None)
+
+    ada, bo, cy = (asking(studio, person) for person in people)
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(make, "Ada's", ada), pool.submit(make, "Bo's", bo)]
+        try:
+            assert engine.begun.acquire(timeout=20) and engine.begun.acquire(timeout=20), "both are being answered"
+            assert "Nothing of yours" in handlers.stop(cy) and "Stopping" in handlers.stop(ada)
+        finally:
+            engine.gate.set()
+        for run in runs:
+            run.result(30)
+    with studio.store.read() as view:
+        counts = {row["settings"]["title"]: len(view.items(row["id"], "rate")) for row in view.studies()}
+    assert counts == {"Ada's": 1, "Bo's": 3}
+    assert "Nothing of yours" in handlers.stop(ada), "it is over"
+    studio.close()

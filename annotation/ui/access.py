@@ -7,6 +7,7 @@ researcher's tab begins with :func:`researcher`; hiding a tab protects nothing.
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -87,8 +88,6 @@ def notice() -> gr.HTML:
 
 def told(studio: Studio, request: gr.Request) -> tuple[bool, str]:
     """(may enter, the value of the notice)."""
-    import json
-
     try:
         _require(studio, request, "researcher")
     except EmotionOmniError as error:

@@ -86,9 +86,6 @@ _TEMPLATE = """
 <span class="voice-label">Ready</span><button class="voice-replay" type="button" hidden>Play again</button></div>
 """
 
-SILENCE = "() => { if (window.emotionOmniSilence) window.emotionOmniSilence(); }"
-
-
 def build() -> gr.HTML:
     return gr.HTML(value="null", html_template=_TEMPLATE, js_on_load=_SCRIPT, elem_id="voice", apply_default_css=False, show_label=False)
 

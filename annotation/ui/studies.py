@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import html
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class Handlers:
 
     def __init__(self, studio: Studio, engines: Any) -> None:
         self.studio, self.engines = studio, engines
-        self._stop, self._answering = threading.Event(), 0
+        self._runs: list[tuple[str, threading.Event]] = []  # of engines answering: who asked, and what stops it
 
     def choices(self) -> list[tuple[str, str]]:
         with self.studio.store.read() as view:
@@ -59,9 +60,9 @@ class Handlers:
         if not files:
             raise EmotionOmniError("Add a zip file or recordings first.", "missing")
         report = lambda done, total, what: progress((done, total), desc=what)  # noqa: E731
-        self._stop.clear()
         if source == "engines":
-            rules, items, refused = self._produced(settings, files, names, int(seed), report)
+            with self._run(by["id"]) as stop:
+                rules, items, refused = self._produced(settings, files, names, int(seed), report, stop)
         else:
             (rules, items), refused = self._imported(settings, files, report), []
         study = studies.create(self.studio.store, self.studio.clips, rules, items, by["id"])
@@ -76,27 +77,35 @@ class Handlers:
         source = studies.Source(tuple(sorted(by_name)), lambda name: by_name[name].read_bytes())
         return studies.read_source(source, self.studio.clips, settings, report)
 
-    def _produced(self, settings: dict, files: Sequence[str], names: list[str], seed: int, report: studies.Progress) -> tuple:
+    def _produced(self, settings: dict, files: Sequence[str], names: list[str], seed: int, report: studies.Progress,
+                  stop: threading.Event) -> tuple:  # fmt: skip
         if not names:
             raise EmotionOmniError("Choose at least one engine.", "missing")
         rules = Study.read(settings)
         queries = [(Path(file).stem, audio.decode(file)) for file in files]
         engines = [(name, self.engines.get(name)) for name in names]
-        self._answering += 1
-        try:
-            items, refused = studies.produce(engines, queries, rules, self.studio.clips, seed, report, self._stop.is_set)
-        finally:
-            self._answering -= 1
+        items, refused = studies.produce(engines, queries, rules, self.studio.clips, seed, report, stop.is_set)
         if not items:
             raise EmotionOmniError("No query could be answered. " + " ".join(refused[:3]), "empty")
         return rules, items, refused
 
+    @contextmanager
+    def _run(self, by: str) -> Iterator[threading.Event]:
+        run = (by, threading.Event())
+        self._runs.append(run)
+        try:
+            yield run[1]
+        finally:
+            self._runs.remove(run)
+
     def stop(self, request: gr.Request) -> str:
-        """What has been answered so far still becomes the study."""
-        researcher(self.studio, request)
-        if not self._answering:
-            return "Nothing is being made right now."
-        self._stop.set()
+        """Stop what this researcher has begun, in whichever window. What has been answered so far still becomes the study."""
+        by = researcher(self.studio, request)["id"]
+        mine = [stop for asked, stop in list(self._runs) if asked == by]
+        if not mine:
+            return "Nothing of yours is being made right now."
+        for stop in mine:
+            stop.set()
         return "Stopping after the answer that is being made …"
 
     def set_state(self, study: str, state: str, request: gr.Request) -> tuple:
