@@ -1,4 +1,4 @@
-"""The command line: hear, reply, speak, talk, bench, fetch, serve.
+"""The command line: hear, reply, speak, talk, train, checkpoint, bench, fetch, serve.
 
 With ``--json`` every result is one JSON object on one line of stdout; messages go to stderr. Exit
 status: 0 all done, 1 some input could not be used (the others were), 2 the command itself is wrong.
@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import logging
 import os
 import sys
+import typing
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from emotion_omni import audio, emotion, engine, processors
+from emotion_omni.train.settings import STAGES, Settings
 from emotion_omni.types import Audio, Done, Emotion, EmotionOmniError, Event, Exchange, Heard, Plan, Speech, Text, Turn
 
 PAUSE_BETWEEN_TURNS = 0.6  # seconds, in the joined file of a conversation
@@ -120,6 +123,12 @@ def talk(options: argparse.Namespace) -> int:
         query = audio.decode(file)
         turn = Turn(query, tuple(earlier), options.transcript, options.emotion)
         done = _collect(chosen.respond(turn, seed=options.seed))
+        if not done["speech"]:
+            raise EmotionOmniError(
+                f"{chosen.name} answered in words alone, so there is no sound to write: {done['text']!r}. Teach its checkpoint to speak "
+                "(emotion-omni train speak), or ask for words with: emotion-omni reply.",
+                "no-voice",
+            )
         heard, sound = done["heard"], audio.join(done["speech"])
         _write(target, sound)
         replies.append(sound)
@@ -143,14 +152,81 @@ def talk(options: argparse.Namespace) -> int:
     return status
 
 
+def train(options: argparse.Namespace) -> int:
+    """Teach the omni model a stage: understand first, then speak; in several processes under `accelerate launch -m`."""
+    from emotion_omni.train import stage
+
+    chosen = {item.name: getattr(options, item.name) for item in dataclasses.fields(Settings)}
+    begin = stage.Begin(None if options.parent else stage.configuration(options.config), options.parent)
+    report = stage.train(options.stage, begin, options.data, Path(options.out), Settings(**chosen), options.resume)
+    if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
+        text = f"{options.out}: {report['steps']} of {report['of']} steps, loss {report['loss']['loss']:.3f}, {report['seconds']:.0f} s"
+        _say(options, report, f"{text}. The checkpoint is in {Path(options.out) / 'best'}")
+    return 130 if report["stopped"] else 0
+
+
+def checkpoint(options: argparse.Namespace) -> int:
+    """List, show, send or fetch checkpoints of the omni model, or say what a Space fetches ahead for one."""
+    from emotion_omni import checkpoint as room
+
+    if options.what == "list":
+        for one in room.listed():
+            _say(options, _checkpoint(one.name, one.folder, one.about), f"{one.name}  {'+'.join(one.about.stages)}  {one.about.created}")
+        return 0
+    if not options.name or (options.what == "push" and not options.repo):
+        example = "push NAME --repo user/name" if options.what == "push" else f"{options.what} NAME"
+        raise EmotionOmniError(f"Something is not said. Write: emotion-omni checkpoint {example}.", "bad-option")
+    _CHECKPOINT[options.what](room, options)
+    return 0
+
+
+def _show_checkpoint(room: Any, options: argparse.Namespace) -> None:
+    folder = room.find(options.name)
+    about, _ = room.check(folder)
+    result = _checkpoint(options.name, folder, about) | {"identity": room.identity(folder), "origin": room.origin(folder)}
+    _say(options, result, json.dumps(result, indent=1, ensure_ascii=False))
+
+
+def _push_checkpoint(room: Any, options: argparse.Namespace) -> None:
+    sent = room.push(options.name, options.repo, private=not options.public)
+    _say(options, {"name": options.name, "hub": sent, "private": not options.public}, sent)
+
+
+def _pull_checkpoint(room: Any, options: argparse.Namespace) -> None:
+    repo, _, revision = options.name.partition("@")
+    folder = room.pull(repo, revision or None)
+    _say(options, _checkpoint(folder.name, folder, room.read_about(folder)), str(folder))
+
+
+def _preload_checkpoint(room: Any, options: argparse.Namespace) -> None:
+    folder = room.find(options.name)
+    lines = room.preload(room.check(folder)[1], folder)
+    _say(options, {"preload_from_hub": lines}, "\n".join(["preload_from_hub:", *(f"  - {line}" for line in lines)]))
+
+
+def _checkpoint(name: str, folder: Path, about: Any) -> dict[str, Any]:
+    return {"checkpoint": name, "folder": str(folder), "about": dataclasses.asdict(about)}
+
+
+_CHECKPOINT: dict[str, Callable[[Any, argparse.Namespace], None]] = {
+    "show": _show_checkpoint, "push": _push_checkpoint, "pull": _pull_checkpoint, "preload": _preload_checkpoint
+}  # fmt: skip
+
+
 def bench(options: argparse.Namespace) -> int:
     """Measure, and print one JSON object."""
-    from emotion_omni.evaluate import latency
+    if options.what == "omni":
+        from emotion_omni.evaluate import omni_cost as measured
+        from emotion_omni.train.stage import configuration
 
-    report = latency.measure(options.runs, options.file)
+        report = measured.measure(configuration(options.config), options.config, options.runs, options.device)
+    else:
+        from emotion_omni.evaluate import latency as measured
+
+        report = measured.measure(options.runs, options.file)
     if options.out:
         Path(options.out).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(report) if options.json else latency.as_text(report))
+    print(json.dumps(report) if options.json else measured.as_text(report))
     return 0
 
 
@@ -180,7 +256,8 @@ def serve(options: argparse.Namespace) -> int:
     app = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(place.parent))
     spec.loader.exec_module(app)
-    app.main(host=options.host, port=options.port, default_engine=options.engine)
+    name = _chosen(options)
+    app.main(host=options.host, port=options.port, default_engine=f"omni:{options.checkpoint}" if options.checkpoint else name)
     return 0
 
 
@@ -196,38 +273,88 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__, epilog=f"Example: {example}", **options)
         command.set_defaults(run=run)
         command.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
-        command.add_argument("--engine", choices=engine.NAMES, default="embedded", help="default: %(default)s")
+        command.add_argument("--engine", type=_engine_name, metavar="NAME", help=_ENGINES)
         command.add_argument("--seed", type=int, default=0, help="same seed, same answer; default: %(default)s")
         command.add_argument("--verbose", action="store_true", help="say more on stderr")
         return command
 
-    command = add(hear, "emotion-omni hear clip.wav --json")
+    def answers(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        command.add_argument("--checkpoint", metavar="NAME", help="of the engine omni: a folder, a listed name or user/repo[@revision]")
+        return command
+
+    command = answers(add(hear, "emotion-omni hear clip.wav --json"))
     command.add_argument("files", nargs="+", metavar="FILE", help=audio.FORMATS)
-    add(reply, """echo '{"text": "I lost my job.", "emotion": "sad"}' | emotion-omni reply --json""")
-    command = add(speak, 'emotion-omni speak --text "Well done!" --emotion happy --out done.wav')
+    answers(add(reply, """echo '{"text": "I lost my job.", "emotion": "sad"}' | emotion-omni reply --json"""))
+    command = answers(add(speak, 'emotion-omni speak --text "Well done!" --emotion happy --out done.wav'))
     command.add_argument("--text", required=True, help="what to say")
     command.add_argument("--emotion", default="neutral", help=f"one of: {', '.join(emotion.NAMES)}; default: %(default)s")
     command.add_argument("--out", required=True, help="WAV file to write")
-    command = add(talk, "emotion-omni talk one.wav two.wav --out reply.wav")
+    command = answers(add(talk, "emotion-omni talk one.wav two.wav --out reply.wav"))
     command.add_argument("files", nargs="+", metavar="FILE", help="one file a turn; several are one conversation")
     command.add_argument("--out", required=True, help="WAV file to write; with several files also OUT-1, OUT-2, …")
     command.add_argument("--emotion", help="correct the heard tone, for every file")
     command.add_argument("--transcript", help="correct the heard words, for every file")
+    command = add(train, "emotion-omni train understand --config small --data train.jsonl --out FOLDER")
+    command.add_argument("stage", choices=STAGES, help="understand: answer and plan the emotion; speak: say it")
+    command.add_argument("--data", required=True, help="JSON lines with the columns query and reply, or a data set's folder or hub id")
+    command.add_argument("--out", required=True, help="folder of the run; the checkpoint is its best")
+    command.add_argument("--config", default="small", help="paper, small, tiny or a JSON file; default: %(default)s")
+    command.add_argument("--from", dest="parent", help="checkpoint, or folder of a run, to go on from; its configuration holds")
+    command.add_argument("--resume", action="store_true", help="go on with the run in the folder, where it was stopped")
+    for item in dataclasses.fields(Settings):
+        _setting(command, item)
+    command = add(checkpoint, "emotion-omni checkpoint push NAME --repo user/name")
+    command.add_argument("what", choices=["list", *_CHECKPOINT], help="push and pull: to and from the Hugging Face hub")
+    command.add_argument("name", nargs="?", metavar="NAME", help="a listed name, a folder, or user/repo[@revision]; for all but list")
+    command.add_argument("--repo", metavar="USER/NAME", help="model repository to push to; made if it is missing")
+    command.add_argument("--public", action="store_true", help="push to where everybody can read it; default: private")
     command = add(bench, "emotion-omni bench latency --json")
-    command.add_argument("what", choices=["latency"], help="end of query to first reply sound, beside a naive cascade")
+    command.add_argument("what", choices=["latency", "omni"], help="latency: end of query to first reply sound, "
+                         "beside a naive cascade; omni: what the end-to-end model costs, stage by stage")  # fmt: skip
     command.add_argument("--runs", type=int, default=12, help="counted turns; default: %(default)s")
     command.add_argument("--file", help="a query clip of 3 to 4 s; default: an example of ours")
+    command.add_argument("--config", default="small", help="for omni: paper, small, tiny or a JSON file; default: %(default)s")
+    command.add_argument("--device", choices=["cpu", "cuda"], help="for omni; default: cuda where there is a GPU")
     command.add_argument("--out", help="also save the report here")
     add(fetch, "emotion-omni fetch")
-    command = add(serve, "emotion-omni serve --port 7860")
+    command = answers(add(serve, "emotion-omni serve --port 7860"))
     command.add_argument("--host", default=None, help="address to listen on; default: 127.0.0.1")
     command.add_argument("--port", type=int, default=None, help="default: 7860, or the next free one")
     return parser
 
 
+def _setting(command: argparse.ArgumentParser, item: dataclasses.Field) -> None:
+    """A field of the training's settings as an option, named and explained as the field is."""
+    name, about = f"--{item.name.replace('_', '-')}", item.metadata["help"].replace("%", "%%")
+    if name in command._option_string_actions:
+        return  # --seed is every command's
+    if isinstance(item.default, bool):
+        command.add_argument(name, action="store_true", help=about)
+        return
+    choices = typing.get_args(typing.get_type_hints(Settings)[item.name]) or None
+    command.add_argument(name, type=type(item.default), default=item.default, choices=choices, help=f"{about}; default: {item.default}")
+
+
+_ENGINES = f"one of: {', '.join(engine.NAMES)}, or omni:CHECKPOINT; default: omni with a checkpoint (or {engine.CHECKPOINT}), else embedded"
+
+
+def _engine_name(name: str) -> str:
+    if name.partition(":")[0] not in engine.NAMES:
+        raise argparse.ArgumentTypeError(f"no engine is called {name!r}; choose one of: {', '.join(engine.NAMES)}")
+    return name
+
+
+def _chosen(options: argparse.Namespace) -> str:
+    """The engine asked for. A checkpoint alone asks for omni; with an engine that has none it is refused."""
+    name = options.engine or ("omni" if options.checkpoint else engine.default())
+    if options.checkpoint and name != "omni":
+        raise EmotionOmniError(f"--checkpoint is for the engine omni, and --engine is {name}. Leave one of the two out.", "checkpoint")
+    return name
+
+
 @contextlib.contextmanager
 def _loaded(options: argparse.Namespace) -> Iterator[engine.Engine]:
-    yield engine.load(options.engine)
+    yield engine.load(_chosen(options), options.checkpoint)
 
 
 def _each(inputs: Iterable[str], options: argparse.Namespace, do: Callable[[str], None], name: str = "file") -> int:
