@@ -12,7 +12,8 @@ from annotation import __main__ as annotation_cli
 from emotion_omni import cli
 
 ROOT = Path(__file__).parents[1]
-CODE = ("emotion_omni", "emotion_omni/embedded", "annotation", "annotation/ui")
+CODE = ("emotion_omni", "emotion_omni/embedded", "emotion_omni/omni", "emotion_omni/hub", "emotion_omni/train", "emotion_omni/evaluate",
+        "annotation", "annotation/ui")  # fmt: skip
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -55,4 +56,4 @@ def test_the_repository_names_no_machine():
     for name in files:
         if name.endswith((".py", ".md", ".toml", ".txt", ".json", ".css", ".yml")) and name != "tests/test_docs.py":
             text = (ROOT / name).read_text(encoding="utf-8")
-            assert "/work/" not in text and "/tmp/x" not in text, name
+            assert "/work/" not in text and "/tmp/" + "x" not in text and "/tmp/" + "y" not in text, name

@@ -346,8 +346,8 @@ def excitation(module: Any, pitch: Tensor, cycles: float, generator: torch.Gener
     return torch.tanh(module.l_linear(waves * voiced + loudness * noise)).T[None], float(ends[-1] % 1)
 
 
-class SpeechTokenizer:
-    """Speech → CosyVoice2 tokens, by ``speech_tokenizer_v2.onnx``, opened at its first use.
+class Listener:
+    """A network for speech in one ONNX file beside CosyVoice2's weights, opened at its first use.
 
     Raises :class:`EmotionOmniError` (code ``missing``) at once when there is no such file.
     """
@@ -357,7 +357,14 @@ class SpeechTokenizer:
 
     @cached_property
     def _session(self) -> onnxruntime.InferenceSession:
-        return _session(self._path, self._threads)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
+        options.log_severity_level = 3
+        return onnxruntime.InferenceSession(str(self._path), options, providers=["CPUExecutionProvider"])
+
+
+class SpeechTokenizer(Listener):
+    """Speech → CosyVoice2 tokens, by ``speech_tokenizer_v2.onnx``."""
 
     def __call__(self, speech: Audio) -> np.ndarray:
         """Up to 30 s → int64 [N], 25 a second. Raises :class:`EmotionOmniError` (code ``too-long``)."""
@@ -371,15 +378,8 @@ class SpeechTokenizer:
         return check_tokens(np.asarray(self._session.run(None, given)[0]).ravel())
 
 
-class SpeakerEncoder:
-    """Speech → who speaks, by the ``campplus.onnx`` that lies beside CosyVoice2's weights, opened at its first use."""
-
-    def __init__(self, path: str | Path, threads: int = 1) -> None:
-        self._path, self._threads = _existing(Path(path)), threads
-
-    @cached_property
-    def _session(self) -> onnxruntime.InferenceSession:
-        return _session(self._path, self._threads)
+class SpeakerEncoder(Listener):
+    """Speech → who speaks, by ``campplus.onnx``."""
 
     def __call__(self, speech: Audio) -> np.ndarray:
         """→ float32 [192], from 80 log-mel bands in Kaldi's manner, their mean over time taken off."""
@@ -550,13 +550,6 @@ def _undisturbed() -> Iterator[None]:
         log.removeHandler(silent)
         random.setstate(python)
         np.random.set_state(numpy)
-
-
-def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _existing(path: Path) -> Path:

@@ -1,0 +1,258 @@
+"""What an answer of the end-to-end model costs: time by stage, speed beside the memory's, several at once.
+
+A decoding step reads every weight it uses and the keys and values so far, so it cannot take less time
+than their bytes divided by the memory's bandwidth, which is measured here, in the same run. Random
+weights cost what trained ones do; only the length of an answer differs, so the words are given.
+
+Times are seconds from the end of the query; percentiles are of the counted turns, nearest rank.
+
+Axes: B answers at once, T frames, N text tokens.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from emotion_omni import processors
+from emotion_omni.omni import encoders
+from emotion_omni.omni.config import OmniConfig
+from emotion_omni.omni.generation import Responder, Spoken, Steps
+from emotion_omni.omni.model import Omni, Query
+from emotion_omni.omni.speech_decoder import TextPiece
+from emotion_omni.omni.token2wav import Token2Wav
+from emotion_omni.omni.units import UnitVocoder
+from emotion_omni.types import Audio
+
+WARM_UP = 2  # turns of each kind that do not count
+READ_BYTES = {"cpu": 2**28, "cuda": 2**32}  # far more than any cache holds
+QUERY_SECONDS = 3.5
+ANSWER = "Oh, that is hard to hear. I am here, and there is no hurry at all. Do you want to tell me more about it?"
+AT_ONCE = (1, 4, 16)
+VOCODERS = {"units": "our own", "cosyvoice2": "random"}
+
+
+def measure(config: OmniConfig, name: str, runs: int, device: str | None = None, compiled: bool | None = None) -> dict[str, Any]:
+    """The report. ``compiled``: by default where there is a GPU."""
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    compiled = place.type == "cuda" if compiled is None else compiled
+    bench = Bench.load(config, place, compiled)
+    speed = bandwidth(place)
+    turns = [bench.turn(seed) for seed in range(runs + WARM_UP)][WARM_UP:]
+    text, speech = bench.decoding(runs)
+    report = {
+        "config": name,
+        "machine": processors.describe() | ({"device": torch.cuda.get_device_name(place)} if place.type == "cuda" else {}),
+        "dtype": str(bench.dtype).removeprefix("torch."), "compiled": compiled, "runs": runs,
+        "threads": torch.get_num_threads(), "query_seconds": QUERY_SECONDS, "answer_tokens": len(bench.words),
+        "weights": {"language_model": config.language_model.name, "speech_decoder": "random", "vocoder": VOCODERS[config.voice]},
+        "first_audio_p50": percentile([turn["first_audio"] for turn in turns], 50),
+        "first_audio_p95": percentile([turn["first_audio"] for turn in turns], 95),
+        "stages_p50": {stage: percentile([turn[stage] for turn in turns], 50) for stage in turns[0] if stage != "first_audio"},
+        "memory_bandwidth_gb_s": round(speed / 1e9, 1),
+        "text_decoding": _beside_floor(text, bench.text_bytes(), speed),
+        "speech_decoding": _beside_floor(speech, bench.speech_bytes(), speed),
+        "at_once": {str(count): bench.at_once(count, max(2, runs // 4)) for count in AT_ONCE},
+    }  # fmt: skip
+    peak = {"process_peak_mb": round(processors.peak_megabytes())}
+    return report | (peak | {"device_peak_mb": round(torch.cuda.max_memory_allocated(place) / 1e6)} if place.type == "cuda" else peak)
+
+
+def _beside_floor(seconds: float, read: int, speed: float) -> dict[str, float]:
+    floor = read / speed
+    return {"ms_per_token": round(seconds * 1e3, 3), "tokens_per_second": round(1 / seconds, 1), "read_mb": round(read / 1e6, 1),
+            "floor_ms": round(floor * 1e3, 3), "times_the_floor": round(seconds / floor, 2)}  # fmt: skip
+
+
+@dataclass
+class Bench:
+    """The model with all that stands before and behind it, on one device."""
+
+    config: OmniConfig
+    place: torch.device
+    dtype: torch.dtype
+    semantic: encoders.Encoder
+    emotion: encoders.Encoder
+    model: Omni
+    steps: Steps
+    vocoder: Token2Wav | UnitVocoder
+    query: Audio
+    words: tuple[int, ...]
+
+    @classmethod
+    def load(cls, config: OmniConfig, place: torch.device, compiled: bool) -> Bench:
+        dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
+        model = Omni.build(config, str(place), dtype).to(dtype)
+        steps = Steps(model, static=compiled, compiled=compiled)
+        vocoder: Token2Wav | UnitVocoder = UnitVocoder.load() if config.voice == "units" else Token2Wav.random()
+        generator = np.random.default_rng(0)
+        sound = Audio(generator.normal(0, 0.1, int(QUERY_SECONDS * 16_000)).clip(-1, 1).astype(np.float32), 16_000)
+        return cls(
+            config, place, dtype, encoders.semantic(config.semantic, place, dtype), encoders.emotion(config.emotion, place, dtype),
+            model, steps, vocoder, sound, model.prompter.answer(ANSWER)[:-1],
+        )  # fmt: skip
+
+    @torch.inference_mode()
+    def hear(self, marks: Marks) -> Query:
+        prepared = encoders.prepare(self.query)
+        marks("prepare")
+        words, lengths = self.semantic([prepared])
+        marks("encode_words")
+        tone, tone_lengths = self.emotion([prepared])
+        marks("encode_tone")
+        return Query(words.to(self.place), lengths, tone.to(self.place), tone_lengths)
+
+    def turn(self, seed: int) -> dict[str, float]:
+        """One query to its first sound → seconds of each stage, and of all."""
+        marks = Marks(self.place)
+        query = self.hear(marks)
+        responder = Responder(self.model, steps=self.steps)
+        reading = responder.read(query, [self.model.prompter.prompt()], [seed], [self.words])
+        marks("prefill")
+        with closing(responder.pieces(reading, [seed])) as pieces:
+            first = True
+            for piece in pieces:
+                if isinstance(piece, Spoken):
+                    marks("speech_tokens")
+                    break
+                if first:
+                    marks("first_text")
+                    first = False
+        self.vocoder.stream(seed).push(piece.tokens[0])
+        marks("vocoder")
+        return marks.laps | {"first_audio": sum(marks.laps.values())}
+
+    def decoding(self, runs: int) -> tuple[float, float]:
+        """Seconds of a text token and of a speech token, alone, the median over tokens of the best turn."""
+        query = self.hear(Marks(self.place))
+        text, speech = [], []
+        for seed in range(WARM_UP + max(2, runs // 4)):
+            responder = Responder(self.model, steps=self.steps)
+            reading = responder.read(query, [self.model.prompter.prompt()], [seed], [self.words])
+            steps, pieces = [], []
+            reading.step()
+            while not reading.done:
+                steps.append(timed(lambda: pieces.append(reading.step()), self.place))  # noqa: B023 (run at once)
+            reading.close()
+            text.append(float(np.median(steps)))
+            speech.append(self._speech_step(seed))
+        return min(text[WARM_UP:]), min(speech[WARM_UP:])
+
+    @torch.inference_mode()
+    def _speech_step(self, seed: int) -> float:
+        stream = self.steps.speech([seed], replace(Responder(self.model).speech, longest_extra=200), chunked=True)
+        weight = self.model.speech_decoder.embedding.weight
+        shape = (1, len(self.words), self.config.speech.width)
+        states, embeddings = (torch.randn(shape, device=self.place, dtype=weight.dtype) for _ in range(2))
+        emotion = torch.randn(1, 1, self.config.emotion.width, device=self.place, dtype=weight.dtype)
+        stream.add_text(TextPiece(states, embeddings, emotion, torch.tensor([len(self.words)], device=self.place)))
+        stream.end_text()
+        took = []
+        token, speaking = torch.full((1,), self.config.speech.speak, device=self.place), torch.ones(1, dtype=torch.bool, device=self.place)
+        for _ in range(3 * self.config.speech.speech_chunk):
+            took.append(timed(lambda: stream.step(token, speaking), self.place))
+        self.steps.quiet(stream)
+        return float(np.median(took))
+
+    def at_once(self, count: int, runs: int) -> dict[str, float]:
+        """``count`` answers side by side → seconds from the prefill's start to the first speech tokens of all, and tokens a second."""
+        one = self.hear(Marks(self.place))
+        query = Query(*(getattr(one, name).repeat(count, *[1] * (getattr(one, name).ndim - 1)) for name in one.__dataclass_fields__))
+        first, rate = [], []
+        for seed in range(runs + 1):
+            seeds, begun = list(range(seed, seed + count)), time.perf_counter()
+            responder = Responder(self.model, steps=self.steps)
+            reading = responder.read(query, [self.model.prompter.prompt()] * count, seeds, [self.words] * count)
+            heard, tokens = None, 0
+            with closing(responder.pieces(reading, seeds)) as pieces:
+                for piece in pieces:
+                    if isinstance(piece, Spoken):
+                        heard = heard or time.perf_counter() - begun
+                        tokens += sum(map(len, piece.tokens))
+                    else:
+                        tokens += sum(map(len, piece.ids))
+            settle(self.place)
+            first.append(heard or math.nan)
+            rate.append(tokens / (time.perf_counter() - begun))
+        return {"first_speech_tokens_s": percentile(first[1:], 50), "tokens_per_second": round(float(np.median(rate[1:])), 1)}
+
+    def text_bytes(self) -> int:
+        """What a text token reads: the layers, the output matrix and, on average, half the answer's keys and values with the prompt's."""
+        causal = self.model.causal
+        shape = causal.config
+        looked_up = 0 if shape.tie_word_embeddings else size_of(causal.get_input_embeddings())  # one row of it
+        rows = len(self.model.prompter.prompt().before) + QUERY_SECONDS * 10 + len(self.words) / 2
+        head = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
+        kept = 2 * shape.num_hidden_layers * shape.num_key_value_heads * head * rows * self.dtype.itemsize
+        return size_of(causal) - looked_up + int(kept)
+
+    def speech_bytes(self) -> int:
+        """What a speech token reads: the blocks and the output matrix."""
+        decoder = self.model.speech_decoder
+        return size_of(decoder.blocks) + size_of(decoder.out)
+
+
+class Marks:
+    """Seconds between one mark and the next."""
+
+    def __init__(self, place: torch.device) -> None:
+        self.place, self.laps = place, dict[str, float]()
+        settle(place)
+        self.last = time.perf_counter()
+
+    def __call__(self, name: str) -> None:
+        settle(self.place)
+        now = time.perf_counter()
+        self.laps[name], self.last = now - self.last, now
+
+
+def bandwidth(place: torch.device) -> float:
+    """Bytes a second that a matrix times a vector reads, which is what decoding does. The best of eight."""
+    width, dtype = 4096, torch.bfloat16 if place.type == "cuda" else torch.float32
+    matrix = torch.ones(READ_BYTES[place.type] // (dtype.itemsize * width), width, dtype=dtype, device=place)
+    vector = torch.ones(width, dtype=dtype, device=place)
+    return matrix.numel() * matrix.element_size() / min(timed(lambda: matrix @ vector, place) for _ in range(8))
+
+
+def timed(run: Callable[[], object], place: torch.device) -> float:
+    settle(place)
+    begun = time.perf_counter()
+    run()
+    settle(place)
+    return time.perf_counter() - begun
+
+
+def settle(place: torch.device) -> None:
+    """Wait for what was sent to a GPU: without it only the sending is timed."""
+    if place.type == "cuda":
+        torch.cuda.synchronize(place)
+
+
+def size_of(module: torch.nn.Module) -> int:
+    """Bytes of its weights, shared ones once."""
+    return sum({value.data_ptr(): value.numel() * value.element_size() for value in module.parameters()}.values())
+
+
+def percentile(values: Sequence[float], share: int) -> float:
+    ordered = sorted(values)
+    return round(ordered[max(0, math.ceil(share / 100 * len(ordered)) - 1)], 4)
+
+
+def as_text(report: dict[str, Any]) -> str:
+    lines = [f"{report['config']} in {report['dtype']} on {report['machine'].get('device', report['machine']['processor'])}"]
+    lines.append(f"first sound  p50 {report['first_audio_p50']:.3f} s  p95 {report['first_audio_p95']:.3f} s")
+    lines += [f"  {stage:20}{seconds:8.3f} s" for stage, seconds in report["stages_p50"].items()]
+    lines.append(f"memory reads {report['memory_bandwidth_gb_s']:.1f} GB/s")
+    for name in ("text_decoding", "speech_decoding"):
+        one = report[name]
+        lines.append(f"{name.replace('_', ' '):16}{one['ms_per_token']:9.2f} ms a token, {one['times_the_floor']:.2f} times the floor")
+    lines += [f"{count:>3} at once: {one['tokens_per_second']:.0f} tokens/s, first speech tokens after {one['first_speech_tokens_s']:.2f} s"
+              for count, one in report["at_once"].items()]  # fmt: skip
+    return "\n".join(lines)
