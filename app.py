@@ -17,7 +17,7 @@ from annotation.identity import oauth_is_on
 from annotation.server import routes
 from annotation.studio import Studio
 from annotation.ui import rate, results, studies, talk
-from emotion_omni import processors
+from emotion_omni import engine, processors
 
 TITLE = "Emotion Omni Studio"
 SUBTITLE = "It hears what you say and how you say it, and answers both."
@@ -30,7 +30,10 @@ document.addEventListener('keydown', event => {
   const tab = document.querySelector('#query');
   if (!tab || tab.offsetParent === null) return;  // another tab is open: its keys are its own
   if (event.target.closest('input, textarea, select, [contenteditable]') || event.ctrlKey || event.metaKey || event.altKey) return;
-  const press = selector => { const found = document.querySelector(selector); if (found) { found.click(); event.preventDefault(); } };
+  const press = selector => {
+    const found = [...document.querySelectorAll(selector)].find(one => one.offsetParent); // while one records, the record button hides
+    if (found) { found.click(); event.preventDefault(); }
+  };
   if (event.key === 'r') press('#query .record-button, #query .stop-button, #query button.record');
   if (event.key === 'Escape') press('#stop');
   if (event.key === 'n') press('#fresh');
@@ -94,14 +97,15 @@ def launch_options(studio: Studio) -> dict:
     }
 
 
-def main(host: str | None = None, port: int | None = None, default_engine: str = "embedded") -> None:
+def main(host: str | None = None, port: int | None = None, default_engine: str | None = None) -> None:
+    default_engine = default_engine or engine.default()
     processors.share_politely()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     studio = Studio.open(connected=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # a Space that goes to sleep still finishes its backup
-    engines = talk.Engines()
+    engines = talk.Engines(also=default_engine)
     if not rating_only():
         threading.Thread(target=_warm_up, args=(engines, default_engine), daemon=True).start()
     page = build(engines, default_engine, studio).queue(default_concurrency_limit=1, max_size=64)
@@ -120,7 +124,7 @@ def _warm_up(engines: talk.Engines, name: str) -> None:
     logging.info("Preparing the %s engine (the first time, about 440 MB of weights are fetched) …", name)
     try:
         engines.get(name)
-    except Exception:
+    except Exception:  # whatever it was: nobody waits for this thread, and the page asks for the engine again and says it
         logging.exception("The %s engine is not ready. The page will say why when it is asked to answer.", name)
     else:
         logging.info("The %s engine is ready.", name)

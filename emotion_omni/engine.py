@@ -13,7 +13,9 @@ The contract, checked for every engine by ``tests/test_contract.py``:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from typing import Protocol, runtime_checkable
 
 from emotion_omni.types import Audio, EmotionOmniError, Event, Turn
@@ -38,17 +40,72 @@ class Reader(Protocol):
     def speak(self, text: str, emotion: str) -> Iterator[Audio]: ...
 
 
-NAMES = ("embedded", "fake")
+NAMES = ("embedded", "hub", "omni", "fake")
+CHECKPOINT = "EMOTION_OMNI_CHECKPOINT"  # environment: the checkpoint of an "omni" without one, and the engine to begin with
 
 
-def load(name: str = "embedded") -> Engine:
-    """A ready engine by name. The embedded one fetches its weights once (about 440 MB)."""
-    if name == "embedded":
-        from emotion_omni.embedded.engine import EmbeddedEngine
+def load(name: str = "embedded", checkpoint: str | None = None) -> Engine:
+    """A ready engine by name. The embedded one fetches its weights once (about 440 MB).
 
-        return EmbeddedEngine.load()
-    if name == "fake":
-        from emotion_omni.fake import FakeEngine
+    ``omni`` needs a checkpoint: a folder, the name of one of ours or a hub id, given here, as ``omni:CHECKPOINT`` or in
+    ``EMOTION_OMNI_CHECKPOINT``. Raises :class:`EmotionOmniError` (codes ``unknown-engine``, ``checkpoint`` and
+    those of the engine).
+    """
+    kind, _, named = name.partition(":")
+    if kind not in NAMES or (named and kind != "omni"):
+        raise EmotionOmniError(f"No engine is called {name!r}. Choose one of: {', '.join(NAMES)}.", "unknown-engine")
+    if checkpoint and (named or kind != "omni"):
+        raise EmotionOmniError(f"The engine {name!r} takes no other checkpoint. Leave it out, or choose the engine omni.", "checkpoint")
+    return _omni(checkpoint or named or os.environ.get(CHECKPOINT, "")) if kind == "omni" else _MAKERS[kind]()
 
-        return FakeEngine()
-    raise EmotionOmniError(f"No engine is called {name!r}. Choose one of: {', '.join(NAMES)}.", "unknown-engine")
+
+def default() -> str:
+    """The engine to begin with: the checkpoint that ``EMOTION_OMNI_CHECKPOINT`` names, else ``embedded``."""
+    named = os.environ.get(CHECKPOINT)
+    return f"omni:{named}" if named else "embedded"
+
+
+def offered() -> list[str]:
+    """What a menu can offer here: every engine that has what it needs, each checkpoint by its own name."""
+    from emotion_omni import checkpoint
+
+    names = [default(), "embedded", *(f"omni:{one.name}" for one in checkpoint.listed())]
+    if os.environ.get("EMOTION_OMNI_HUB") or shutil.which("nvidia-smi"):  # torch would know better, and takes seconds to ask
+        names.append("hub")
+    return list(dict.fromkeys([*names, "fake"]))
+
+
+def _omni(source: str) -> Engine:
+    if not source:
+        from emotion_omni import checkpoint
+
+        ours = ", ".join(one.name for one in checkpoint.listed())
+        raise EmotionOmniError(
+            f"The engine omni needs a checkpoint: --checkpoint, or {CHECKPOINT}, with a folder or a hub id such as user/repo. "
+            + (f"Here there are: {ours}." if ours else "Here there are none yet: emotion-omni train makes one."),
+            "checkpoint",
+        )
+    from emotion_omni.omni.engine import OmniEngine
+
+    return OmniEngine.load(source)
+
+
+def _embedded() -> Engine:
+    from emotion_omni.embedded.engine import EmbeddedEngine
+
+    return EmbeddedEngine.load()
+
+
+def _hub() -> Engine:
+    from emotion_omni.hub.engine import HubEngine
+
+    return HubEngine.load()
+
+
+def _fake() -> Engine:
+    from emotion_omni.fake import FakeEngine
+
+    return FakeEngine()
+
+
+_MAKERS: dict[str, Callable[[], Engine]] = {"embedded": _embedded, "hub": _hub, "fake": _fake}

@@ -24,7 +24,6 @@ from annotation.ui.access import explained, researcher
 from emotion_omni import audio, engine
 from emotion_omni.types import EmotionOmniError
 
-OFFERS_ENGINES = list(engine.NAMES)
 EMPTY = '<div class="empty">No study yet. Create the first one below: from recordings, from a zip file, or by letting engines answer.</div>'
 FORMAT_HELP = """
 A **zip file** holds recordings and, if you like, `study.yaml` (the settings) and `items.jsonl` or `items.csv`: one item a row.
@@ -242,7 +241,7 @@ def _new_study_form() -> tuple[list, gr.Button, gr.Button]:
     files = gr.File(label="Recordings, or one zip file", file_count="multiple", type="filepath", height=130, elem_id="new-files")
     gr.Markdown(FORMAT_HELP, elem_classes="privacy")
     with gr.Row(visible=False) as machines:
-        names = gr.Dropdown(OFFERS_ENGINES, value=["embedded"], multiselect=True, label="Engines", elem_id="new-engines")
+        names = gr.Dropdown(engine.offered(), value=["embedded"], multiselect=True, label="Engines", elem_id="new-engines")
         seed = gr.Number(0, label="Seed", precision=0, minimum=0)
     with gr.Row():
         wanted = gr.Number(5, label="Ratings for each item", precision=0, minimum=1)

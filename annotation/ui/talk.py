@@ -35,15 +35,22 @@ WELCOME = "Say something, in any tone. I listen to the words and to the voice, a
 
 
 class Engines:
-    """Engines by name, each loaded once, when first wanted."""
+    """Engines by name, each loaded once, when first wanted.
 
-    def __init__(self, load: Callable[[str], engine.Engine] = engine.load) -> None:
-        self._load, self._lock = load, threading.Lock()
+    Only those that are offered, and ``also``: a name may hold a folder or a hub id, and visitors choose neither.
+    """
+
+    def __init__(self, load: Callable[[str], engine.Engine] = engine.load, also: str = "") -> None:
+        self._load, self._also, self._lock = load, also, threading.Lock()
         self._ready: dict[str, engine.Engine] = {}
 
     def get(self, name: str) -> engine.Engine:
         with self._lock:
             if name not in self._ready:
+                if name != self._also and name not in engine.offered():
+                    raise EmotionOmniError(
+                        f"The engine {name!r} is not offered here. Choose one of: {', '.join(engine.offered())}.", "unknown-engine"
+                    )
                 self._ready[name] = self._load(name)
             return self._ready[name]
 
@@ -315,6 +322,11 @@ def _busy(message: str) -> str:
 # --- layout and wiring ------------------------------------------------------------------------------------------
 
 
+def menu(default_engine: str) -> list[str]:
+    """The engines to choose from, the first of them chosen."""
+    return list(dict.fromkeys([default_engine, *engine.offered()]))
+
+
 def build(engines: Engines, default_engine: str, on_gpu: Callable, studio: Studio) -> None:
     """Draw the tab inside the current ``gr.Blocks``. ``on_gpu`` wraps what may need a GPU on a shared machine."""
     handlers = Handlers(engines, Line())
@@ -352,7 +364,7 @@ def build(engines: Engines, default_engine: str, on_gpu: Callable, studio: Studi
                                    elem_id="words")  # fmt: skip
                 again = gr.Button("Answer again", interactive=False, elem_id="again")
             with gr.Accordion("Settings", open=False):
-                name = gr.Dropdown(list(engine.NAMES), value=default_engine, label="Engine", elem_id="engine",
+                name = gr.Dropdown(menu(default_engine), value=default_engine, label="Engine", elem_id="engine",
                                    info="fake answers without a model; it is for testing the page.")  # fmt: skip
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, elem_id="seed",
                                  info="Another number, another answer; the same number, the same answer.")  # fmt: skip

@@ -300,7 +300,8 @@ def measure(data: Path, out: Path, settings: Settings, conditions: tuple[str, ..
     }  # fmt: skip
 
 
-SETTINGS = Settings(epochs=6, batch=8, adapter_rate=1e-3, lora_rate=5e-4, precision="bfloat16", frozen="bfloat16")
+SETTINGS = Settings(epochs=6, batch=8, adapter_rate=1e-3, lora_rate=5e-4, precision="bfloat16", frozen="bfloat16",
+                    evaluate_every=10_000, save_every=25)  # fmt: skip
 """Rates above the paper's: it has hundreds of thousands of dialogues to learn from, and this has 64."""
 
 

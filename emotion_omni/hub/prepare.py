@@ -9,6 +9,7 @@ The published weights are pickles: they are read here with ``weights_only=True``
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from emotion_omni.types import Audio, EmotionOmniError
 
 SOURCE = "FunAudioLLM/CosyVoice2-0.5B"
 REVISION = "eec1ae6c79877dbd9379285cf8789c9e0879293d"
-FILES = [*text2token.FILES, "flow.pt", "hift.pt", "campplus.onnx", "speech_tokenizer_v2.onnx"]
+TOKENIZER = "speech_tokenizer_v2.onnx"
+FILES = [*text2token.FILES, "flow.pt", "hift.pt", "campplus.onnx", TOKENIZER]
 SAID = "I am glad that you are here. Take all the time you need, and tell me how your day has been."
 
 
@@ -35,9 +37,10 @@ def prepare(folder: Path, source: str = SOURCE, voice: Audio | None = None, size
     """
     official = Path(source) if Path(source).is_dir() else _fetched(source)
     speech = voice or audio.join(list(Kokoro.load().speak(SAID, "neutral")))
-    prompt = VoicePrompt.of(speech, SpeechTokenizer(official / "speech_tokenizer_v2.onnx"), SpeakerEncoder(official / "campplus.onnx"))
+    prompt = VoicePrompt.of(speech, SpeechTokenizer(official / TOKENIZER), SpeakerEncoder(official / "campplus.onnx"))
     text2token.convert(official, folder)
     token2wav.convert(official, folder, prompt, size)
+    shutil.copy(official / TOKENIZER, folder)  # what the omni model is taught to speak with
 
 
 def _fetched(source: str) -> Path:

@@ -1,0 +1,84 @@
+"""The voice that a configuration names: speech tokens → sound, and, to teach with, speech → tokens.
+
+``units`` is the small codec that comes with the package; ``cosyvoice2`` lies in a folder that was prepared
+once. Knows which class reads which files, and that its tokens must be those the model speaks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from emotion_omni.omni import token2wav, units
+from emotion_omni.omni.config import OmniConfig
+from emotion_omni.types import Audio, EmotionOmniError
+
+VARIABLE = "EMOTION_OMNI_COSYVOICE"  # names the folder of CosyVoice2
+HZ = 24_000  # of both
+
+
+class Stream(Protocol):
+    """One reply on its way to sound."""
+
+    def push(self, tokens: Sequence[int], last: bool = False) -> np.ndarray: ...
+
+
+class Vocoder(Protocol):
+    """Speech tokens → float32 samples at ``hz``, in one voice."""
+
+    hz: int
+
+    def stream(self, seed: int = 0) -> Stream: ...
+
+
+class Tokenizer(Protocol):
+    """Speech → int64 [N], 25 tokens a second."""
+
+    def __call__(self, speech: Audio) -> np.ndarray: ...
+
+
+def vocoder(config: OmniConfig, device: str = "cpu", folder: str | Path | None = None) -> Vocoder:
+    """The voice of ``config``. ``folder``: of CosyVoice2, by default the one that ``EMOTION_OMNI_COSYVOICE`` names.
+
+    Raises :class:`EmotionOmniError` (codes ``config``, ``missing``, ``missing-package``, ``checkpoint``, ``voice``).
+    """
+    if config.voice == "cosyvoice2":
+        _agree(config, token2wav.CODES)
+        return token2wav.Token2Wav.load(_cosyvoice(folder), device)
+    made = units.UnitVocoder.load(units.SHIPPED, device)
+    _agree(config, made.codes)
+    return made
+
+
+def tokenizer(config: OmniConfig, folder: str | Path | None = None) -> Tokenizer:
+    """What gives the speech of the training set as tokens. Raises as :func:`vocoder` does."""
+    if config.voice == "cosyvoice2":
+        _agree(config, token2wav.CODES)
+        return token2wav.SpeechTokenizer(_cosyvoice(folder) / "speech_tokenizer_v2.onnx")
+    made = units.UnitTokenizer.load(units.SHIPPED)
+    _agree(config, made.codes)
+    return made
+
+
+def _cosyvoice(folder: str | Path | None) -> Path:
+    folder = folder or os.environ.get(VARIABLE)
+    if not folder:
+        raise EmotionOmniError(
+            "This model speaks with CosyVoice2, which has to be prepared once: python -m emotion_omni.hub.prepare FOLDER; then name that "
+            f"folder in {VARIABLE}. Or choose a checkpoint that speaks with the voice units.",
+            "missing",
+        )
+    return Path(folder)
+
+
+def _agree(config: OmniConfig, codes: int) -> None:
+    if config.speech.codes != codes:
+        raise EmotionOmniError(
+            f"speech.codes is {config.speech.codes}, and the voice {config.voice!r} has {codes} codes. Set speech.codes to that, or choose "
+            "another voice.",
+            "config",
+        )
