@@ -212,7 +212,7 @@ def run(condition: str, manifest: Path, choices: dict[str, tuple[str, str]], fol
     training.resume()
     outcome = training.go()
     model.eval()
-    found = {split: answered(model, parts[split], choices) for split in parts}
+    found = {split: answered(model, parts[split], choices) for split in ("train", "test")}
     return {"condition": condition, "outcome": asdict(outcome), "data_sha256": data.sha256, "found": found}
 
 
@@ -290,7 +290,7 @@ def measure(data: Path, out: Path, settings: Settings, conditions: tuple[str, ..
             done.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
         report = json.loads(done.read_text("utf-8"))
         reports[condition] = {"loss": report["outcome"]["loss"], "steps": report["outcome"]["done"], "seconds": report["seconds"]}
-        reports[condition] |= {split: summary(report["found"][split]) for split in ("train", "dev", "test")}
+        reports[condition] |= {split: summary(report["found"][split]) for split in ("train", "test")}
         train, test = reports[condition]["train"], reports[condition]["test"]
         say(f"{condition:14} {test['accuracy']:.3f} {test['interval']} of {test['clips']} clips by speakers never heard; "
             f"training clips {train['accuracy']:.3f}, written out exactly {train['writes_right']:.3f}")  # fmt: skip

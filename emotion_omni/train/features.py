@@ -139,4 +139,4 @@ class Features:
 
 
 def _checksum(value: Tensor) -> str:
-    return f"{zlib.crc32(value.numpy()):08x}"
+    return f"{zlib.crc32(value.numpy().data):08x}"

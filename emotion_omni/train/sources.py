@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -97,6 +98,7 @@ def _noted(folder: Path, circumstances: str | None, find: Callable[[], str]) -> 
 
 def _tokenizer(config: OmniConfig) -> Source:
     """That of the voice: our small codec's, or CosyVoice2's from the folder EMOTION_OMNI_COSYVOICE names."""
+    make: Callable[[Path], Callable[[Audio], np.ndarray]]
     if config.voice == "units":
         path, make = units.SHIPPED, units.UnitTokenizer.load
     else:

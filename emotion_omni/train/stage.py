@@ -1,8 +1,16 @@
 """One stage of training from start to end: data and configuration in, a checkpoint and a report out.
 
 A run has a folder of its own: ``best`` and ``last`` are checkpoints, ``log.jsonl`` and ``tensorboard``
-its course, ``report.json`` its outcome, ``state.safetensors`` what it goes on from. Runs alone or, with
-the same arguments, in each process of `accelerate launch`.
+its course, ``report.json`` its outcome, ``state.safetensors`` what it goes on from. It runs alone or in
+several processes, which learn the very same:
+
+    accelerate launch --num_processes 8 -m emotion_omni train understand --config paper …
+    accelerate launch --num_processes 8 --use_fsdp --fsdp_version 2 --mixed_precision bf16
+      --fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP --fsdp_transformer_layer_cls_to_wrap Qwen2DecoderLayer,Block
+      --fsdp_cpu_ram_efficient_loading false -m emotion_omni train …
+
+The second spreads the weights over the GPUs. accelerate takes neither way on CPUs: there it is
+`torchrun --standalone --nproc-per-node 2 -m emotion_omni train …`, and weights are not spread.
 """
 
 from __future__ import annotations
@@ -17,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -188,7 +196,8 @@ class Keeper:
         parts = UNDERSTAND if self.stage == "understand" else UNDERSTAND + SPEAK
         learnt = Learnt(self.model.config, {name: state.whole(value) for name, value in self.model.trained(parts).items()})
         if self.accelerator.is_main_process:
-            checkpoint.save(self.folder / which, learnt, self._about(step, held_out), parts)
+            # all that save() asks of a model is its configuration and what was trained
+            checkpoint.save(self.folder / which, cast(Omni, learnt), self._about(step, held_out), parts)
         self.accelerator.wait_for_everyone()
 
     def _about(self, step: int, held_out: Mapping[str, float]) -> checkpoint.About:
@@ -198,7 +207,7 @@ class Keeper:
             stages=("understand",) if self.stage == "understand" else ("understand", "speak"),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             parent=self.parent,
-            data=[{"name": self.rows.name, "sha256": self.rows.sha256, "rows": len(self.rows.of("train"))}],
+            data=(checkpoint.Data(self.rows.name, self.rows.sha256, len(self.rows.of("train"))),),
             base_models={"semantic": config.semantic.name, "emotion": config.emotion.name, "language_model": config.language_model.name},
             steps=step,
             metrics=dict(held_out),
