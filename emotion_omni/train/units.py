@@ -280,7 +280,7 @@ def train(recordings: list[Recording], settings: Settings) -> Codec:
     parameters = [*codec.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=settings.rate, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.rate, total_steps=settings.steps, pct_start=0.05, cycle_momentum=False
+        optimizer, settings.rate, total_steps=settings.steps, pct_start=max(0.05, 2 / settings.steps), cycle_momentum=False
     )
     started = time.monotonic()
     for step in range(1, settings.steps + 1):
@@ -375,6 +375,8 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=Settings.sentences, help="recordings, the held-out ones included")
     parser.add_argument("--steps", type=int, default=Settings.steps, help="of training, about a second each")
     arguments = parser.parse_args()
+    if arguments.sentences <= Settings.held_out or arguments.steps < 10:
+        parser.error(f"Training wants more than {Settings.held_out} sentences, which are held out, and 10 steps or more.")
     print(json.dumps(run(arguments.out, Settings(sentences=arguments.sentences, steps=arguments.steps))))
 
 
