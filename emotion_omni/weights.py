@@ -24,7 +24,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -304,12 +304,12 @@ def _run_with_progress(command: list[str], folder: Path, label: str) -> None:
 
 
 def _bytes_in(folder: Path) -> int:
+    """Of a folder in which another program makes and deletes things meanwhile; ``os.walk`` passes over what has gone."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:  # moved on by the client between listing and asking
-            continue
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.stat(os.path.join(place, name)).st_size
     return total
 
 

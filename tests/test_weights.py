@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import threading
 import zipfile
 
 import pytest
@@ -86,6 +88,27 @@ def test_two_processes_at_once(shelf, tmp_path):
     command = [sys.executable, "-c", code, os.path.dirname(__file__), str(tmp_path / "cache")]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [int(one.communicate(timeout=120)[0]) for one in both] == [len(FIRST + SECOND)] * 2
+
+
+def test_bytes_are_counted_while_another_program_deletes_them(tmp_path):
+    """The bar once failed a whole download: pip deletes its build tracker while the folder is being walked."""
+    over = threading.Event()
+
+    def come_and_go() -> None:
+        while not over.is_set():
+            for number in range(20):
+                (tmp_path / f"tracker{number}" / "in").mkdir(parents=True)
+            for number in range(20):
+                shutil.rmtree(tmp_path / f"tracker{number}")
+
+    (tmp_path / "whole").write_bytes(b"1234")
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        assert {weights._bytes_in(tmp_path) for _ in range(1500)} == {4}
+    finally:
+        over.set()
+        other.join()
 
 
 def test_a_hub_that_accepts_and_never_answers_is_given_up(monkeypatch):
