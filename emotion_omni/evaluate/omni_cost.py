@@ -23,7 +23,7 @@ import torch
 
 from emotion_omni import processors
 from emotion_omni.omni import encoders
-from emotion_omni.omni.config import OmniConfig
+from emotion_omni.omni.config import OmniConfig, Sampling
 from emotion_omni.omni.generation import Responder, Spoken, Steps
 from emotion_omni.omni.model import Omni, Query
 from emotion_omni.omni.speech_decoder import TextPiece
@@ -36,6 +36,7 @@ READ_BYTES = {"cpu": 2**28, "cuda": 2**32}  # far more than any cache holds
 QUERY_SECONDS = 3.5
 ANSWER = "Oh, that is hard to hear. I am here, and there is no hurry at all. Do you want to tell me more about it?"
 AT_ONCE = (1, 4, 16)
+LENGTH = Sampling(longest_per_text=6.0, longest_extra=0)  # as people speak; random weights would hardly ever come to an end
 VOCODERS = {"units": "our own", "cosyvoice2": "random"}
 
 
@@ -90,6 +91,7 @@ class Bench:
     def load(cls, config: OmniConfig, place: torch.device, compiled: bool) -> Bench:
         dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
         model = Omni.build(config, str(place), dtype).to(dtype)
+        model.language_model.merge_adapter()  # as the engine does
         steps = Steps(model, static=compiled, compiled=compiled)
         vocoder: Token2Wav | UnitVocoder = UnitVocoder.load() if config.voice == "units" else Token2Wav.random()
         generator = np.random.default_rng(0)
@@ -168,7 +170,7 @@ class Bench:
         first, rate = [], []
         for seed in range(runs + 1):
             seeds, begun = list(range(seed, seed + count)), time.perf_counter()
-            responder = Responder(self.model, steps=self.steps)
+            responder = Responder(self.model, speech=LENGTH, steps=self.steps)
             reading = responder.read(query, [self.model.prompter.prompt()] * count, seeds, [self.words] * count)
             heard, tokens = None, 0
             with closing(responder.pieces(reading, seeds)) as pieces:
