@@ -30,6 +30,7 @@ from transformers import DynamicCache, StaticCache
 from emotion_omni.omni.config import Sampling
 from emotion_omni.omni.model import Answer, Omni, Query, Rows
 from emotion_omni.omni.prompt import Prompt
+from emotion_omni.omni.sampling import draw
 from emotion_omni.omni.speech_decoder import SpeechStream, TextPiece
 from emotion_omni.omni.transformer import Cache
 from emotion_omni.strict import Strict
@@ -84,22 +85,6 @@ class Reply:
     words: str
     emotions: Tensor
     speech: tuple[int, ...]
-
-
-def draw(logits: Tensor, uniform: Tensor, sampling: TextSampling) -> Tensor:
-    """logits [B, V], a number in [0, 1) per sample [B] → a token each [B]: inverse of the cumulative distribution.
-
-    Over the ``top_k`` likeliest tokens within ``top_p``. Nothing is read back from a GPU.
-    """
-    scores = logits.float()
-    if sampling.temperature == 0:
-        return scores.argmax(1)
-    likely, ids = (scores / sampling.temperature).softmax(1).topk(min(sampling.top_k, scores.shape[1]), 1)
-    kept = (likely.cumsum(1) - likely < sampling.top_p) & (likely > 0)
-    total = (likely * kept).cumsum(1)
-    drawn = (total <= uniform[:, None] * total[:, -1:]).sum(1)
-    drawn = torch.minimum(drawn, kept.sum(1) - 1)  # a number so near 1 that the product rounds up to the whole
-    return ids.gather(1, drawn[:, None])[:, 0]
 
 
 class Spelling:

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from emotion_omni.omni.config import OmniConfig, Sampling, SpeechDecoderConfig
 from emotion_omni.omni.padding import mean_of, valid
+from emotion_omni.omni.sampling import draw
 from emotion_omni.omni.transformer import EPSILON, Block, Cache, angles
 from emotion_omni.types import EmotionOmniError
 
@@ -199,21 +200,13 @@ def speech_losses(logits: Sequence[Tensor], speech: Tensor, lengths: Tensor, con
 def choose(logits: Tensor, uniform: Tensor, recent: Tensor, sampling: Sampling, config: SpeechDecoderConfig) -> Tensor:
     """logits [B, V], a number in [0, 1) per sample [B], its last tokens [B, W] → a speech token or EOS [B].
 
-    Inverse of the cumulative distribution over the ``top_k`` likeliest tokens within ``top_p``: each
-    sample's token hangs on its own number alone.
+    See :func:`draw`; what is said again and again becomes less likely.
     """
     scores = logits.float().index_fill(1, torch.tensor([config.begin, config.speak, config.padding], device=logits.device), -torch.inf)
     if sampling.repetition_nats and recent.shape[1]:
         share = torch.zeros_like(scores).scatter_add_(1, recent, torch.ones_like(recent, dtype=scores.dtype)) / sampling.repetition_window
         scores = scores - sampling.repetition_nats * share
-    if sampling.temperature == 0:
-        return scores.argmax(1)
-    likely, ids = (scores / sampling.temperature).softmax(1).topk(min(sampling.top_k, scores.shape[1]), 1)
-    kept = (likely.cumsum(1) - likely < sampling.top_p) & (likely > 0)
-    total = (likely * kept).cumsum(1)
-    drawn = (total <= uniform[:, None] * total[:, -1:]).sum(1)
-    drawn = torch.minimum(drawn, kept.sum(1) - 1)  # a number so near 1 that the product rounds up to the whole
-    return ids.gather(1, drawn[:, None])[:, 0]
+    return draw(scores, uniform, sampling)
 
 
 class SpeechState:
