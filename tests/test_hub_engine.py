@@ -521,7 +521,7 @@ def test_a_reply_streams_token_by_token(writer, monkeypatch):
         steps.append(given["input_ids"].shape[1])
         logits = torch.full((1, 1, writer.model.config.vocab_size), -9.0)
         logits[0, 0, written[min(len(steps), len(written)) - 1]] = 99.0
-        return SimpleNamespace(logits=logits, past_key_values=None)
+        return SimpleNamespace(logits=logits, cache=None)
 
     monkeypatch.setattr(writer.model, "forward", lambda **given: next_token(**given))
     monkeypatch.setattr(writer, "config", WriterConfig(writer.config.name, "", longest=len(written)))

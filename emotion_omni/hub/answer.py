@@ -139,8 +139,8 @@ class HubWriter:
         cache, step = None, prompt
         for _ in range(self.config.longest):
             given = torch.tensor([step], device=self.model.device)
-            out = self.model(input_ids=given, past_key_values=cache, use_cache=True, logits_to_keep=1)
-            cache = out.past_key_values
+            out = self.model(input_ids=given, cache=cache, use_cache=True, logits_to_keep=1)
+            cache = out.cache
             scores = out.logits[0, -1].float() + self.barred
             token = draw(scores, generator, self.config.temperature, self.config.top_p, self.config.top_k)
             if token in self.ends:

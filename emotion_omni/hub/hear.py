@@ -129,10 +129,10 @@ class Transcriber:
         cache, step = None, self.prompt
         while len(said) < longest:
             given = torch.tensor([step], device=self.model.device)
-            out = self.model(encoder_outputs=encoded, decoder_input_ids=given, past_key_values=cache, use_cache=True)
+            out = self.model(encoder_outputs=encoded, decoder_input_ids=given, cache=cache, use_cache=True)
             if cache is None and self._imagined(out.logits[0, 0]):
                 return ""
-            cache = out.past_key_values
+            cache = out.cache
             token = int((out.logits[0, -1].float() + (self.barred if said else self.barred_first)).argmax())
             if token == self.end:
                 break

@@ -54,8 +54,8 @@ class SpeechLanguageModel(nn.Module):
 
     def forward(self, inputs: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
         """Inputs [1, T, D] after what the cache holds → scores [S] of the next speech token, and the cache."""
-        out = self.llm(inputs_embeds=inputs, past_key_values=cache, use_cache=True)
-        return self.llm_decoder(out.last_hidden_state[0, -1]).float(), out.past_key_values
+        out = self.llm(inputs_embeds=inputs, cache=cache, use_cache=True)
+        return self.llm_decoder(out.last_hidden_state[0, -1]).float(), out.cache
 
 
 class Text2Token:

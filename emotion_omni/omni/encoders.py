@@ -199,7 +199,6 @@ class WhisperWords(Encoder):
         x = x + net.embed_positions.weight[: x.shape[1]]
         for layer in net.layers:
             x = layer(x, attention_mask=None)
-            x = x[0] if isinstance(x, tuple) else x  # transformers before 5.1
         return net.layer_norm(x)
 
 

@@ -9,6 +9,7 @@ Axes: D width, V vocabulary. Source: Hu et al. 2021, "LoRA".
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -67,7 +68,8 @@ def _adapted(model: nn.Module, lora: LoraSettings) -> peft.PeftModel:
     settings = peft.LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets), task_type="CAUSAL_LM"
     )
-    return peft.get_peft_model(model, settings)
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # peft asks for a name that transformers gave up
+        return peft.get_peft_model(model, settings)
 
 
 def _from_hub(config: LanguageModelConfig, dtype: torch.dtype) -> tuple[nn.Module, Any]:

@@ -116,7 +116,7 @@ class Omni(nn.Module):
         """embeddings [B, S, D] → the normalised last states [B, S, D]; ``cache``: transformers' keys and values."""
         decoder = self.causal.get_decoder()
         return decoder(
-            inputs_embeds=embeddings, attention_mask=mask, position_ids=places, past_key_values=cache, use_cache=cache is not None
+            inputs_embeds=embeddings, attention_mask=mask, position_ids=places, cache=cache, use_cache=cache is not None
         ).last_hidden_state
 
     def scores(self, states: Tensor) -> Tensor:

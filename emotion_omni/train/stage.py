@@ -20,7 +20,6 @@ import json
 import logging
 import sys
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -161,8 +160,7 @@ def _lesson(stage: str, model: Omni, examples: Examples, settings: Settings, goe
     if not found.any():
         log.warning("No training row has both reply_audio and reply_emotion: planned emotions will have no names.")
     if settings.checkpointing:
-        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # its new name is not in every transformers 5
-            model.causal.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.causal.activation_checkpointing_enable({"use_reentrant": False})
     return Understand(model, settings.emotion_weight)
 
 
