@@ -19,6 +19,7 @@ from conftest import noise, tone
 from safetensors.torch import load_file, save_file
 
 from emotion_omni import audio, checkpoint, cli
+from emotion_omni.evaluate import by_heart
 from emotion_omni.omni import language_model, units
 from emotion_omni.omni.config import LanguageModelConfig, OmniConfig
 from emotion_omni.omni.model import SPEAK, UNDERSTAND, Omni
@@ -421,6 +422,34 @@ def test_four_dialogues_are_learnt_by_heart(sounds, articulate, tmp_path):
     batch = made.batch([0, 1, 2, 3])
     _, scores = model.read(batch.query, batch.prompts, batch.answers)
     assert all(scores[row, : len(answer)].argmax(-1).tolist() == list(answer) for row, answer in enumerate(batch.answers))
+
+
+def test_words_and_speech_are_learnt_by_heart_and_counted(sounds, articulate, tmp_path):
+    """The second half of the experiment on tone, on four dialogues: what is told of it must be so."""
+    understood(sounds, tmp_path / "both", steps=100, rows=ROWS, config=articulate, adapter_rate=1e-2, lora_rate=1e-2)
+    rows = [row | {name: str(sounds / row[name]) for name in ("query", "reply_audio")} | {"emotion": "sad"} for row in ROWS]
+    stranger = rows[0] | {"query": str(sounds / "q4.wav"), "split": "test"}
+    (tmp_path / "both.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[1], stranger]), "utf-8")
+    model, manifest = by_heart.teach(tmp_path, Settings(batch=4, steps=150, speech_rate=1e-2))
+    lengths: list[float] = []
+    vocoder = units.UnitVocoder.load(units.SHIPPED)
+    hear = lambda sound: lengths.append(sound.seconds) or "Well done"  # noqa: E731
+    known, strange = (by_heart.answered(model, by_heart.examples_of(model, manifest, split), vocoder, hear) for split in ("train", "test"))
+    told = by_heart.summary(known)
+    assert (told["recordings"], len(strange)) == (4, 1), "one recording of each answer"
+    assert told["written_exactly"] == 1 and told["speech_tokens_right"] > 0.9
+    assert told["word_errors_of_the_true_tokens"] == by_heart.word_errors([reply for reply, _ in REPLIES], ["Well done"] * 4) > 0
+    assert len(lengths) == 10 and all(0.5 < seconds < 3 for seconds in lengths), "as long as the answers it learnt"
+
+
+def test_words_wrong_left_out_and_added_are_errors_and_case_is_none():
+    assert by_heart.word_errors(["Oh, well done!", "I am here."], ["oh well don", "I am"]) == round(2 / 6, 3)
+    assert by_heart.word_errors(["Yes."], ["yes it is"]) == 2
+
+
+def test_speaking_by_heart_wants_what_understands(tmp_path):
+    with pytest.raises(EmotionOmniError, match="tone_contrast"):
+        by_heart.teach(tmp_path, Settings())
 
 
 def test_a_report_says_what_was_done_with_what(learnt):
