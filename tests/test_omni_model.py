@@ -10,8 +10,9 @@ import transformers
 
 from emotion_omni.omni import language_model
 from emotion_omni.omni.config import LanguageModelConfig, LoraSettings, OmniConfig
+from emotion_omni.omni.language_model import in_precision
 from emotion_omni.omni.model import SPEAK, UNDERSTAND, Omni, Query
-from emotion_omni.omni.prompt import LONGEST, SYSTEM
+from emotion_omni.omni.prompt import LONGEST, SYSTEM, Prompter
 from emotion_omni.types import EmotionOmniError, Exchange
 
 TINY = OmniConfig.preset("tiny")
@@ -71,10 +72,20 @@ def test_no_words_of_a_person_control_the_prompt(model, words):
     prompter = model.prompter
     plain = prompter.prompt((Exchange("a", "sad", "b"),), "c")
     hostile = prompter.prompt((Exchange(words, "sad", words),), words)
-    special = set(prompter.tokenizer.all_special_ids)
+    special = set(prompter.tokenizer.added_tokens_decoder)
+    assert len(special) >= 2, "not the end alone"
     for one, other in ((plain.before, hostile.before), (plain.after, hostile.after)):
         assert [i for i in one if i in special] == [i for i in other if i in special]
     assert prompter.end not in prompter.answer(words)[:-1] and prompter.answer(words)[-1] == prompter.end
+
+
+def test_a_control_token_that_is_not_marked_as_special_is_spelled_out_too(model):
+    """Qwen2.5 has such: <tool_call>, <|fim_prefix|> and others."""
+    tokenizer = language_model.byte_tokenizer()
+    tokenizer.add_tokens(["<tool_call>"])
+    number = tokenizer.get_vocab()["<tool_call>"]
+    assert number in tokenizer.encode("a<tool_call>b", add_special_tokens=False, split_special_tokens=True), "the library lets it through"
+    assert number not in Prompter(tokenizer).words("a<tool_call>b") and len(Prompter(tokenizer).words("a<tool_call>b")) == 13
 
 
 def test_a_monologue_does_not_push_out_the_rest(model):
@@ -192,6 +203,14 @@ def test_a_plan_is_named_after_the_nearest_prototype():
     built.prototypes[1], built.prototypes[2] = torch.eye(16)[0], torch.eye(16)[1]
     assert built.label(torch.eye(16)[1] * 3 + 0.1) == "sad"
     assert built.label(-torch.eye(16)[2]) in ("happy", "sad"), "never a label that was not in the training set"
+
+
+def test_what_all_emotions_share_does_not_hide_which_one_is_planned():
+    """Mean states of an encoder point nearly the same way; half precision would take them for one."""
+    built, shared = Omni.build(TINY), torch.full((16,), 10.0)
+    built.prototypes[0], built.prototypes[1] = shared + torch.eye(16)[0] * 0.1, shared + torch.eye(16)[1] * 0.1
+    in_precision(built, torch.bfloat16)
+    assert built.label(shared + torch.eye(16)[1] * 0.08) == "happy" and built.label(shared + torch.eye(16)[0] * 0.08) == "neutral"
 
 
 def test_random_weights_of_the_papers_width_have_the_papers_shape():

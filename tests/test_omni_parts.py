@@ -495,12 +495,31 @@ def test_held_sounds_stay_and_a_reply_has_a_longest():
 def test_speech_ends_with_its_end_token_and_without_text_there_is_none():
     decoder = certain(SpeechDecoder(spoken_config()), CODES + 2)
     stream = SpeechStream(decoder)
-    stream.add_text(some_text([6]))
+    stream.add_text(some_text([4]))
+    stream.end_text()
     assert list(stream.chunks()) == [] and stream.done
     silent = SpeechStream(certain(SpeechDecoder(spoken_config()), 7))
     assert list(silent.chunks()) == [] and not silent.done
     silent.end_text()
     assert list(silent.chunks()) == [] and silent.done
+
+
+def test_speech_does_not_end_before_all_of_the_text_was_seen():
+    """The decoder reads no end of the text, so an early EOS would swallow the rest of the reply."""
+    said = []
+    for pieces in ([11], [5, 5, 1]):
+        stream = SpeechStream(certain(SpeechDecoder(spoken_config()), CODES + 2))
+        text, chunks, at = some_text([11]), [], 0
+        for size in pieces:
+            stream.add_text(TextPiece(text.states[:, at : at + size], text.embeddings[:, at : at + size],
+                                      text.emotion[:, at : at + size], torch.tensor([size])))  # fmt: skip
+            at += size
+            chunks += stream.chunks()
+        stream.end_text()
+        chunks += stream.chunks()
+        said.append(torch.cat(chunks, 1)[0].tolist())
+        assert stream.done
+    assert said[0] == said[1] and len(said[0]) == 30, "two chunks of 15, then all of the 11 tokens are seen and it may end"
 
 
 def test_what_would_go_wrong_while_speaking_is_refused_at_once():

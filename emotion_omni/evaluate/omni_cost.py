@@ -25,6 +25,7 @@ from emotion_omni import processors
 from emotion_omni.omni import encoders
 from emotion_omni.omni.config import OmniConfig, Sampling
 from emotion_omni.omni.generation import Responder, Spoken, Steps
+from emotion_omni.omni.language_model import in_precision
 from emotion_omni.omni.model import Omni, Query
 from emotion_omni.omni.speech_decoder import TextPiece
 from emotion_omni.omni.token2wav import Token2Wav
@@ -90,14 +91,14 @@ class Bench:
     @classmethod
     def load(cls, config: OmniConfig, place: torch.device, compiled: bool) -> Bench:
         dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
-        model = Omni.build(config, str(place), dtype).to(dtype)
+        model = in_precision(Omni.build(config, str(place), dtype), dtype)
         model.language_model.merge_adapter()  # as the engine does
         steps = Steps(model, static=compiled, compiled=compiled)
         vocoder: Token2Wav | UnitVocoder = UnitVocoder.load() if config.voice == "units" else Token2Wav.random()
         generator = np.random.default_rng(0)
         sound = Audio(generator.normal(0, 0.1, int(QUERY_SECONDS * 16_000)).clip(-1, 1).astype(np.float32), 16_000)
         return cls(
-            config, place, dtype, encoders.semantic(config.semantic, place, dtype), encoders.emotion(config.emotion, place, dtype),
+            config, place, dtype, encoders.semantic(config.semantic, place), encoders.emotion(config.emotion, place),
             model, steps, vocoder, sound, model.prompter.answer(ANSWER)[:-1],
         )  # fmt: skip
 

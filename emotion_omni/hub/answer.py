@@ -10,7 +10,6 @@ Axes: V vocabulary.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,6 @@ from contextlib import closing
 from typing import Any
 
 import jinja2
-import tokenizers
 import torch
 import transformers
 
@@ -27,6 +25,7 @@ from emotion_omni.embedded.safe_replies import CRISIS, safe_reply
 from emotion_omni.hub.config import WriterConfig
 from emotion_omni.hub.loading import explained, load, load_tokenizer
 from emotion_omni.hub.sampling import draw
+from emotion_omni.omni.prompt import without_control_tokens
 from emotion_omni.types import EmotionOmniError, Exchange
 
 REMEMBERED = 6  # earlier exchanges in the prompt
@@ -53,7 +52,7 @@ class HubWriter:
 
     def __init__(self, model: Any, tokenizer: Any, config: WriterConfig) -> None:
         self.model, self.tokenizer, self.config = model, tokenizer, config
-        self._words = without_special_tokens(tokenizer)
+        self._words = without_control_tokens(tokenizer)
         ends = model.generation_config.eos_token_id
         self.ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
         self.barred = torch.zeros(model.config.get_text_config().vocab_size, device=model.device)  # [V], added to the scores
@@ -152,18 +151,6 @@ class HubWriter:
 def spoken_words(piece: str) -> str:
     """Without what no voice can say: marks of layout, pictures, control characters."""
     return "".join(letter for letter in _MARKUP.sub("", piece) if letter in " \n" or unicodedata.category(letter) not in _UNSAID)
-
-
-def without_special_tokens(tokenizer: Any) -> tokenizers.Tokenizer:
-    """A copy to which every added token is plain text; a copy, for a switch on the one tokenizer would be seen by other threads."""
-    settings = json.loads(tokenizer.backend_tokenizer.to_str())
-    for token in settings["added_tokens"]:
-        token["special"] = True
-    plain = tokenizers.Tokenizer.from_str(json.dumps(settings))
-    plain.encode_special_tokens = True
-    plain.no_truncation()
-    plain.no_padding()
-    return plain
 
 
 def _four_bit(config: WriterConfig, device: torch.device) -> dict[str, Any]:

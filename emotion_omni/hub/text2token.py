@@ -22,9 +22,9 @@ import transformers
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from emotion_omni.hub.answer import without_special_tokens
 from emotion_omni.hub.loading import dtype_on, explained, load_tokenizer
 from emotion_omni.hub.sampling import draw
+from emotion_omni.omni.prompt import without_control_tokens
 from emotion_omni.omni.token2wav import CODES, _existing, _fill, _unpickle
 from emotion_omni.types import EmotionOmniError
 
@@ -63,7 +63,7 @@ class Text2Token:
 
     def __init__(self, model: SpeechLanguageModel, tokenizer: Any) -> None:
         self.model = model.eval().requires_grad_(False)
-        self._words = without_special_tokens(tokenizer)
+        self._words = without_control_tokens(tokenizer)
         self._end_of_prompt = tokenizer.get_vocab()[END_OF_PROMPT]
 
     @classmethod

@@ -123,6 +123,8 @@ def _trace(steps: np.ndarray, frames: int, tokens: int) -> np.ndarray:
 
 
 @torch.no_grad()
+@torch.autocast("cpu", enabled=False)  # a target is the encoder's frames to the bit, whatever the precision of what learns it
+@torch.autocast("cuda", enabled=False)
 def token_targets(frames: Tensor, frame_lengths: Tensor, predictions: Tensor, token_lengths: Tensor) -> Tensor:
     """frames [B, T, E] of the answer, predictions [B, N, E], lengths [B] each → each token's mean frame [B, N, E].
 

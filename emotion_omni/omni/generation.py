@@ -320,8 +320,7 @@ class TextStream:
 def _placed(query: Query, model: Omni) -> Query:
     """On the model's device, the frames in the adapters' dtype."""
     query = query.to(model.prototypes.device)
-    dtype = next(model.adapters.parameters()).dtype
-    return Query(query.semantic.to(dtype), query.semantic_lengths, query.emotion.to(dtype), query.emotion_lengths)
+    return Query(query.semantic.to(model.dtype), query.semantic_lengths, query.emotion.to(model.dtype), query.emotion_lengths)
 
 
 def _numbers(seed: int, count: int) -> Tensor:
@@ -340,7 +339,7 @@ class Planner:
         by_token = model.config.emotion_mode == "token"
         self.cache = model.emotion_head.cache(batch) if by_token and given is None else None
         self.wait = 1 if by_token else model.config.head.first_tokens  # tokens, before the first is planned
-        self.whole: Tensor | None = None if given is None else given[:, None]
+        self.whole: Tensor | None = None if given is None else given[:, None].to(model.dtype)
         self.waiting: list[Step] = []
 
     @torch.inference_mode()

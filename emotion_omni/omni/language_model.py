@@ -55,7 +55,14 @@ def load(
                 "features. Set language_model.width and speech.width to that.",
                 "config",
             )
-        return _adapted(model.to(device, dtype).requires_grad_(False), lora), tokenizer
+        return _adapted(in_precision(model.to(device), dtype).requires_grad_(False), lora), tokenizer
+
+
+def in_precision(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The parameters in ``dtype``. Buffers stay as they are: rotary frequencies that are rounded turn far positions wrongly."""
+    for parameter in network.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return network
 
 
 def _adapted(model: nn.Module, lora: LoraSettings) -> peft.PeftModel:

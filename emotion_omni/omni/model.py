@@ -94,7 +94,7 @@ class Omni(nn.Module):
     def build(cls, config: OmniConfig, device: str = "cpu", dtype: torch.dtype = torch.float32, seed: int = 0) -> Omni:
         """The pretrained language model, everything else at its random start.
 
-        ``dtype`` is that of the frozen weights; what is trained stays float32 (``.to(dtype)`` changes all).
+        ``dtype`` is that of the frozen weights; what is trained stays float32 (:func:`language_model.in_precision` changes all).
         Raises :class:`EmotionOmniError` (codes ``config``, ``weights``).
         """
         model, tokenizer = language_model.load(config.language_model, config.lora, device, dtype, seed)
@@ -102,6 +102,11 @@ class Omni(nn.Module):
             return cls(config, model, tokenizer).to(device).eval()
 
     # --- the language model -------------------------------------------------------------------------------------
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the trained parts."""
+        return self.speech_decoder.out.weight.dtype
 
     @property
     def causal(self) -> Any:
@@ -164,15 +169,19 @@ class Omni(nn.Module):
 
     def emotions(self, answer: Answer, cache: Any = None) -> Tensor:
         """→ the planned emotion [B, N, E], or [B, 1, E] in the ``utterance`` mode."""
-        return self.emotion_head(answer.states.to(self.prototypes.dtype), answer.lengths, cache)
+        return self.emotion_head(answer.states.to(self.dtype), answer.lengths, cache)
 
     def label(self, planned: Tensor) -> str | None:
-        """An emotion vector [E] → the label whose prototype points most nearly that way; none before training."""
+        """An emotion vector [E] → the label whose prototype points most nearly that way; none before training.
+
+        Seen from the middle of the known prototypes, for what all emotions share would make all of them alike.
+        """
         known = self.prototypes.abs().sum(1) > 0
         if not known.any():
             return None
-        alike = F.cosine_similarity(planned.to(self.prototypes), self.prototypes, dim=-1).masked_fill(~known, -torch.inf)
-        return emotion.NAMES[int(alike.argmax())]
+        middle = self.prototypes[known].mean(0) if known.sum() > 1 else torch.zeros_like(self.prototypes[0])
+        alike = F.cosine_similarity(planned.to(self.prototypes) - middle, self.prototypes - middle, dim=-1)
+        return emotion.NAMES[int(alike.masked_fill(~known, -torch.inf).argmax())]
 
     # --- what is trained, and saved -----------------------------------------------------------------------------------
 

@@ -9,9 +9,12 @@ The wording is ours; the paper does not give its own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import tokenizers
 
 from emotion_omni.types import Exchange
 
@@ -34,6 +37,7 @@ class Prompter:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
+        self._plain = without_control_tokens(tokenizer)
         self.end: int = tokenizer.eos_token_id  # closes an answer
 
     def prompt(self, earlier: Sequence[Exchange] = (), transcript: str | None = None, emotion: str | None = None) -> Prompt:
@@ -66,10 +70,25 @@ class Prompter:
 
     def words(self, text: str) -> list[int]:
         """Plain words → ids. What looks like a control token is spelled out."""
-        return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True) if text else []
+        return self._plain.encode(text, add_special_tokens=False).ids
 
     def _control(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False) if text else []
+
+
+def without_control_tokens(tokenizer: Any) -> tokenizers.Tokenizer:
+    """A copy to which every added token is plain text, also one that is not marked as special, such as Qwen2.5's <tool_call>.
+
+    A copy, for a switch on the one tokenizer would be seen by other threads.
+    """
+    settings = json.loads(tokenizer.backend_tokenizer.to_str())
+    for token in settings["added_tokens"]:
+        token["special"] = True
+    plain = tokenizers.Tokenizer.from_str(json.dumps(settings))
+    plain.encode_special_tokens = True
+    plain.no_truncation()
+    plain.no_padding()
+    return plain
 
 
 def _said(transcript: str | None, emotion: str | None) -> str:

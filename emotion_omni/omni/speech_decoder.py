@@ -299,7 +299,8 @@ class SpeechStream(SpeechState):
     def chunks(self) -> Iterator[Tensor]:
         """The speech that the text so far allows, pieces [B, ≤ speech_chunk]; padding follows a sample's last token.
 
-        A sample ends with EOS or at its longest: ``longest_per_text`` · text tokens + ``longest_extra``.
+        A sample ends with EOS or at its longest: ``longest_per_text`` · text tokens + ``longest_extra``. There is no EOS
+        in a chunk that may not see all of the text: what is still to be said must not be lost.
         """
         while not self.done and self.ready(self.speaking):
             chunk = self._chunk()
@@ -311,9 +312,12 @@ class SpeechStream(SpeechState):
         draws = torch.stack([torch.rand(self.config.speech_chunk, generator=generator) for generator in self.generators])
         longest = (self.sampling.longest_per_text * self.text + self.sampling.longest_extra) * (self.text > 0)
         begin = self.slot
+        readable = (self.slot // self.config.speech_chunk + 1) * self.config.text_chunk
+        unfinished = self.chunked & (self.text >= readable)  # the same, however the text came
         for uniform in draws.to(self.said.device).unbind(1):
             last = self.said[:, -1] if self.slot else torch.full_like(self.text, self.config.speak)
             logits = self.step(last, self.speaking)
+            logits[:, self.config.end] = logits[:, self.config.end].masked_fill(unfinished, -torch.inf)
             tokens = choose(logits, uniform, self.said[:, -self.sampling.repetition_window :], self.sampling, self.config)
             self.speaking = self.speaking & (tokens != self.config.end) & (self.slot <= longest)
             if self.done:
