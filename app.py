@@ -17,7 +17,7 @@ from annotation.identity import oauth_is_on
 from annotation.server import routes
 from annotation.studio import Studio
 from annotation.ui import rate, results, studies, talk
-from emotion_omni import engine, processors
+from emotion_omni import engine, processors, zero_gpu
 
 TITLE = "Emotion Omni Studio"
 SUBTITLE = "It hears what you say and how you say it, and answers both."
@@ -42,15 +42,6 @@ document.addEventListener('keydown', event => {
 """
 
 
-def on_gpu(function):
-    """A Space with a shared GPU lends it by this decorator; elsewhere nothing changes."""
-    try:
-        import spaces
-    except ImportError:
-        return function
-    return spaces.GPU(function)
-
-
 def rating_only() -> bool:
     """``STUDIO_RATING_ONLY=1``: a listening test needs no model, so none is fetched and there is no Talk tab."""
     return os.environ.get("STUDIO_RATING_ONLY") == "1"
@@ -64,7 +55,7 @@ def build(engines: talk.Engines, default_engine: str, studio: Studio) -> gr.Bloc
         with gr.Tabs(elem_id="tabs"):
             if not rating_only():
                 with gr.Tab("Talk", id="talk", elem_id="tab-talk"):
-                    talk.build(engines, default_engine, on_gpu, studio)
+                    talk.build(engines, default_engine, studio)
                     gr.Markdown("Keys: **R** record · **Esc** stop · **N** new conversation", elem_classes="privacy")
             for name, title in rate.TITLES.items():
                 with gr.Tab(title, id=name, elem_id=f"tab-{name}"):
@@ -106,7 +97,11 @@ def main(host: str | None = None, port: int | None = None, default_engine: str |
     studio = Studio.open(connected=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # a Space that goes to sleep still finishes its backup
     engines = talk.Engines(also=default_engine)
-    if not rating_only():
+    if zero_gpu.on_loan():
+        zero_gpu.begin()
+        if not rating_only():
+            _warm_up(engines, default_engine)  # here and now, or it would have no GPU
+    elif not rating_only():
         threading.Thread(target=_warm_up, args=(engines, default_engine), daemon=True).start()
     page = build(engines, default_engine, studio).queue(default_concurrency_limit=1, max_size=64)
     _, url, _ = page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options(studio))
@@ -121,7 +116,8 @@ def main(host: str | None = None, port: int | None = None, default_engine: str |
 
 def _warm_up(engines: talk.Engines, name: str) -> None:
     """Fetch and load in the background, so that the page opens at once."""
-    logging.info("Preparing the %s engine (the first time, about 440 MB of weights are fetched) …", name)
+    size = "about 440 MB of" if name == "embedded" else "its"
+    logging.info("Preparing the %s engine (the first time, %s weights are fetched) …", name, size)
     try:
         engines.get(name)
     except Exception:  # whatever it was: nobody waits for this thread, and the page asks for the engine again and says it

@@ -16,8 +16,10 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from emotion_omni import zero_gpu
 from emotion_omni.types import Audio, EmotionOmniError, Event, Turn
 
 
@@ -41,7 +43,8 @@ class Reader(Protocol):
 
 
 NAMES = ("embedded", "hub", "omni", "fake")
-CHECKPOINT = "EMOTION_OMNI_CHECKPOINT"  # environment: the checkpoint of an "omni" without one, and the engine to begin with
+CHECKPOINT = "EMOTION_OMNI_CHECKPOINT"  # environment: the checkpoint of an "omni" without one; omni is then the engine to begin with
+HUB = "EMOTION_OMNI_HUB"  # environment: the models of "hub"; it is then the engine to begin with
 
 
 def load(name: str = "embedded", checkpoint: str | None = None) -> Engine:
@@ -60,18 +63,20 @@ def load(name: str = "embedded", checkpoint: str | None = None) -> Engine:
 
 
 def default() -> str:
-    """The engine to begin with: the checkpoint that ``EMOTION_OMNI_CHECKPOINT`` names, else ``embedded``."""
-    named = os.environ.get(CHECKPOINT)
-    return f"omni:{named}" if named else "embedded"
+    """The engine to begin with: ``omni`` or ``hub`` where the environment says which, else ``embedded``."""
+    if named := os.environ.get(CHECKPOINT):
+        return "omni" if Path(named).exists() else f"omni:{named}"  # visitors see the name, and where folders lie is not theirs to know
+    return "hub" if os.environ.get(HUB) else "embedded"
 
 
 def offered() -> list[str]:
     """What a menu can offer here: every engine that has what it needs, each checkpoint by its own name."""
     from emotion_omni import checkpoint
 
-    names = [default(), "embedded", *(f"omni:{one.name}" for one in checkpoint.listed())]
-    if os.environ.get("EMOTION_OMNI_HUB") or shutil.which("nvidia-smi"):  # torch would know better, and takes seconds to ask
-        names.append("hub")
+    names = [default(), "embedded"]
+    if not zero_gpu.on_loan():  # there only the engine that the page began with can use the GPU
+        names += [f"omni:{one.name}" for one in checkpoint.listed()]
+        names += ["hub"] if shutil.which("nvidia-smi") else []  # torch would know better, and takes seconds to ask
     return list(dict.fromkeys([*names, "fake"]))
 
 

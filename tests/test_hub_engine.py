@@ -5,13 +5,11 @@ from __future__ import annotations
 import gc
 import importlib
 import json
-import multiprocessing
-import pickle
 import subprocess
 import sys
-import threading
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
+import loans
 import numpy as np
 import pytest
 import torch
@@ -220,44 +218,8 @@ def test_when_the_gpu_is_full_the_error_says_what_to_do_and_the_next_turn_works(
     assert isinstance(list(hub.respond(turn))[-1], Done)
 
 
-def lend(task):
-    """What ZeroGPU does with a generator: runs it in a thread of a forked process, and pickles what goes in and what comes out."""
-
-    def lent(*given):
-        context = multiprocessing.get_context("fork")
-        mail, parcel = context.SimpleQueue(), pickle.dumps(given)
-
-        def work():
-            for item in task(*pickle.loads(parcel)):
-                mail.put(item)
-            mail.put(None)
-
-        def child():
-            thread = threading.Thread(target=work)
-            thread.start()
-            thread.join()
-
-        process = context.Process(target=child)
-        process.start()
-        try:
-            while True:
-                assert mail._reader.poll(60), "the forked process hangs"
-                item = mail.get()
-                if item is None:
-                    return
-                yield item
-        finally:
-            process.kill()
-            process.join()
-
-    return lent
-
-
 def test_on_zero_gpu_a_turn_crosses_into_another_process_and_back(embedded, settings, monkeypatch, spoken):
-    spaces = ModuleType("spaces")
-    spaces.GPU = lambda duration: lend
-    monkeypatch.setitem(sys.modules, "spaces", spaces)
-    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    loans.give(monkeypatch)
     lent = HubEngine.load(settings)
     here = HubEngine(lent.ear, lent.writer, lent.speaker)
     here._turn = here._answered
@@ -266,6 +228,17 @@ def test_on_zero_gpu_a_turn_crosses_into_another_process_and_back(embedded, sett
         list(lent.respond(Turn(tone(1, level=0.0))))
     assert caught.value.code == "silent"
     assert list(lent.speak("Hello.", "calm"))
+
+
+def test_on_zero_gpu_models_are_loaded_onto_the_gpu_that_is_announced(embedded, settings):
+    """By the package itself, which takes CUDA's place until a call is lent a GPU."""
+    devices = loans.announced(
+        "from emotion_omni.hub.config import HubConfig; from emotion_omni.hub.engine import HubEngine; from dataclasses import replace\n"
+        "hub = HubEngine.load(replace(HubConfig.from_json(sys.argv[1]), device='auto'))\n"
+        "print(hub.writer.model.device, hub.ear.transcriber.model.device)",
+        settings.to_json(),
+    )
+    assert devices == "cuda:0 cuda:0"
 
 
 # ------------------------------------------------------------------ configuration and loading

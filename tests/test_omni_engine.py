@@ -9,12 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import loans
 import numpy as np
 import pytest
 import soundfile
 import tiny_omni
 import torch
 from conftest import EXAMPLES, noise
+from test_contract import fingerprint
 from transformers import DynamicCache
 
 from annotation.ui import talk
@@ -237,11 +239,37 @@ def test_what_cannot_be_loaded_is_refused_with_what_can(home, name, given, code,
     assert caught.value.code == code
 
 
-def test_the_environment_names_the_checkpoint_to_begin_with(embedded, home, monkeypatch):
+def test_the_environment_names_the_engine_to_begin_with(embedded, home, monkeypatch):
+    monkeypatch.delenv(engine.HUB, raising=False)
     assert engine.default() == "embedded"
+    monkeypatch.setenv(engine.HUB, "light")
+    assert engine.default() == "hub"
     monkeypatch.setenv(engine.CHECKPOINT, "mute")
     assert engine.default() == engine.offered()[0] == "omni:mute"
     assert engine.load("omni").name == "omni:mute"
+    monkeypatch.setenv(engine.CHECKPOINT, str(home / "checkpoints" / "mute"))
+    assert engine.default() == "omni", "where a folder lies is not for visitors"
+
+
+def test_on_zero_gpu_a_turn_is_heard_here_and_answered_on_loan(omni, home, monkeypatch, query):
+    here = fingerprint(omni.respond(Turn(query)))
+    loans.give(monkeypatch)
+    assert [name for name in engine.offered() if name.startswith("omni")] == [], "only what the page began with has the GPU"
+    lent = tiny_omni.load("tiny")
+    assert fingerprint(lent.respond(Turn(query))) == here
+    with pytest.raises(EmotionOmniError, match="silent"):
+        list(lent.respond(Turn(Audio(np.zeros(16_000, np.float32), 16_000))))
+    assert list(lent.speak("Hello.", "calm"))
+
+
+def test_on_zero_gpu_the_model_is_loaded_onto_the_gpu_that_is_announced(embedded, home):
+    devices = loans.announced(
+        "from emotion_omni import engine\n"
+        "omni = engine.load('omni', sys.argv[1])\n"
+        "print({value.device.type for value in omni.responder.model.parameters()}, omni.semantic.device)",
+        str(home / "checkpoints" / "tiny"),
+    )
+    assert devices == "{'cuda'} cuda"
 
 
 def test_the_menu_lists_every_checkpoint(home, monkeypatch):

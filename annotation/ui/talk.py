@@ -209,8 +209,14 @@ class Handlers:
                         view = self._show(event, turn, shown)
                         yield view.values(shown)
         except EmotionOmniError as error:
-            stop = player.message("stop", shown.identity)
-            yield View(_chat(conversation), stop, status=_alert(str(error))).values(conversation)
+            yield self._failed(str(error), shown, conversation)
+        except Exception:  # whatever it was, the page must not go on saying that it listens
+            log.exception("The %s engine failed.", name)
+            said = "Something went wrong while answering; what it was is in the log of this app. Your recording is kept: send it again."
+            yield self._failed(said, shown, conversation)
+
+    def _failed(self, message: str, shown: Conversation, conversation: Conversation) -> list[Any]:
+        return View(_chat(conversation), player.message("stop", shown.identity), status=_alert(message)).values(conversation)
 
     def _show(self, event: Any, turn: Spoken, shown: Conversation) -> View:
         match event:
@@ -327,8 +333,8 @@ def menu(default_engine: str) -> list[str]:
     return list(dict.fromkeys([default_engine, *engine.offered()]))
 
 
-def build(engines: Engines, default_engine: str, on_gpu: Callable, studio: Studio) -> None:
-    """Draw the tab inside the current ``gr.Blocks``. ``on_gpu`` wraps what may need a GPU on a shared machine."""
+def build(engines: Engines, default_engine: str, studio: Studio) -> None:
+    """Draw the tab inside the current ``gr.Blocks``."""
     handlers = Handlers(engines, Line())
     conversation = gr.State(lambda: Conversation(), time_to_live=3600, delete_callback=lambda gone: gone.forget())
 
@@ -377,35 +383,35 @@ def build(engines: Engines, default_engine: str, on_gpu: Callable, studio: Studi
     outputs = [chat, voice, heard, tone, words, plan, timings, status, query, again, conversation]
     shared = {"outputs": outputs, "concurrency_id": "inference", "concurrency_limit": PLACES + 1, "show_progress": "hidden",
               "api_visibility": "private"}  # fmt: skip
-    respond, repeat = on_gpu(handlers.respond), on_gpu(handlers.again)
-
     asked = [query, name, seed, conversation]
     running = [
-        query.stop_recording(respond, asked, **shared),
-        query.upload(respond, asked, **shared),
-        send.click(respond, asked, **shared, js=_once("send")),
-        again.click(repeat, [tone, words, name, seed, conversation], **shared),
-        words.submit(repeat, [tone, words, name, seed, conversation], **shared),
+        query.stop_recording(handlers.respond, asked, **shared),
+        query.upload(handlers.respond, asked, **shared),
+        send.click(handlers.respond, asked, **shared, js=_once("send")),
+        again.click(handlers.again, [tone, words, name, seed, conversation], **shared),
+        words.submit(handlers.again, [tone, words, name, seed, conversation], **shared),
     ]
     for button, file in examples:
         chosen = button.click(lambda file=str(file): file, None, query, show_progress="hidden", api_visibility="private", queue=False)
-        running.append(chosen.then(respond, asked, **shared))
+        running.append(chosen.then(handlers.respond, asked, **shared))
     interrupted = {"inputs": conversation, "outputs": outputs, "cancels": running, "queue": False, "show_progress": "hidden",
                    "api_visibility": "private", "js": _with_silence()}  # fmt: skip
     stop.click(handlers.stopped, **interrupted)
     query.start_recording(handlers.stopped, **interrupted)  # barge-in
     fresh.click(handlers.forget, **interrupted)
     chat.clear(handlers.forget, **interrupted)
-    _wire_api(handlers, default_engine, on_gpu)
+    # a checkpoint that was trained or pulled since the page was served
+    name.focus(lambda: gr.update(choices=menu(default_engine)), None, name, queue=False, show_progress="hidden", api_visibility="private")
+    _wire_api(handlers, default_engine)
 
 
-def _wire_api(handlers: Handlers, default_engine: str, on_gpu: Callable) -> None:
+def _wire_api(handlers: Handlers, default_engine: str) -> None:
     """``/talk`` for gradio_client: a recording and settings in, JSON and a WAV file out."""
     with gr.Column(visible=False):
         inputs = [gr.Audio(type="filepath", label="audio"), gr.Textbox(default_engine, label="engine"), gr.Number(0, label="seed"),
                   gr.Textbox(label="emotion"), gr.Textbox(label="transcript"), gr.JSON(label="history")]  # fmt: skip
         outputs = [gr.JSON(label="result"), gr.Audio(type="filepath", label="reply")]
-        gr.Button().click(on_gpu(handlers.api), inputs, outputs, api_name="talk", concurrency_id="inference")
+        gr.Button().click(handlers.api, inputs, outputs, api_name="talk", concurrency_id="inference")
 
 
 def _title(file: Path) -> str:

@@ -17,12 +17,12 @@ from pathlib import Path
 from emotion_omni import audio, emotion, weights
 from emotion_omni.embedded import smollm2, speak
 from emotion_omni.embedded.answer import Writer
-from emotion_omni.embedded.hear import Ear
+from emotion_omni.embedded.hear import Ear, corrections
 from emotion_omni.embedded.meaning import Meaning
 from emotion_omni.embedded.pronounce import Pronouncer
 from emotion_omni.embedded.sentence_encoder import SentenceEncoder
 from emotion_omni.embedded.speak import Speaker
-from emotion_omni.types import Audio, Done, EmotionOmniError, Event, Heard, Plan, Speech, Text, Turn
+from emotion_omni.types import Audio, Done, Event, Heard, Plan, Speech, Text, Turn
 
 log = logging.getLogger(__name__)
 
@@ -88,10 +88,7 @@ class EmbeddedEngine:
         return self.speaker.speak(text, emotion)
 
     def _hear(self, turn: Turn) -> tuple[Heard, dict[str, float]]:
-        transcript = turn.transcript.strip() if turn.transcript is not None else None
-        tone = emotion.find(turn.emotion).name if turn.emotion is not None else None
-        if transcript == "":
-            raise EmotionOmniError("The corrected words are empty. Write what was said, or leave them as heard.", "empty")
+        transcript, tone = corrections(turn)
         if transcript is not None and tone is not None:
             return Heard(transcript, emotion.certain(tone)), {}
         return self.ear.hear(audio.check(turn.audio.samples, turn.audio.hz), transcript, tone)

@@ -21,12 +21,23 @@ from emotion_omni import audio, emotion
 from emotion_omni.embedded.tone import ToneHead
 from emotion_omni.embedded.voice_activity import VoiceActivity
 from emotion_omni.embedded.whisper_encoder import HZ, WINDOW_SECONDS, WhisperEncoder, valid_frames
-from emotion_omni.types import Audio, Emotion, EmotionOmniError, Heard
+from emotion_omni.types import Audio, Emotion, EmotionOmniError, Heard, Turn
 
 PROMPT = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")
 TOKENS_A_SECOND = 9  # faster than anyone speaks; a decoder that loops is cut here
 INVENTED = 0.75  # probability of no speech above which words are taken for imagination
 BOOST_TO = 0.5  # peak the voice detector gets to see, however quiet the recording
+
+
+def corrections(turn: Turn) -> tuple[str | None, str | None]:
+    """The transcript and the emotion that a person has given, if any: what every engine takes as it is.
+
+    Raises :class:`EmotionOmniError` (codes ``empty``, and that of an unknown emotion).
+    """
+    transcript = turn.transcript.strip() if turn.transcript is not None else None
+    if transcript == "":
+        raise EmotionOmniError("The corrected words are empty. Write what was said, or leave them as heard.", "empty")
+    return transcript, emotion.find(turn.emotion).name if turn.emotion is not None else None
 
 
 @dataclass(frozen=True, eq=False)

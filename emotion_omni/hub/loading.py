@@ -7,7 +7,6 @@ model is for.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,11 +15,6 @@ import torch
 import transformers
 
 from emotion_omni.types import EmotionOmniError
-
-
-def on_loan() -> bool:
-    """Whether this is a ZeroGPU Space, where a GPU is lent for one call at a time and the call runs in a forked process."""
-    return os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 
 
 def find_device(name: str) -> torch.device:
@@ -92,6 +86,15 @@ def explained(name: str) -> Iterator[None]:
             "(hf auth login), or name a folder that holds it.",
             "weights",
         ) from error
+
+
+@contextmanager
+def memory_explained(doing: str) -> Iterator[None]:
+    """What torch raises when a GPU is full → :class:`EmotionOmniError` (code ``memory``)."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(doing) from error
 
 
 def out_of_memory(doing: str) -> EmotionOmniError:

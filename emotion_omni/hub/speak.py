@@ -20,14 +20,13 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from emotion_omni import weights
+from emotion_omni import weights, zero_gpu
 from emotion_omni.embedded import speak as kokoro
 from emotion_omni.embedded.engine import OWN, THREADS
 from emotion_omni.embedded.pronounce import Pronouncer
 from emotion_omni.embedded.speak import clauses
 from emotion_omni.embedded.spoken_form import spoken_form
 from emotion_omni.hub.config import SpeakerConfig
-from emotion_omni.hub.loading import on_loan
 from emotion_omni.hub.text2token import Text2Token
 from emotion_omni.omni import token2wav
 from emotion_omni.omni.token2wav import Token2Wav
@@ -99,7 +98,7 @@ class Kokoro:
     def load(cls) -> Kokoro:
         pronouncer = Pronouncer(weights.fetch("misaki/us_gold.json"), weights.fetch("misaki/us_silver.json"), OWN / "pronounce.safetensors")
         tables: dict[str, Path] = {voice: weights.fetch(f"kokoro/{voice}.bin") for voice in kokoro.VOICES}
-        threads = 1 if on_loan() else THREADS  # the helpers of more threads would not survive the fork, and be waited for
+        threads = 1 if zero_gpu.on_loan() else THREADS  # the helpers of more threads would not survive the fork, and be waited for
         return cls(kokoro.Speaker(weights.fetch("kokoro/kokoro-82m-int8.onnx"), tables, pronouncer, threads))
 
     def speak(self, text: str, emotion: str, seed: int = 0) -> Iterator[Audio]:

@@ -12,6 +12,7 @@ A checkpoint that has not learnt to speak answers in words alone: that is what s
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -21,17 +22,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from emotion_omni import audio, checkpoint, emotion, weights
+from emotion_omni import audio, checkpoint, emotion, weights, zero_gpu
 from emotion_omni.embedded import safe_replies
 from emotion_omni.embedded.engine import OWN, THREADS, UNSURE
-from emotion_omni.embedded.hear import Ear, Utterance
+from emotion_omni.embedded.hear import Ear, Utterance, corrections
 from emotion_omni.embedded.meaning import is_crisis
 from emotion_omni.embedded.whisper_encoder import HZ as HEARING_HZ
 from emotion_omni.omni import encoders, voice
 from emotion_omni.omni.config import OmniConfig
 from emotion_omni.omni.encoders import Encoder
 from emotion_omni.omni.generation import Responder, Steps, Written
-from emotion_omni.omni.model import Query
+from emotion_omni.omni.language_model import in_precision
+from emotion_omni.omni.model import Omni, Query
 from emotion_omni.omni.prompt import Prompt
 from emotion_omni.omni.voice import Vocoder
 from emotion_omni.types import Audio, Done, EmotionOmniError, Event, Heard, Plan, Speech, Text, Turn
@@ -39,6 +41,8 @@ from emotion_omni.types import Audio, Done, EmotionOmniError, Event, Heard, Plan
 log = logging.getLogger(__name__)
 
 NAME = "omni"
+COMPILED = "EMOTION_OMNI_COMPILED"
+WARM_UP = "Oh, that is hard to hear. I am here, and there is no hurry at all."
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,39 +84,61 @@ class OmniEngine:
     name: str = NAME
     hz: int = voice.HZ
 
+    def __post_init__(self) -> None:
+        self._turn, self._words = zero_gpu.lent(self._answered), zero_gpu.lent(self._spoken)
+
     @classmethod
-    def load(cls, source: str | Path, device: str | None = None, compiled: bool = False) -> OmniEngine:
+    def load(cls, source: str | Path, device: str | None = None, compiled: bool | None = None) -> OmniEngine:
         """A checkpoint: a folder, a name of :func:`checkpoint.listed` or a hub id. ``device``: a GPU where there is one.
 
-        On a GPU all is bfloat16 and steps have fixed shapes; ``compiled`` also sends them through torch.compile, and
-        the first answer waits minutes for it. Raises :class:`EmotionOmniError` (codes ``checkpoint``, ``hub``,
+        On a GPU the model is bfloat16 and steps have fixed shapes; the encoders stay in float32, for from such frames it
+        has learnt. ``compiled`` also sends steps through torch.compile, and loading waits minutes for it; by default as
+        ``EMOTION_OMNI_COMPILED`` says (1: yes). Raises :class:`EmotionOmniError` (codes ``checkpoint``, ``hub``,
         ``config``, ``weights``, ``missing``, ``missing-package``, ``voice``, ``memory``).
         """
+        zero_gpu.begin()
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         on_gpu = torch.device(device).type == "cuda"
-        dtype = torch.bfloat16 if on_gpu else torch.float32
+        compiled = os.environ.get(COMPILED) == "1" and not zero_gpu.on_loan() if compiled is None else compiled
         if not on_gpu:
             torch.set_num_threads(THREADS)
         try:
-            model, about = checkpoint.load(source, device, dtype)
-            model.language_model.merge_adapter()  # the same sums, in a third of the steps
-            responder = Responder(model.to(dtype).eval(), steps=Steps(model, static=on_gpu, compiled=compiled))
+            model, about = _model(source, device, torch.bfloat16 if on_gpu else torch.float32)
+            responder = Responder(model, steps=Steps(model, static=on_gpu, compiled=compiled))
             vocoder = _vocoder(model.config, about, device)
-            semantic = encoders.semantic(model.config.semantic, device, dtype)
-            felt = encoders.emotion(model.config.emotion, device, dtype)
+            hears = encoders.semantic(model.config.semantic, device), encoders.emotion(model.config.emotion, device)
         except torch.OutOfMemoryError as error:
             raise EmotionOmniError(
                 "The GPU ran out of memory while loading the model. Close what else uses it, or choose a checkpoint of a smaller preset.",
                 "memory",
             ) from error
-        name = f"{NAME}:{about.name}" if about.name else NAME
-        return cls(responder, semantic, felt, _ear(), vocoder, name)
+        engine = cls(responder, *hears, _ear(), vocoder, f"{NAME}:{about.name}" if about.name else NAME)
+        if compiled:
+            engine._warm_up()
+        return engine
+
+    @property
+    def device(self) -> torch.device:
+        return self.responder.model.prototypes.device
 
     def respond(self, turn: Turn, *, seed: int = 0) -> Iterator[Event]:
-        clock = Clock(self.responder.model.prototypes.device)
+        started = time.perf_counter()
         heard, samples = self._hear(turn)
-        clock.lap("heard")
+        clock = Clock(self.device, {"heard": time.perf_counter() - started}, started)
         yield heard
+        with closing(self._turn(turn, heard, samples, seed, clock)) as events:
+            yield from events
+
+    def speak(self, text: str, emotion: str) -> Iterator[Audio]:
+        """Given words in a given emotion, as if they were the model's answer to silence."""
+        if self.vocoder is None:
+            raise no_voice(self.name)
+        if any(letter.isalnum() for letter in text):
+            with closing(self._words(text, emotion)) as sounds:
+                yield from sounds
+
+    def _answered(self, turn: Turn, heard: Heard, samples: np.ndarray | None, seed: int, clock: Clock) -> Iterator[Event]:
+        """All that comes after :class:`Heard`: what wants the GPU."""
         tone = heard.emotion.label if heard.emotion.confidence >= UNSURE else "neutral"
         told = heard.transcript if turn.transcript is not None else None
         felt = heard.emotion.label if turn.emotion is not None else None
@@ -127,25 +153,24 @@ class OmniEngine:
         clock.lap("done")
         yield Done(clock.laps)
 
-    def speak(self, text: str, emotion: str) -> Iterator[Audio]:
-        """Given words in a given emotion, as if they were the model's answer to silence."""
-        if self.vocoder is None:
-            raise no_voice(self.name)
-        if not any(letter.isalnum() for letter in text):
-            return
+    def _spoken(self, text: str, emotion: str) -> Iterator[Audio]:
         asked = Asked(self._query(None), self.responder.model.prompter.prompt(), emotion, 0, True)
-        for event in self._given(asked, text, emotion, Clock(self.responder.model.prototypes.device)):
+        for event in self._given(asked, text, emotion, Clock(self.device)):
             if isinstance(event, Speech):
                 yield event.audio
+
+    def _warm_up(self) -> None:
+        """Compile the steps of a short conversation now, not while the first visitor waits."""
+        noise = np.random.default_rng(0).normal(0, 0.1, 3 * encoders.HZ).clip(-1, 1).astype(np.float32)
+        asked = Asked(self._query(encoders.prepare(Audio(noise, encoders.HZ))), self.responder.model.prompter.prompt(), "neutral", 0, True)
+        for _ in range(2):  # CUDA graphs are recorded in the second run
+            list(self._given(asked, WARM_UP, "neutral", Clock(self.device)))
 
     # --- hearing --------------------------------------------------------------------------------------------------
 
     def _hear(self, turn: Turn) -> tuple[Heard, np.ndarray | None]:
         """→ what people are shown, and the samples the model hears; none when the turn is in writing."""
-        transcript = turn.transcript.strip() if turn.transcript is not None else None
-        tone = emotion.find(turn.emotion).name if turn.emotion is not None else None
-        if transcript == "":
-            raise EmotionOmniError("The corrected words are empty. Write what was said, or leave them as heard.", "empty")
+        transcript, tone = corrections(turn)
         if turn.audio is None:
             return Heard(transcript, emotion.certain(tone)), None
         utterance = self.ear.prepare(audio.check(turn.audio.samples, turn.audio.hz))
@@ -223,6 +248,14 @@ def no_voice(name: str) -> EmotionOmniError:
         "--from ITS_FOLDER --data DATA --out FOLDER. Or choose one whose stages are understand and speak.",
         "no-voice",
     )
+
+
+def _model(source: str | Path, device: str, dtype: torch.dtype) -> tuple[Omni, checkpoint.About]:
+    """A checkpoint's model, ready to answer, with its adaptation merged in: the same sums, in a third of the steps."""
+    place = "cpu" if zero_gpu.on_loan() else device  # a GPU that is only announced adds nothing up
+    model, about = checkpoint.load(source, place, dtype)
+    model.language_model.merge_adapter()
+    return in_precision(model, dtype).to(device).eval(), about
 
 
 def _vocoder(config: OmniConfig, about: checkpoint.About, device: str) -> Vocoder | None:

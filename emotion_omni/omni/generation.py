@@ -38,6 +38,7 @@ from emotion_omni.strict import Strict
 TEXT_SEED = 1_000_003  # added to a seed for its words: other numbers than those the speech is drawn by
 STATIC_ROWS = 256  # buffers of the language model are multiples of this, so that queries of like length share one
 SPOKEN_ROWS = 2048  # of the speech decoder's buffer, when it is to stay where it is: 500 text tokens and a minute of speech
+MOST_GRAPHS = 64
 HALF = "\ufffd"  # what a tokenizer makes of bytes that are no character, or not one yet
 
 
@@ -144,6 +145,8 @@ class Steps:
         self._compiled = compiled
         options = {"backend": backend, "dynamic": False} | ({"mode": "reduce-overhead"} if backend == "inductor" else {})
         self._compile: Callable[[Callable], Callable] = lambda run: torch.compile(run, **options) if compiled else run
+        if compiled:  # each length of a conversation is a graph of its own; past the limit steps would silently run slowly
+            torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_GRAPHS)
         self._states = self._compile(model.states)
         self.decoder = _Compiled(model.speech_decoder, self._compile) if compiled else model.speech_decoder
         self._buffers: dict[tuple[int, int], list[StaticCache]] = {}
