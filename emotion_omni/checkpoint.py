@@ -296,7 +296,7 @@ def _built(folder: Path, about: About, device: str, dtype: torch.dtype | None) -
     from emotion_omni.omni.model import Omni
 
     _, config = check(folder)  # before gigabytes are fetched for it
-    model = Omni.build(config, device, dtype or torch.float32)
+    model = Omni.build(config, device, dtype or torch.float32, about.seed)  # a random language model is that of its training
     for stage in about.stages:
         model.load_trained(_tensors(_standing(folder) / TENSORS[stage]), _parts(stage))
     return model

@@ -24,7 +24,7 @@ from emotion_omni.omni import language_model, units
 from emotion_omni.omni.config import LanguageModelConfig, OmniConfig
 from emotion_omni.omni.model import SPEAK, UNDERSTAND, Omni
 from emotion_omni.train import dialogues, loop, sources, stage
-from emotion_omni.train.examples import Examples
+from emotion_omni.train.examples import Examples, Told
 from emotion_omni.train.features import Features, Source, Want
 from emotion_omni.train.settings import Settings
 from emotion_omni.train.speak import Speak, choices
@@ -243,9 +243,9 @@ def test_a_damaged_file_is_made_again(sounds, tmp_path, damage):
 def test_processes_share_the_work(sounds, tmp_path):
     source, seen = counting()
     wants = [wanted(sounds, source, f"q{index}.wav") for index in range(5)]
-    missing = Features(tmp_path)
-    assert [missing.make(wants, 0, 2), Features(tmp_path).make(wants, 1, 2)] == [3, 1], "the second finds what the first has made"
-    assert missing.make(wants) == 1 and seen.count("used") == 5
+    Features(tmp_path).make(wants[:1])
+    assert sum(Features(tmp_path).make(wants, process, 2) for process in (0, 1)) == 4, "whatever one of them has made already"
+    assert Features(tmp_path).make(wants) == 0 and seen.count("used") == 5
 
 
 def test_a_sound_that_cannot_be_used_is_named_by_its_line(sounds, tmp_path):
@@ -615,8 +615,54 @@ def test_a_broken_state_is_refused(sounds, tmp_path):
 
 def test_a_loss_that_is_no_number_ends_the_run_and_spares_the_state(sounds, tmp_path):
     with pytest.raises(EmotionOmniError, match="loss of step") as error:
-        understood(sounds, tmp_path, steps=40, adapter_rate=1e30, clip=1e30, rows=ROWS)
+        understood(sounds, tmp_path, steps=40, adapter_rate=1e30, clip=1e30, rows=ROWS, save_every=1)
     assert error.value.code == "diverged"
+    assert all(value.isfinite().all() for value in load_file(tmp_path / "state.safetensors").values())
+
+
+def test_a_gradient_that_is_no_number_is_never_followed(sounds, tmp_path, monkeypatch):
+    plain, calls = Understand.forward, []
+
+    def forward(self, *given):
+        losses = plain(self, *given)
+        calls.append(1)
+        if len(calls) == 3:
+            losses["loss"].register_hook(lambda gradient: gradient * torch.nan)
+        return losses
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Understand, "forward", forward)
+        with pytest.raises(EmotionOmniError, match="gradient of step 3") as error:
+            understood(sounds, tmp_path, steps=5, rows=ROWS, save_every=1)
+    assert error.value.code == "diverged"
+    assert understood(sounds, tmp_path, steps=5, rows=ROWS, save_every=1, resume=True)["steps"] == 5, "the state before it is sound"
+
+
+def test_in_training_too_a_person_may_have_told_what_was_said_and_how(sounds):
+    """As when talking: words and emotion that were corrected or typed stand beside the sound, or in its place."""
+    rows = [row | {"transcript": "It rains.", "emotion": "sad"} for row in ROWS] * 10
+    made = examples(sounds, rows)
+    told = (("It rains.", None), (None, "sad"), ("It rains.", "sad"))
+    plain, prompts = made.prompts[0], {each: made.prompter.prompt((), *each) for each in told}
+    batch = made.batch(range(40), Told(seed=0, epoch=0, share=0.3))
+    assert batch.prompts == made.batch(range(40), Told(0, 0, 0.3)).prompts != made.batch(range(40), Told(0, 1, 0.3)).prompts
+    assert set(batch.prompts) == {plain, *prompts.values()} and 12 <= batch.prompts.count(plain) <= 27
+    silent = {prompt for prompt, length in zip(batch.prompts, batch.query.semantic_lengths.tolist(), strict=True) if not length}
+    assert silent and not silent & {plain, prompts[None, "sad"]}, "only what is in writing can do without the sound"
+    assert made.batch(range(40)).prompts == (plain,) * 40, "measured as it was heard"
+
+
+def test_the_seed_is_that_of_the_speech_decoders_weights_too(learnt):
+    begin = stage.Begin(None, str(learnt[0]))
+    one, again, other = (stage._model("speak", begin, Settings(seed=seed))[0].speech_decoder.out.weight for seed in (1, 1, 2))
+    assert torch.equal(one, again) and not torch.equal(one, other)
+
+
+def test_accelerates_precision_and_ours_are_one():
+    assert stage._agreed(Settings(), "bf16").precision == stage._agreed(Settings(precision="bfloat16"), "no").precision == "bfloat16"
+    assert stage._agreed(Settings(), "no").precision == "float32"
+    with pytest.raises(EmotionOmniError, match="fp16 is not taken"):
+        stage._agreed(Settings(), "fp16")
 
 
 def test_speech_goes_on_from_what_understands(sounds, tmp_path):

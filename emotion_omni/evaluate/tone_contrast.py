@@ -300,7 +300,7 @@ def measure(data: Path, out: Path, settings: Settings, conditions: tuple[str, ..
     }  # fmt: skip
 
 
-SETTINGS = Settings(epochs=10, batch=4, adapter_rate=1e-3, lora_rate=1e-3, evaluate_every=10_000, save_every=50)
+SETTINGS = Settings(epochs=10, batch=4, adapter_rate=1e-3, lora_rate=1e-3, told=0, evaluate_every=10_000, save_every=50)
 """Rates above the paper's: it has hundreds of thousands of dialogues to learn from, and this has 64."""
 
 

@@ -51,11 +51,25 @@ class Batch:
         return Batch(self.places, prompts=self.prompts, answers=self.answers, **moved)
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a person tells beside the sound, as when correcting what was heard: drawn for each row and epoch.
+
+    ``share`` of the rows get their transcript, the same share their emotion; half of those with a transcript
+    have no sound, like a turn in writing.
+    """
+
+    seed: int
+    epoch: int
+    share: float
+
+
 class Examples:
     """Some rows, in order, with the features of each. Call :meth:`prepare` once before :meth:`batch`."""
 
     def __init__(self, rows: Sequence[Dialogue], config: OmniConfig, features: Features, sources: Sources, prompter: Prompter) -> None:
         self.rows, self.config, self.features, self.sources = rows, config, features, sources
+        self.prompter = prompter
         self.prompts = [prompter.prompt(row.earlier) for row in rows]
         self.answers = [prompter.answer(row.reply) for row in rows]
         self.sizes: list[int] = []  # of the rows that the language model and the decoder read
@@ -92,8 +106,9 @@ class Examples:
             if row.reply_emotion is not None and row.reply_audio is not None:
                 yield row, self.features.get(self._wants(row)["frames"]).float().mean(0)
 
-    def batch(self, places: Sequence[int]) -> Batch:
-        """The rows at these places, padded to the longest of them."""
+    def batch(self, places: Sequence[int], told: Told | None = None) -> Batch:
+        """The rows at these places, padded to the longest of them. ``told``: in training."""
+        prompts, audible = zip(*(self._asked(place, told) for place in places), strict=True)
         found = [{name: self.features.get(want) for name, want in self._wants(self.rows[place]).items()} for place in places]
         semantic, semantic_lengths = _padded([one["semantic"] for one in found])
         felt, felt_lengths = _padded([one["emotion"] for one in found])
@@ -105,18 +120,28 @@ class Examples:
                 "Choose the voice and the number of codes of one codec.",
                 "config",
             )
+        heard = torch.tensor(audible)
         return Batch(
-            tuple(places), Query(semantic.float(), semantic_lengths, felt.float(), felt_lengths),
-            tuple(self.prompts[place] for place in places), tuple(self.answers[place] for place in places),
+            tuple(places), Query(semantic.float(), semantic_lengths * heard, felt.float(), felt_lengths * heard),
+            prompts, tuple(self.answers[place] for place in places),
             frames.float(), frame_lengths, speech, speech_lengths,
         )  # fmt: skip
+
+    def _asked(self, place: int, told: Told | None) -> tuple[Prompt, bool]:
+        """→ the prompt of a row, and whether its sound is heard."""
+        row = self.rows[place]
+        if told is None or (row.transcript is None and row.emotion is None):
+            return self.prompts[place], True
+        words, felt, silence = torch.rand(3, generator=draws(told.seed, told.epoch, place, "told")).tolist()
+        transcript, emotion = row.transcript if words < told.share else None, row.emotion if felt < told.share else None
+        return self.prompter.prompt(row.earlier, transcript, emotion), transcript is None or silence < 0.5
 
 
 def _padded(values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return pad_sequence(list(values), batch_first=True), torch.tensor([len(value) for value in values])
 
 
-def draws(seed: int, epoch: int, place: int) -> torch.Generator:
+def draws(seed: int, epoch: int, place: int, what: str = "speech") -> torch.Generator:
     """What is random about a row in an epoch: the same in every batch and on every number of processes."""
-    told = hashlib.sha256(f"{seed} {epoch} {place}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(told[:8], "big") >> 1)
+    digest = hashlib.sha256(f"{seed} {epoch} {place} {what}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -67,9 +67,13 @@ class Features:
 
         ``tick`` is called after each. Raises :class:`EmotionOmniError` with the line and column of a sound that cannot be used.
         """
-        missing = {path: want for want in wants if self._length(path := self.path(want.sound, want.source)) is None}
+        by_path = {self.path(want.sound, want.source): want for want in wants}
+        # shares are dealt before the disk is looked at, for what is there changes while the others work
+        mine = sorted(by_path.items(), key=lambda item: (item[1].source.identity, item[0]))[process::processes]
         made = 0
-        for want in sorted(missing.values(), key=lambda want: want.source.identity)[process::processes]:
+        for path, want in mine:
+            if self._length(path) is not None:
+                continue
             if want.source.identity not in self._loaded:
                 self.release()  # one network at a time: two of the paper's need not fit side by side
             self._make(want)

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from emotion_omni.omni.model import Omni
 from emotion_omni.train import state
-from emotion_omni.train.examples import Batch, Examples
+from emotion_omni.train.examples import Batch, Examples, Told
 from emotion_omni.train.journal import Journal
 from emotion_omni.train.settings import Settings
 from emotion_omni.types import EmotionOmniError
@@ -225,7 +225,8 @@ class Run:
     def _read(self, step: int, places: list[int], examples: Examples | None = None) -> Work:
         mine = shares(places, self.accelerator.num_processes, self.settings.accumulate)[self.accelerator.process_index]
         # an empty part still takes its passes, with weight 0: the other processes wait for them
-        return Work(step, len(places), [(len(part), (examples or self.train).batch(part or places[:1])) for part in mine])
+        told = None if examples else Told(self.settings.seed, step // self.per_epoch, self.settings.told)
+        return Work(step, len(places), [(len(part), (examples or self.train).batch(part or places[:1], told)) for part in mine])
 
     def _step(self, work: Work, journal: Journal) -> None:
         epoch, progress = work.step // self.per_epoch, work.step / max(1, self.total - 1)
@@ -242,12 +243,10 @@ class Run:
             sums.add(losses, counts, _tokens(batch))
         self.last, tokens = sums.means(self._sum)
         if not math.isfinite(self.last["loss"]):
-            raise EmotionOmniError(
-                f"The loss of step {work.step + 1} is {self.last['loss']}. Resume from the last state with a lower rate in a new run, "
-                "or look for a broken recording among the rows.",
-                "diverged",
-            )
-        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+            raise self._diverged("loss", work.step + 1, self.last["loss"])
+        norm = float(self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip))
+        if not math.isfinite(norm):
+            raise self._diverged("gradient", work.step + 1, norm)
         height = rate(work.step, self.total, self.settings.warm_up)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * height
@@ -255,7 +254,15 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         self.done = work.step + 1
         self.tokens, self.utterances = self.tokens + tokens, self.utterances + work.count
-        journal.step(self.done, self.last | {"rate": height, "norm": float(norm)})
+        journal.step(self.done, self.last | {"rate": height, "norm": norm})
+
+    @staticmethod
+    def _diverged(what: str, step: int, value: float) -> EmotionOmniError:
+        return EmotionOmniError(
+            f"The {what} of step {step} is {value}. Begin a new run with a lower rate, or look for a broken recording among the rows; "
+            "the state that was saved last is sound.",
+            "diverged",
+        )
 
     def _forward(self, batch: Batch, epoch: int, progress: float) -> dict[str, Tensor]:
         device = self.accelerator.device
@@ -291,6 +298,8 @@ class Run:
 
     def _sum(self, values: Tensor) -> Tensor:
         """Over the processes."""
+        if self.accelerator.num_processes == 1:
+            return values  # not by way of the device: not every kind of them has float64
         return self.accelerator.reduce(values.to(self.accelerator.device), "sum").cpu()
 
 

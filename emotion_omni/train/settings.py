@@ -35,6 +35,7 @@ class Settings(Strict):
     warm_up: float = _field(0.03, "share of the steps in which the rate rises; then it falls as a cosine (VocalNet)")
     clip: float = _field(1.0, "largest norm of a step's gradient")
     emotion_weight: float = _field(1.0, "of the emotion trajectory's loss beside the text's")
+    told: float = _field(0.1, "share of the utterances whose words, and of those whose emotion, a person has told beside the sound")
     held_out: float = _field(0.02, "share of the rows to measure on, where the data names no split")
     evaluate_every: int = _field(0, "steps between two measurements on held-out rows; 0: twenty in a run")
     save_every: int = _field(0, "steps between two saved states; 0: as often as measured")
@@ -49,7 +50,7 @@ class Settings(Strict):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._positive("epochs", "batch", "accumulate", "clip")
-        self._share("warm_up", "held_out")
+        self._share("warm_up", "held_out", "told")
         for name in ("steps", "adapter_rate", "lora_rate", "speech_rate", "weight_decay", "emotion_weight",
                      "evaluate_every", "save_every", "prefetch"):  # fmt: skip
             self._require(getattr(self, name) >= 0, name, "0 or more")

@@ -33,7 +33,9 @@ from tqdm import tqdm
 
 from emotion_omni import __version__, checkpoint, processors, weights
 from emotion_omni.omni.config import PRESETS, OmniConfig
+from emotion_omni.omni.language_model import seeded
 from emotion_omni.omni.model import SPEAK, UNDERSTAND, Omni
+from emotion_omni.omni.speech_decoder import SpeechDecoder
 from emotion_omni.train import dialogues, state
 from emotion_omni.train.dialogues import Dialogues
 from emotion_omni.train.examples import Examples
@@ -74,6 +76,7 @@ def train(stage: str, begin: Begin, data: str, folder: Path, settings: Settings,
     """
     begun = time.monotonic()
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
+    settings = _agreed(settings, accelerator.mixed_precision)
     _room(folder, resume)
     rows = dialogues.read(data, settings.held_out)
     model, parent = _model(stage, begin, settings)
@@ -89,6 +92,13 @@ def train(stage: str, begin: Begin, data: str, folder: Path, settings: Settings,
     if accelerator.is_main_process:
         (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return report
+
+
+def _agreed(settings: Settings, mixed: str) -> Settings:
+    """``--precision`` and accelerate's ``--mixed_precision`` mean the same computation: either one asks for it."""
+    if mixed not in ("no", "bf16"):
+        raise EmotionOmniError(f"--mixed_precision {mixed} is not taken. Use bf16 or no: half precision of 16 bits overflows.", "config")
+    return dataclasses.replace(settings, precision="bfloat16") if mixed == "bf16" else settings
 
 
 def _room(folder: Path, resume: bool) -> None:
@@ -110,6 +120,9 @@ def _model(stage: str, begin: Begin, settings: Settings) -> tuple[Omni, str | No
     model, about = checkpoint.load(folder, dtype=dtype)
     if stage == "speak" and "understand" not in about.stages:
         raise EmotionOmniError(f"The checkpoint {begin.parent!r} has not learnt to understand. Train that first.", "checkpoint")
+    if "speak" not in about.stages:
+        with seeded(settings.seed):
+            model.speech_decoder = SpeechDecoder(model.config).eval()
     return model, checkpoint.identity(folder)
 
 
@@ -132,6 +145,7 @@ def _examples(stage: str, rows: Dialogues, model: Omni, settings: Settings, acce
     accelerator.wait_for_everyone()
     for examples in found.values():
         examples.measure()
+    features.release()
     return found
 
 
