@@ -251,6 +251,12 @@ def test_the_environment_names_the_engine_to_begin_with(embedded, home, monkeypa
     assert engine.default() == "omni", "where a folder lies is not for visitors"
 
 
+def test_warming_up_leaves_nothing_behind(omni, query):
+    before = fingerprint(omni.respond(Turn(query)))
+    omni._warm_up()
+    assert fingerprint(omni.respond(Turn(query))) == before
+
+
 def test_on_zero_gpu_a_turn_is_heard_here_and_answered_on_loan(omni, home, monkeypatch, query):
     here = fingerprint(omni.respond(Turn(query)))
     loans.give(monkeypatch)

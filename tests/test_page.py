@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
+import tiny_omni
 from conftest import tone
 from hands import LOAD_MS, visit
 
@@ -82,6 +83,21 @@ def test_stop_closes_the_engine(page, clip, closed):
     assert closed.wait(10)
 
 
+def test_a_checkpoint_that_came_since_the_page_was_served_can_be_chosen(page, clip, monkeypatch, tmp_path):
+    home = tmp_path / "home"
+    monkeypatch.setenv("EMOTION_OMNI_HOME", str(home))
+    page.click("text=Settings")
+    page.click("#engine input")
+    assert page.get_by_role("option", name="omni:late").count() == 0
+    page.keyboard.press("Escape")
+    tiny_omni.save(home / "checkpoints" / "late")
+    page.click("#seed input")
+    page.click("#engine input")
+    page.get_by_role("option", name="omni:late").click(timeout=30_000)
+    page.click("#seed input")
+    assert page.input_value("#engine input") == "omni:late"
+
+
 def test_nothing_outside_is_asked_and_no_name_leaks(page, clip, served):
     upload(page, clip)
     page.wait_for_function("document.querySelector('#voice').innerText.includes('Your turn')", timeout=30_000)
@@ -143,6 +159,16 @@ def test_an_upload_is_gone_once_it_is_answered():
     path = talk._keep(tone(1.0))
     *_, last = handlers.respond(path, "fake", 0, talk.Conversation())
     assert not Path(path).exists() and len(last[-1].turns) == 1
+
+
+def test_a_failure_nobody_foresaw_is_told_on_the_page_and_written_to_the_log(caplog):
+    def broken(name):
+        raise KeyError("a broken file")
+
+    conversation = talk.Conversation()
+    *_, last = talk.Handlers(talk.Engines(broken), talk.Line()).respond(talk._keep(tone(1.0)), "fake", 0, conversation)
+    assert last[-1] is conversation and "Something went wrong" in last[7] and "a broken file" not in last[7]
+    assert "a broken file" in caplog.text
 
 
 def test_an_engine_that_fails_leaves_the_conversation_whole():
