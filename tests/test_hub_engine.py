@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ from test_contract import (  # noqa: F401 (the whole contract, run again for the
     test_turns_do_not_leak,
     test_words_only,
 )
+from test_encoders import EMOTION2VEC, shaken
 from test_token2wav import tiny_speaker, tiny_tokenizer  # noqa: F401 (fixtures)
 
 from emotion_omni import emotion, engine
@@ -49,6 +51,7 @@ from emotion_omni.hub.sampling import draw
 from emotion_omni.hub.speak import CosyVoice, load_speaker
 from emotion_omni.hub.text2token import Text2Token
 from emotion_omni.omni import token2wav
+from emotion_omni.omni.emotion2vec import Emotion2vec
 from emotion_omni.omni.language_model import byte_tokenizer
 from emotion_omni.omni.token2wav import CODES, SMALL, Streaming, Token2Wav
 from emotion_omni.types import Done, EmotionOmniError, Exchange, Heard, Turn
@@ -410,6 +413,84 @@ def test_a_label_without_a_name_here_counts_as_neutral():
     recogniser = Classifier("emotion2vec", lambda windows: np.tile([0.1, 0.5, 0.3, 0.1], (len(windows), 1)), labels)
     belief, _ = recogniser.feel(Utterance(noise(1).samples, 0.0))
     assert belief.probabilities == pytest.approx({**dict.fromkeys(emotion.NAMES, 0.0), "angry": 0.1, "neutral": 0.6, "sad": 0.3})
+
+
+@pytest.fixture(scope="session")
+def emotion2vec(tmp_path_factory):
+    """A thin emotion2vec with a head, as the published ones were tuned and saved: without what its pretraining needed."""
+    package = pytest.importorskip("funasr.models.emotion2vec.model", reason="funasr is not installed (pip install funasr)")
+    folder = tmp_path_factory.mktemp("emotion2vec")
+    labels = ["生气/angry", "unuse_0", "开心/happy", "中立/neutral", "难过/sad", "<unk>"]
+    (folder / "tokens.txt").write_text("\n".join(labels), encoding="utf-8")
+    tokenizer = {"tokenizer": "CharTokenizer", "tokenizer_conf": {"unk_symbol": "<unk>"}, "scope_map": ["d2v_model.", "none"]}
+    (folder / "config.yaml").write_text(json.dumps({"model": "Emotion2vec", "model_conf": EMOTION2VEC, **tokenizer}))
+    files = {"init_param": "model.pt", "config": "config.yaml", "tokenizer_conf": {"token_list": "tokens.txt"}}
+    (folder / "configuration.json").write_text(json.dumps({"file_path_metas": files}))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        tensors = shaken(package.Emotion2vec(model_conf=EMOTION2VEC, vocab_size=len(labels))).state_dict()
+    kept = {name: tensor for name, tensor in tensors.items() if ".decoder." not in name}
+    saved = {name if name.startswith("proj.") else f"d2v_model.{name}": tensor for name, tensor in kept.items()}
+    torch.save({"model": saved}, folder / "model.pt")
+    return folder
+
+
+def copied(folder, place, model=None, **settings):
+    """The emotion2vec of ``folder`` with some of its settings, or its weights, exchanged."""
+    shutil.copytree(folder, place)
+    given = json.loads((folder / "config.yaml").read_text())
+    given["model_conf"]["modalities"]["audio"].update(settings)
+    (place / "config.yaml").write_text(json.dumps(given))
+    if model:
+        torch.save(model, place / "model.pt")
+    return RecogniserConfig(str(place), "", "funasr")
+
+
+def test_emotion2vec_believes_what_its_package_believes(emotion2vec):
+    from funasr import AutoModel
+
+    threads = torch.get_num_threads()
+    theirs = AutoModel(model=str(emotion2vec), device="cpu", ncpu=threads, disable_update=True, disable_pbar=True, log_level="ERROR")
+    ours = Emotion2vec.load(str(emotion2vec), head=True)
+    for seconds in (3.0, 0.7):
+        samples = noise(seconds, level=0.2, seed=3).samples
+        (expected,) = theirs.generate(samples, granularity="utterance", extract_embedding=False)
+        assert ours.used == expected["labels"] == ["生气/angry", "开心/happy", "中立/neutral", "难过/sad", "<unk>"]
+        assert ours.probabilities(torch.from_numpy(samples)).tolist() == pytest.approx(expected["scores"], abs=1e-6)
+    belief, trajectory = load_recogniser(RecogniserConfig(str(emotion2vec), "", "funasr"), CPU).feel(Utterance(samples, 0.0))
+    angry, happy, neutral, sad, unknown = expected["scores"]
+    wanted = {"angry": angry, "happy": happy, "neutral": neutral + unknown, "sad": sad}
+    assert belief.probabilities == pytest.approx({name: wanted.get(name, 0.0) for name in emotion.NAMES}, abs=1e-6)
+    assert len(trajectory) == 1
+
+
+def test_loading_emotion2vec_leaves_the_process_as_it_was(emotion2vec, monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: pytest.fail("the threads were set"))
+    expected = torch.random.get_rng_state()
+    load_recogniser(RecogniserConfig(str(emotion2vec), "", "funasr"), CPU)
+    assert torch.equal(torch.random.get_rng_state(), expected)
+
+
+def test_a_configuration_of_emotion2vec_that_holds_code_is_not_run(emotion2vec, tmp_path):
+    for number, code in enumerate((f"[(16, 10, 5)] + list(open({str(tmp_path / 'ran')!r}, 'w'))", "[(16, 10, 5)] * 9 ** 9 ** 9")):
+        with pytest.raises(EmotionOmniError, match="no list of numbers") as caught:
+            load_recogniser(copied(emotion2vec, tmp_path / str(number), feature_encoder_spec=code), CPU)
+        assert caught.value.code == "weights" and not (tmp_path / "ran").exists()
+
+
+def test_an_emotion2vec_without_its_head_is_refused_rather_than_given_a_random_one(emotion2vec, tmp_path):
+    tensors = torch.load(emotion2vec / "model.pt", weights_only=True)["model"]
+    headless = {name: tensor for name, tensor in tensors.items() if not name.startswith("proj.")}
+    other = tensors | {"proj.weight": torch.ones(9, 16)}
+    cases = (("headless", headless, r"lacks 2 tensors, proj\."), ("other", other, r"proj\.weight is \[9, 16\].*\[6, 16\]"))
+    for name, model, words in cases:
+        with pytest.raises(EmotionOmniError, match=words) as caught:
+            load_recogniser(copied(emotion2vec, tmp_path / name, {"model": model}), CPU)
+        assert caught.value.code == "weights"
+    nameless = copied(emotion2vec, tmp_path / "nameless")
+    (tmp_path / "nameless" / "tokens.txt").unlink()
+    with pytest.raises(EmotionOmniError, match=r"no tokens\.txt.*emotion2vec\+"):
+        load_recogniser(nameless, CPU)
 
 
 def test_a_recogniser_of_something_else_is_refused():
