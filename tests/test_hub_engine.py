@@ -51,7 +51,7 @@ from emotion_omni.hub.sampling import draw
 from emotion_omni.hub.speak import CosyVoice, load_speaker
 from emotion_omni.hub.text2token import Text2Token
 from emotion_omni.omni import token2wav
-from emotion_omni.omni.emotion2vec import Emotion2vec
+from emotion_omni.omni.emotion2vec import Emotion2vec, _settings
 from emotion_omni.omni.language_model import byte_tokenizer
 from emotion_omni.omni.token2wav import CODES, SMALL, Streaming, Token2Wav
 from emotion_omni.types import Done, EmotionOmniError, Exchange, Heard, Turn
@@ -476,6 +476,55 @@ def test_a_configuration_of_emotion2vec_that_holds_code_is_not_run(emotion2vec, 
         with pytest.raises(EmotionOmniError, match="no list of numbers") as caught:
             load_recogniser(copied(emotion2vec, tmp_path / str(number), feature_encoder_spec=code), CPU)
         assert caught.value.code == "weights" and not (tmp_path / "ran").exists()
+
+
+SECRET = "hf_nobodyshouldreadthis"
+REFERENCES = ("${oc.env:HF_TOKEN}", "[(16, 10, 5)] + ${oc.env:HF_TOKEN}", "\\x24{oc.env:HF_TOKEN}")  # the last one: an escape of YAML
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_a_configuration_of_emotion2vec_cannot_tell_a_secret_of_the_environment(tmp_path, monkeypatch, reference):
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    (tmp_path / "config.yaml").write_text(f'model_conf: {{modalities: {{audio: {{feature_encoder_spec: "{reference}"}}}}}}')
+    with pytest.raises(ValueError, match="no reference is followed") as caught:
+        _settings(tmp_path)
+    assert SECRET not in str(caught.value)
+
+
+def test_neither_code_nor_a_reference_reaches_the_error_of_a_recogniser(emotion2vec, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    for number, text in enumerate(("${oc.env:HF_TOKEN}", "my own words")):
+        with pytest.raises(EmotionOmniError, match=r"Its config\.yaml refers|no list of numbers") as caught:
+            load_recogniser(copied(emotion2vec, tmp_path / str(number), feature_encoder_spec=text), CPU)
+        assert caught.value.code == "weights" and SECRET not in str(caught.value) and "my own words" not in str(caught.value)
+
+
+NO_SETTINGS = ("", "{}", "- model_conf", "model_conf: [", "model_conf: 7", "model_conf: !!python/name:os.system {}", "? [a]\n: b")
+
+
+@pytest.mark.parametrize("text", NO_SETTINGS)
+def test_a_configuration_that_describes_no_emotion2vec_is_refused(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"Its config\.yaml"):
+        _settings(tmp_path)
+
+
+def test_a_configuration_of_emotion2vec_is_read_as_its_authors_write_it(tmp_path):
+    (tmp_path / "config.yaml").write_text("model_conf:\n    norm_eps: 1e-05\n    loss_scale: null\n    normalize: true\n    depth: 8\n")
+    assert _settings(tmp_path) == {"norm_eps": 1e-5, "loss_scale": None, "normalize": True, "depth": 8}
+
+
+def test_settings_that_make_no_network_are_refused(emotion2vec, tmp_path):
+    for number, spec in enumerate(("((((", "[]", [[16, 10, 5]], None)):
+        with pytest.raises(EmotionOmniError, match=r"describes no emotion2vec") as caught:
+            load_recogniser(copied(emotion2vec, tmp_path / str(number), feature_encoder_spec=spec), CPU)
+        assert caught.value.code == "weights"
+
+
+def test_loading_emotion2vec_prints_nothing_where_json_goes(emotion2vec):
+    code = "import sys; from emotion_omni.omni.emotion2vec import Emotion2vec; Emotion2vec.load(sys.argv[1], head=True)"
+    done = subprocess.run([sys.executable, "-c", code, str(emotion2vec)], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
 
 
 def test_an_emotion2vec_without_its_head_is_refused_rather_than_given_a_random_one(emotion2vec, tmp_path):

@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from typing import Any
 import huggingface_hub
 import torch
 import torch.nn.functional as F
+import yaml
 from torch import Tensor, nn
 
 from emotion_omni.types import EmotionOmniError
@@ -53,14 +56,9 @@ class Emotion2vec:
         settings = _settings(folder)
         labels = _labels(folder, about) if head else ()
         file = folder / Path(about.get("init_param", "model.pt")).name
-        if not LAYERS.fullmatch(settings["modalities"]["audio"]["feature_encoder_spec"]):
-            raise ValueError("feature_encoder_spec in its config.yaml is no list of numbers.")  # funasr would run it as code
-        with torch.random.fork_rng(devices=[]):
-            network = network_of(model_conf=settings, vocab_size=len(labels))
-        reader = network.modality_encoders["AUDIO"]
-        reader.decoder = None  # of its pretraining
+        network = _built(network_of, settings, len(labels))
         _fill(network, torch.load(file, map_location="cpu", weights_only=True))
-        kernels = tuple((size, stride) for _, size, stride in reader.feature_enc_layers)
+        kernels = tuple((size, stride) for _, size, stride in network.modality_encoders["AUDIO"].feature_enc_layers)
         files = (folder / "config.yaml", file)
         network.eval().requires_grad_(False)
         return cls(network, settings["embed_dim"], bool(settings.get("normalize")), kernels, labels, files)
@@ -89,7 +87,8 @@ class Emotion2vec:
 
 def _package(module: str, package: str) -> Any:
     try:
-        return importlib.import_module(module)
+        with redirect_stdout(sys.stderr):  # funasr greets, where the command line's JSON goes
+            return importlib.import_module(module)
     except ImportError as error:
         raise EmotionOmniError(
             f"emotion2vec needs the package {package}, and it cannot be imported ({error}). Run: pip install {package}", "missing-package"
@@ -112,10 +111,44 @@ def _about(folder: Path) -> dict[str, Any]:
     return json.loads(about.read_text("utf-8")).get("file_path_metas", {}) if about.exists() else {}
 
 
+class _Reader(yaml.SafeLoader):
+    """Takes 1e-05 for a number, as the published files mean it; to YAML 1.1 it is a word."""
+
+
+_Reader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), [*"-+0123456789"])
+
+
 def _settings(folder: Path) -> dict[str, Any]:
-    """The network's, as config.yaml has them."""
-    reader = _package("omegaconf", "omegaconf").OmegaConf
-    return reader.to_container(reader.load(folder / "config.yaml"), resolve=True)["model_conf"]
+    """The network's, as config.yaml has them.
+
+    References are refused, which funasr's classes would follow: one may name a secret of the environment, and errors would tell it.
+    """
+    try:
+        settings = yaml.load((folder / "config.yaml").read_text("utf-8"), _Reader)
+        refers = "${" in json.dumps(settings, default=str)
+    except (yaml.YAMLError, TypeError) as error:
+        raise ValueError("Its config.yaml is no YAML of plain settings.") from error
+    if refers:
+        raise ValueError("Its config.yaml refers to what stands elsewhere (${…}), and no reference is followed.")
+    if not isinstance(settings, dict) or not isinstance(settings.get("model_conf"), dict):
+        raise ValueError("Its config.yaml has no model_conf.")
+    return settings["model_conf"]
+
+
+def _built(network_of: Any, settings: dict[str, Any], labels: int) -> Any:
+    """The network with random weights; the generators stay as they were."""
+    try:
+        layers = settings["modalities"]["audio"]["feature_encoder_spec"]
+        if not LAYERS.fullmatch(layers):
+            raise ValueError("feature_encoder_spec in its config.yaml is no list of numbers.")  # funasr would run it as code
+        with torch.random.fork_rng(devices=[]):
+            network = network_of(model_conf=settings, vocab_size=labels)
+    except ValueError:
+        raise
+    except Exception as error:  # of any kind: funasr checks nothing
+        raise ValueError(f"Its config.yaml describes no emotion2vec ({type(error).__name__}).") from error
+    network.modality_encoders["AUDIO"].decoder = None  # of its pretraining
+    return network
 
 
 def _labels(folder: Path, about: dict[str, Any]) -> tuple[str, ...]:
