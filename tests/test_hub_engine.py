@@ -269,6 +269,17 @@ def test_the_environment_names_a_preset_or_a_file(monkeypatch, tmp_path):
     assert caught.value.code == "config"
 
 
+@pytest.mark.parametrize(("part", "name"), [("transcriber", "me/whisper"), ("recogniser", "me/emotion2vec"), ("writer", "folder/qwen")])
+def test_another_model_is_not_asked_for_the_commit_of_the_default_one(part, name):
+    written = json.loads(HubConfig().to_json())
+    pinned = written[part]["revision"]
+    given = HubConfig.from_json(json.dumps(written | {part: written[part] | {"name": name}}))  # only the name was edited
+    assert getattr(given, part).revision == getattr(HubConfig.from_json(json.dumps({part: {"name": name}})), part).revision == ""
+    assert HubConfig.from_json(given.to_json()) == given
+    assert getattr(HubConfig.from_json(json.dumps({part: {"name": name, "revision": "v2"}})), part).revision == "v2"
+    assert getattr(HubConfig(), part).revision == pinned and len(pinned) == 40
+
+
 @pytest.mark.parametrize(("part", "setting", "value"), [
     ("writer", "longest", 0), ("writer", "top_p", 1.5), ("writer", "temperature", -1.0), ("writer", "four_bit", "yes"),
     ("transcriber", "dtype", "int8"), ("speaker", "name", "kokoro"), ("recogniser", "package", "embedded"),

@@ -2,7 +2,7 @@
 
 ``EMOTION_OMNI_HUB`` names a preset or a JSON file such as :meth:`HubConfig.to_json` writes. A ``name`` is
 a hub id or a folder; ``embedded`` is the embedded engine's part, which wants no GPU and no hub.
-Revisions are commits, so that the same settings are the same weights next year.
+Revisions are commits, so that the same settings are the same weights next year; an empty one is the newest.
 """
 
 from __future__ import annotations
@@ -19,8 +19,20 @@ VARIABLE = "EMOTION_OMNI_HUB"
 Precision = Literal["float32", "float16", "bfloat16"]
 
 
+class Pinned(Strict):
+    """A model at a commit. Another name with the default's commit left beside it means the newest: no other repository has that commit."""
+
+    name: str
+    revision: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name != type(self).name and self.revision == type(self).revision:
+            object.__setattr__(self, "revision", "")
+
+
 @dataclass(frozen=True)
-class TranscriberConfig(Strict):
+class TranscriberConfig(Pinned):
     """What was said: any Whisper of transformers. ``language``: its code for what is spoken, as ``en``."""
 
     name: str = "openai/whisper-large-v3"
@@ -30,7 +42,7 @@ class TranscriberConfig(Strict):
 
 
 @dataclass(frozen=True)
-class RecogniserConfig(Strict):
+class RecogniserConfig(Pinned):
     """How it was said. ``package``: who can read it: ``funasr`` (emotion2vec), ``transformers`` (any audio
     classification model whose labels :func:`emotion_omni.emotion.find` knows) or ``embedded`` (our tone head)."""
 
@@ -45,7 +57,7 @@ class RecogniserConfig(Strict):
 
 
 @dataclass(frozen=True)
-class WriterConfig(Strict):
+class WriterConfig(Pinned):
     """Who answers: any causal language model of transformers with a chat template.
 
     ``four_bit`` keeps its weights in NF4 (Dettmers et al. 2023, "QLoRA"): a quarter of the memory, on a GPU only.
