@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import torch
 import transformers
 from conftest import noise, tone
+from huggingface_hub.errors import EntryNotFoundError, HTTPError
 from test_contract import (  # noqa: F401 (the whole contract, run again for the engine of this file)
     fingerprint,
     test_a_turn_yields_what_the_contract_says,
@@ -308,6 +310,25 @@ def test_a_device_that_is_not_there_is_refused(name, words):
 def test_a_model_that_cannot_be_had_is_named_with_what_to_do(tmp_path):
     with pytest.raises(EmotionOmniError, match=r"absent.*cannot be loaded.*network") as caught:
         HubWriter.load(WriterConfig(str(tmp_path / "absent"), ""), CPU)
+    assert caught.value.code == "weights"
+
+
+def test_a_file_that_is_not_whole_is_refused(checkpoints, tmp_path):
+    shutil.copytree(checkpoints / "writer", tmp_path / "writer")
+    path = tmp_path / "writer" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(EmotionOmniError, match="cannot be loaded") as caught:
+        HubWriter.load(WriterConfig(str(tmp_path / "writer"), ""), CPU)
+    assert caught.value.code == "weights"
+
+
+@pytest.mark.parametrize(("raised", "words"), [
+    (HTTPError("the line broke"), "the line broke"), (EntryNotFoundError("404"), "404"), (KeyError("model_type"), "no 'model_type'"),
+    (AssertionError(), "AssertionError"), (pickle.UnpicklingError("no weights"), "no weights"), (EOFError("short"), "short"),
+])  # fmt: skip
+def test_whatever_goes_wrong_in_loading_is_told_in_a_sentence(raised, words):
+    with pytest.raises(EmotionOmniError, match=rf"'me/mine' cannot be loaded: .*{words}\. Check") as caught, loading.explained("me/mine"):
+        raise raised
     assert caught.value.code == "weights"
 
 

@@ -14,20 +14,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import huggingface_hub
 import numpy as np
 import torch
 import torch.nn.functional as F
 import transformers
-from huggingface_hub.errors import EntryNotFoundError
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as TransformersWhisper
 
@@ -337,8 +333,6 @@ def _emotion2vec(config: EncoderConfig, device: str | torch.device) -> Encoder:
 
 # --- the hub ------------------------------------------------------------------------------------
 
-NOT_LOADED = (EntryNotFoundError, httpx.HTTPError, SafetensorError, pickle.UnpicklingError)  # of no common kind
-
 
 def _described(name: str) -> tuple[dict[str, Any], Any]:
     """A hub id, ``id@revision`` or a folder → where it is, for ``from_pretrained``, and its configuration.
@@ -381,7 +375,7 @@ def _explained(name: str) -> Iterator[None]:
     """What the clients of hubs and the readers of files raise → :class:`EmotionOmniError`."""
     try:
         yield
-    except (OSError, ValueError, RuntimeError, KeyError, *NOT_LOADED) as error:
+    except weights.loading_errors() as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300].rstrip(".")
         raise EmotionOmniError(
             f"The encoder {name!r} cannot be loaded: {reason}. Check the name and the network, or name a folder that holds it.", "weights"
