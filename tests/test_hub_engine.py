@@ -9,6 +9,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import loans
@@ -36,6 +37,7 @@ from test_token2wav import tiny_speaker, tiny_tokenizer  # noqa: F401 (fixtures)
 from emotion_omni import emotion, engine
 from emotion_omni.embedded.hear import Utterance, prepared
 from emotion_omni.embedded.safe_replies import CRISIS
+from emotion_omni.hub import engine as hub_engine
 from emotion_omni.hub import loading, text2token
 from emotion_omni.hub.answer import SYSTEM, HubWriter, spoken_words
 from emotion_omni.hub.config import (
@@ -359,6 +361,18 @@ def test_without_funasr_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "funasr", None)
     with pytest.raises(EmotionOmniError, match="pip install funasr.*embedded") as caught:
         load_recogniser(RecogniserConfig(), CPU)
+    assert caught.value.code == "missing-package"
+
+
+PACKAGES = {"funasr": {"recogniser": RecogniserConfig()}, "bitsandbytes": {"writer": WriterConfig(four_bit=True)}}
+
+
+@pytest.mark.parametrize(("package", "part"), PACKAGES.items())
+def test_a_package_that_is_missing_is_found_before_anything_is_loaded(monkeypatch, package, part):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(hub_engine, "load_speaker", lambda *given: pytest.fail("a model was loaded"))
+    with pytest.raises(EmotionOmniError, match=f"pip install {package}") as caught:
+        HubEngine.load(replace(HubConfig.preset("light"), device="cpu", **part))
     assert caught.value.code == "missing-package"
 
 

@@ -7,12 +7,14 @@ Revisions are commits, so that the same settings are the same weights next year;
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from emotion_omni.strict import Strict, nearest, refuse
+from emotion_omni.types import EmotionOmniError
 
 PRESETS = ("default", "light")
 VARIABLE = "EMOTION_OMNI_HUB"
@@ -55,6 +57,15 @@ class RecogniserConfig(Pinned):
         both = (self.name == "embedded") == (self.package == "embedded")
         self._require(both, "package", "'embedded' where the name is 'embedded', and only there")
 
+    def check_package(self) -> None:
+        """Raises :class:`EmotionOmniError` (code ``missing-package``)."""
+        if self.package == "funasr" and not _installed("funasr"):
+            raise EmotionOmniError(
+                f"{self.name!r} is read by the package funasr, which is not installed. Run: pip install funasr; or set recogniser to a "
+                "model of transformers, or to embedded.",
+                "missing-package",
+            )
+
 
 @dataclass(frozen=True)
 class WriterConfig(Pinned):
@@ -79,6 +90,15 @@ class WriterConfig(Pinned):
         self._share("top_p")
         self._require(self.temperature >= 0, "temperature", "0 or more")
 
+    def check_package(self) -> None:
+        """Raises :class:`EmotionOmniError` (code ``missing-package``)."""
+        if self.four_bit and not _installed("bitsandbytes"):
+            raise EmotionOmniError(
+                f"{self.name!r} needs a package that is not installed: with writer.four_bit it is bitsandbytes. Run: pip install "
+                "bitsandbytes; or set four_bit to false.",
+                "missing-package",
+            )
+
 
 @dataclass(frozen=True)
 class SpeakerConfig(Strict):
@@ -102,6 +122,11 @@ class HubConfig(Strict):
     speaker: SpeakerConfig = SpeakerConfig()
     device: str = "auto"
 
+    def check_packages(self) -> None:
+        """Before gigabytes are loaded in vain. Raises :class:`EmotionOmniError` (code ``missing-package``)."""
+        self.recogniser.check_package()
+        self.writer.check_package()
+
     @classmethod
     def preset(cls, name: str) -> HubConfig:
         """``default``: about 22 GB of GPU memory. ``light``: fits 8 GB, and needs nothing prepared."""
@@ -121,6 +146,10 @@ class HubConfig(Strict):
             raise refuse(
                 f"{VARIABLE} is {name!r}, which is no readable file ({error}). Name a JSON file or one of: {', '.join(PRESETS)}."
             ) from error
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def _light() -> HubConfig:

@@ -10,7 +10,6 @@ Axes: N samples at 16 kHz, B windows, K labels of a recogniser, V vocabulary.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import math
 import time
@@ -212,12 +211,7 @@ def _transformers(config: RecogniserConfig, device: torch.device) -> Classifier:
 
 def _funasr(config: RecogniserConfig, device: torch.device) -> Classifier:
     """emotion2vec+. Its weights are a pickle, which is read as weights alone."""
-    if importlib.util.find_spec("funasr") is None:
-        raise EmotionOmniError(
-            f"{config.name!r} is read by the package funasr, which is not installed. Run: pip install funasr; or set recogniser to a "
-            "model of transformers, or to embedded.",
-            "missing-package",
-        )
+    config.check_package()
     with explained(config.name):
         model = Emotion2vec.load(config.name, config.revision, head=True)
         model.network.to(device)
