@@ -804,6 +804,14 @@ def test_sound_comes_while_tokens_are_still_being_written(cosyvoice, monkeypatch
     assert not list(cosyvoice.speak("?! ...", "calm"))
 
 
+def test_only_english_is_spelt_out_before_it_is_spoken():
+    asked = []
+    silent = SimpleNamespace(stream=lambda seed: SimpleNamespace(push=lambda chunk, last=False: np.zeros(0, np.float32)))
+    voice = CosyVoice(SimpleNamespace(tokens=lambda words, *given: asked.append(words) or (token for token in ())), silent)
+    list(voice.speak("It costs $5. 我很难过，1998年的事。你还好吗？ Ça va à 5 km?", "calm"))
+    assert asked == ["It costs five dollars.", "我很难过，1998年的事。你还好吗？ Ça va à 5 km?"]
+
+
 def test_every_emotion_has_an_instruction_and_changes_the_voice(cosyvoice):
     tokens = {}
     for name in emotion.NAMES:
