@@ -739,6 +739,16 @@ def test_draws_follow_the_probabilities_within_top_p_and_top_k():
     assert shares(temperature=0) == [1, 0, 0, 0]
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+@pytest.mark.parametrize("overflow", [[0.0, torch.nan], [0.0, torch.inf], [-torch.inf, -torch.inf]])
+def test_scores_that_overflowed_are_no_words(overflow, temperature):
+    generator = torch.Generator()
+    with pytest.raises(EmotionOmniError, match="dtype.*bfloat16 or float32") as caught:
+        draw(torch.tensor(overflow, dtype=torch.float16), generator, temperature)
+    assert caught.value.code == "not-finite"
+    assert draw(torch.tensor([-torch.inf, 0.0]), generator, temperature) == 1  # a barred token is none
+
+
 # ------------------------------------------------------------------ speak
 
 
