@@ -15,6 +15,7 @@ import functools
 import hashlib
 import logging
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -167,7 +168,7 @@ def obtain(file: File, folder: Path) -> Path:
                     raise OSError("other bytes than expected (wrong SHA-256)")
                 part.replace(target)
                 return target
-            except (OSError, ValueError) as error:  # every network error of the hub's client is an OSError
+            except (OSError, ValueError) as error:
                 failures.append(f"- {source}: {error}")
                 log.info("%s failed: %s", source, error)
             finally:
@@ -188,6 +189,18 @@ def locked(target: Path) -> Iterator[None]:
     target.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(str(target) + ".lock"):
         yield
+
+
+def loading_errors() -> tuple[type[Exception], ...]:
+    """What the hub's client and readers of files raise where weights cannot be had or read; of no common kind.
+
+    The client's error of the network has one name in its versions 1 and 2, which have it from different packages.
+    """
+    from huggingface_hub.errors import EntryNotFoundError, HTTPError
+    from safetensors import SafetensorError
+
+    files = (OSError, EOFError, ValueError, RuntimeError, KeyError, AssertionError, SafetensorError, pickle.UnpicklingError)
+    return (*files, EntryNotFoundError, HTTPError)
 
 
 def sha256(path: Path) -> str:
@@ -228,12 +241,12 @@ def _from_hub(source: Hub, part: Path) -> None:
     if not _hub_answers():
         raise OSError("the hub cannot be reached from here")
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HTTPError
 
     try:  # resumes and shows its own progress
         found = hf_hub_download(source.repo, source.path, revision=source.revision, etag_timeout=HUB_PATIENCE)
-    except HfHubHTTPError as error:
-        raise OSError(str(error).splitlines()[0]) from error
+    except HTTPError as error:  # also of a line that breaks halfway
+        raise OSError(str(error).partition("\n")[0] or type(error).__name__) from error
     shutil.copyfile(found, part)
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import huggingface_hub
 import huggingface_hub.constants
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import safetensors.torch
 import torch
 import transformers
 from conftest import EXAMPLES, noise, tone
+from huggingface_hub.errors import HTTPError
 from torch import nn
 
 from emotion_omni import audio, weights
@@ -353,6 +355,22 @@ def test_pickled_weights_are_not_read(folders, tmp_path):
     torch.save(safetensors.torch.load_file(folders / "whisper" / "model.safetensors"), tmp_path / "pytorch_model.bin")
     with pytest.raises(EmotionOmniError, match="safetensors") as caught:
         encoders.semantic(EncoderConfig(str(tmp_path), WIDTH))
+    assert caught.value.code == "weights"
+
+
+def test_a_broken_file_or_line_is_told_in_a_sentence(folders, tmp_path, monkeypatch):
+    for file in (folders / "whisper").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes()[: -100 if file.suffix == ".safetensors" else None])
+    with pytest.raises(EmotionOmniError, match="cannot be loaded") as caught:
+        encoders.semantic(EncoderConfig(str(tmp_path), WIDTH))
+    assert caught.value.code == "weights"
+
+    def broken(*given, **named):
+        raise HTTPError("the line broke")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", broken)
+    with pytest.raises(EmotionOmniError, match="'me/mine' cannot be loaded: the line broke") as caught:
+        encoders.semantic(EncoderConfig("me/mine", WIDTH))
     assert caught.value.code == "weights"
 
 

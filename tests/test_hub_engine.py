@@ -5,8 +5,11 @@ from __future__ import annotations
 import gc
 import importlib
 import json
+import pickle
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import loans
@@ -15,6 +18,7 @@ import pytest
 import torch
 import transformers
 from conftest import noise, tone
+from huggingface_hub.errors import EntryNotFoundError, HTTPError
 from test_contract import (  # noqa: F401 (the whole contract, run again for the engine of this file)
     fingerprint,
     test_a_turn_yields_what_the_contract_says,
@@ -27,11 +31,13 @@ from test_contract import (  # noqa: F401 (the whole contract, run again for the
     test_turns_do_not_leak,
     test_words_only,
 )
+from test_encoders import EMOTION2VEC, shaken
 from test_token2wav import tiny_speaker, tiny_tokenizer  # noqa: F401 (fixtures)
 
 from emotion_omni import emotion, engine
 from emotion_omni.embedded.hear import Utterance, prepared
 from emotion_omni.embedded.safe_replies import CRISIS
+from emotion_omni.hub import engine as hub_engine
 from emotion_omni.hub import loading, text2token
 from emotion_omni.hub.answer import SYSTEM, HubWriter, spoken_words
 from emotion_omni.hub.config import (
@@ -49,6 +55,7 @@ from emotion_omni.hub.sampling import draw
 from emotion_omni.hub.speak import CosyVoice, load_speaker
 from emotion_omni.hub.text2token import Text2Token
 from emotion_omni.omni import token2wav
+from emotion_omni.omni.emotion2vec import Emotion2vec, _settings
 from emotion_omni.omni.language_model import byte_tokenizer
 from emotion_omni.omni.token2wav import CODES, SMALL, Streaming, Token2Wav
 from emotion_omni.types import Done, EmotionOmniError, Exchange, Heard, Turn
@@ -266,6 +273,17 @@ def test_the_environment_names_a_preset_or_a_file(monkeypatch, tmp_path):
     assert caught.value.code == "config"
 
 
+@pytest.mark.parametrize(("part", "name"), [("transcriber", "me/whisper"), ("recogniser", "me/emotion2vec"), ("writer", "folder/qwen")])
+def test_another_model_is_not_asked_for_the_commit_of_the_default_one(part, name):
+    written = json.loads(HubConfig().to_json())
+    pinned = written[part]["revision"]
+    given = HubConfig.from_json(json.dumps(written | {part: written[part] | {"name": name}}))  # only the name was edited
+    assert getattr(given, part).revision == getattr(HubConfig.from_json(json.dumps({part: {"name": name}})), part).revision == ""
+    assert HubConfig.from_json(given.to_json()) == given
+    assert getattr(HubConfig.from_json(json.dumps({part: {"name": name, "revision": "v2"}})), part).revision == "v2"
+    assert getattr(HubConfig(), part).revision == pinned and len(pinned) == 40
+
+
 @pytest.mark.parametrize(("part", "setting", "value"), [
     ("writer", "longest", 0), ("writer", "top_p", 1.5), ("writer", "temperature", -1.0), ("writer", "four_bit", "yes"),
     ("transcriber", "dtype", "int8"), ("speaker", "name", "kokoro"), ("recogniser", "package", "embedded"),
@@ -297,6 +315,25 @@ def test_a_model_that_cannot_be_had_is_named_with_what_to_do(tmp_path):
     assert caught.value.code == "weights"
 
 
+def test_a_file_that_is_not_whole_is_refused(checkpoints, tmp_path):
+    shutil.copytree(checkpoints / "writer", tmp_path / "writer")
+    path = tmp_path / "writer" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(EmotionOmniError, match="cannot be loaded") as caught:
+        HubWriter.load(WriterConfig(str(tmp_path / "writer"), ""), CPU)
+    assert caught.value.code == "weights"
+
+
+@pytest.mark.parametrize(("raised", "words"), [
+    (HTTPError("the line broke"), "the line broke"), (EntryNotFoundError("404"), "404"), (KeyError("model_type"), "no 'model_type'"),
+    (AssertionError(), "AssertionError"), (pickle.UnpicklingError("no weights"), "no weights"), (EOFError("short"), "short"),
+])  # fmt: skip
+def test_whatever_goes_wrong_in_loading_is_told_in_a_sentence(raised, words):
+    with pytest.raises(EmotionOmniError, match=rf"'me/mine' cannot be loaded: .*{words}\. Check") as caught, loading.explained("me/mine"):
+        raise raised
+    assert caught.value.code == "weights"
+
+
 def test_weights_that_are_a_pickle_are_not_read(checkpoints, tmp_path):
     model = transformers.AutoModelForCausalLM.from_pretrained(checkpoints / "writer")
     model.config.save_pretrained(tmp_path)
@@ -324,6 +361,18 @@ def test_without_funasr_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "funasr", None)
     with pytest.raises(EmotionOmniError, match="pip install funasr.*embedded") as caught:
         load_recogniser(RecogniserConfig(), CPU)
+    assert caught.value.code == "missing-package"
+
+
+PACKAGES = {"funasr": {"recogniser": RecogniserConfig()}, "bitsandbytes": {"writer": WriterConfig(four_bit=True)}}
+
+
+@pytest.mark.parametrize(("package", "part"), PACKAGES.items())
+def test_a_package_that_is_missing_is_found_before_anything_is_loaded(monkeypatch, package, part):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(hub_engine, "load_speaker", lambda *given: pytest.fail("a model was loaded"))
+    with pytest.raises(EmotionOmniError, match=f"pip install {package}") as caught:
+        HubEngine.load(replace(HubConfig.preset("light"), device="cpu", **part))
     assert caught.value.code == "missing-package"
 
 
@@ -410,6 +459,133 @@ def test_a_label_without_a_name_here_counts_as_neutral():
     recogniser = Classifier("emotion2vec", lambda windows: np.tile([0.1, 0.5, 0.3, 0.1], (len(windows), 1)), labels)
     belief, _ = recogniser.feel(Utterance(noise(1).samples, 0.0))
     assert belief.probabilities == pytest.approx({**dict.fromkeys(emotion.NAMES, 0.0), "angry": 0.1, "neutral": 0.6, "sad": 0.3})
+
+
+@pytest.fixture(scope="session")
+def emotion2vec(tmp_path_factory):
+    """A thin emotion2vec with a head, as the published ones were tuned and saved: without what its pretraining needed."""
+    package = pytest.importorskip("funasr.models.emotion2vec.model", reason="funasr is not installed (pip install funasr)")
+    folder = tmp_path_factory.mktemp("emotion2vec")
+    labels = ["生气/angry", "unuse_0", "开心/happy", "中立/neutral", "难过/sad", "<unk>"]
+    (folder / "tokens.txt").write_text("\n".join(labels), encoding="utf-8")
+    tokenizer = {"tokenizer": "CharTokenizer", "tokenizer_conf": {"unk_symbol": "<unk>"}, "scope_map": ["d2v_model.", "none"]}
+    (folder / "config.yaml").write_text(json.dumps({"model": "Emotion2vec", "model_conf": EMOTION2VEC, **tokenizer}))
+    files = {"init_param": "model.pt", "config": "config.yaml", "tokenizer_conf": {"token_list": "tokens.txt"}}
+    (folder / "configuration.json").write_text(json.dumps({"file_path_metas": files}))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        tensors = shaken(package.Emotion2vec(model_conf=EMOTION2VEC, vocab_size=len(labels))).state_dict()
+    kept = {name: tensor for name, tensor in tensors.items() if ".decoder." not in name}
+    saved = {name if name.startswith("proj.") else f"d2v_model.{name}": tensor for name, tensor in kept.items()}
+    torch.save({"model": saved}, folder / "model.pt")
+    return folder
+
+
+def copied(folder, place, model=None, **settings):
+    """The emotion2vec of ``folder`` with some of its settings, or its weights, exchanged."""
+    shutil.copytree(folder, place)
+    given = json.loads((folder / "config.yaml").read_text())
+    given["model_conf"]["modalities"]["audio"].update(settings)
+    (place / "config.yaml").write_text(json.dumps(given))
+    if model:
+        torch.save(model, place / "model.pt")
+    return RecogniserConfig(str(place), "", "funasr")
+
+
+def test_emotion2vec_believes_what_its_package_believes(emotion2vec):
+    from funasr import AutoModel
+
+    threads = torch.get_num_threads()
+    theirs = AutoModel(model=str(emotion2vec), device="cpu", ncpu=threads, disable_update=True, disable_pbar=True, log_level="ERROR")
+    ours = Emotion2vec.load(str(emotion2vec), head=True)
+    for seconds in (3.0, 0.7):
+        samples = noise(seconds, level=0.2, seed=3).samples
+        (expected,) = theirs.generate(samples, granularity="utterance", extract_embedding=False)
+        assert ours.used == expected["labels"] == ["生气/angry", "开心/happy", "中立/neutral", "难过/sad", "<unk>"]
+        assert ours.probabilities(torch.from_numpy(samples)).tolist() == pytest.approx(expected["scores"], abs=1e-6)
+    belief, trajectory = load_recogniser(RecogniserConfig(str(emotion2vec), "", "funasr"), CPU).feel(Utterance(samples, 0.0))
+    angry, happy, neutral, sad, unknown = expected["scores"]
+    wanted = {"angry": angry, "happy": happy, "neutral": neutral + unknown, "sad": sad}
+    assert belief.probabilities == pytest.approx({name: wanted.get(name, 0.0) for name in emotion.NAMES}, abs=1e-6)
+    assert len(trajectory) == 1
+
+
+def test_loading_emotion2vec_leaves_the_process_as_it_was(emotion2vec, monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", lambda number: pytest.fail("the threads were set"))
+    expected = torch.random.get_rng_state()
+    load_recogniser(RecogniserConfig(str(emotion2vec), "", "funasr"), CPU)
+    assert torch.equal(torch.random.get_rng_state(), expected)
+
+
+def test_a_configuration_of_emotion2vec_that_holds_code_is_not_run(emotion2vec, tmp_path):
+    for number, code in enumerate((f"[(16, 10, 5)] + list(open({str(tmp_path / 'ran')!r}, 'w'))", "[(16, 10, 5)] * 9 ** 9 ** 9")):
+        with pytest.raises(EmotionOmniError, match="no list of numbers") as caught:
+            load_recogniser(copied(emotion2vec, tmp_path / str(number), feature_encoder_spec=code), CPU)
+        assert caught.value.code == "weights" and not (tmp_path / "ran").exists()
+
+
+SECRET = "hf_nobodyshouldreadthis"
+REFERENCES = ("${oc.env:HF_TOKEN}", "[(16, 10, 5)] + ${oc.env:HF_TOKEN}", "\\x24{oc.env:HF_TOKEN}")  # the last one: an escape of YAML
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_a_configuration_of_emotion2vec_cannot_tell_a_secret_of_the_environment(tmp_path, monkeypatch, reference):
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    (tmp_path / "config.yaml").write_text(f'model_conf: {{modalities: {{audio: {{feature_encoder_spec: "{reference}"}}}}}}')
+    with pytest.raises(ValueError, match="no reference is followed") as caught:
+        _settings(tmp_path)
+    assert SECRET not in str(caught.value)
+
+
+def test_neither_code_nor_a_reference_reaches_the_error_of_a_recogniser(emotion2vec, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    for number, text in enumerate(("${oc.env:HF_TOKEN}", "my own words")):
+        with pytest.raises(EmotionOmniError, match=r"Its config\.yaml refers|no list of numbers") as caught:
+            load_recogniser(copied(emotion2vec, tmp_path / str(number), feature_encoder_spec=text), CPU)
+        assert caught.value.code == "weights" and SECRET not in str(caught.value) and "my own words" not in str(caught.value)
+
+
+NO_SETTINGS = ("", "{}", "- model_conf", "model_conf: [", "model_conf: 7", "model_conf: !!python/name:os.system {}", "? [a]\n: b")
+
+
+@pytest.mark.parametrize("text", NO_SETTINGS)
+def test_a_configuration_that_describes_no_emotion2vec_is_refused(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"Its config\.yaml"):
+        _settings(tmp_path)
+
+
+def test_a_configuration_of_emotion2vec_is_read_as_its_authors_write_it(tmp_path):
+    (tmp_path / "config.yaml").write_text("model_conf:\n    norm_eps: 1e-05\n    loss_scale: null\n    normalize: true\n    depth: 8\n")
+    assert _settings(tmp_path) == {"norm_eps": 1e-5, "loss_scale": None, "normalize": True, "depth": 8}
+
+
+def test_settings_that_make_no_network_are_refused(emotion2vec, tmp_path):
+    for number, spec in enumerate(("((((", "[]", [[16, 10, 5]], None)):
+        with pytest.raises(EmotionOmniError, match=r"describes no emotion2vec") as caught:
+            load_recogniser(copied(emotion2vec, tmp_path / str(number), feature_encoder_spec=spec), CPU)
+        assert caught.value.code == "weights"
+
+
+def test_loading_emotion2vec_prints_nothing_where_json_goes(emotion2vec):
+    code = "import sys; from emotion_omni.omni.emotion2vec import Emotion2vec; Emotion2vec.load(sys.argv[1], head=True)"
+    done = subprocess.run([sys.executable, "-c", code, str(emotion2vec)], capture_output=True, text=True, check=True)
+    assert done.stdout == ""
+
+
+def test_an_emotion2vec_without_its_head_is_refused_rather_than_given_a_random_one(emotion2vec, tmp_path):
+    tensors = torch.load(emotion2vec / "model.pt", weights_only=True)["model"]
+    headless = {name: tensor for name, tensor in tensors.items() if not name.startswith("proj.")}
+    other = tensors | {"proj.weight": torch.ones(9, 16)}
+    cases = (("headless", headless, r"lacks 2 tensors, proj\."), ("other", other, r"proj\.weight is \[9, 16\].*\[6, 16\]"))
+    for name, model, words in cases:
+        with pytest.raises(EmotionOmniError, match=words) as caught:
+            load_recogniser(copied(emotion2vec, tmp_path / name, {"model": model}), CPU)
+        assert caught.value.code == "weights"
+    nameless = copied(emotion2vec, tmp_path / "nameless")
+    (tmp_path / "nameless" / "tokens.txt").unlink()
+    with pytest.raises(EmotionOmniError, match=r"no tokens\.txt.*emotion2vec\+"):
+        load_recogniser(nameless, CPU)
 
 
 def test_a_recogniser_of_something_else_is_refused():
@@ -563,6 +739,16 @@ def test_draws_follow_the_probabilities_within_top_p_and_top_k():
     assert shares(temperature=0) == [1, 0, 0, 0]
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+@pytest.mark.parametrize("overflow", [[0.0, torch.nan], [0.0, torch.inf], [-torch.inf, -torch.inf]])
+def test_scores_that_overflowed_are_no_words(overflow, temperature):
+    generator = torch.Generator()
+    with pytest.raises(EmotionOmniError, match="dtype.*bfloat16 or float32") as caught:
+        draw(torch.tensor(overflow, dtype=torch.float16), generator, temperature)
+    assert caught.value.code == "not-finite"
+    assert draw(torch.tensor([-torch.inf, 0.0]), generator, temperature) == 1  # a barred token is none
+
+
 # ------------------------------------------------------------------ speak
 
 
@@ -626,6 +812,14 @@ def test_sound_comes_while_tokens_are_still_being_written(cosyvoice, monkeypatch
     rest = list(sounds)
     assert sum(len(sound.samples) for sound in (first, *rest)) == 960 * len(drawn)
     assert not list(cosyvoice.speak("?! ...", "calm"))
+
+
+def test_only_english_is_spelt_out_before_it_is_spoken():
+    asked = []
+    silent = SimpleNamespace(stream=lambda seed: SimpleNamespace(push=lambda chunk, last=False: np.zeros(0, np.float32)))
+    voice = CosyVoice(SimpleNamespace(tokens=lambda words, *given: asked.append(words) or (token for token in ())), silent)
+    list(voice.speak("It costs $5. 我很难过，1998年的事。你还好吗？ Ça va à 5 km?", "calm"))
+    assert asked == ["It costs five dollars.", "我很难过，1998年的事。你还好吗？ Ça va à 5 km?"]
 
 
 def test_every_emotion_has_an_instruction_and_changes_the_voice(cosyvoice):

@@ -2,25 +2,39 @@
 
 ``EMOTION_OMNI_HUB`` names a preset or a JSON file such as :meth:`HubConfig.to_json` writes. A ``name`` is
 a hub id or a folder; ``embedded`` is the embedded engine's part, which wants no GPU and no hub.
-Revisions are commits, so that the same settings are the same weights next year.
+Revisions are commits, so that the same settings are the same weights next year; an empty one is the newest.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from emotion_omni.strict import Strict, nearest, refuse
+from emotion_omni.types import EmotionOmniError
 
 PRESETS = ("default", "light")
 VARIABLE = "EMOTION_OMNI_HUB"
 Precision = Literal["float32", "float16", "bfloat16"]
 
 
+class Pinned(Strict):
+    """A model at a commit. Another name with the default's commit left beside it means the newest: no other repository has that commit."""
+
+    name: str
+    revision: str
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.name != type(self).name and self.revision == type(self).revision:
+            object.__setattr__(self, "revision", "")
+
+
 @dataclass(frozen=True)
-class TranscriberConfig(Strict):
+class TranscriberConfig(Pinned):
     """What was said: any Whisper of transformers. ``language``: its code for what is spoken, as ``en``."""
 
     name: str = "openai/whisper-large-v3"
@@ -30,7 +44,7 @@ class TranscriberConfig(Strict):
 
 
 @dataclass(frozen=True)
-class RecogniserConfig(Strict):
+class RecogniserConfig(Pinned):
     """How it was said. ``package``: who can read it: ``funasr`` (emotion2vec), ``transformers`` (any audio
     classification model whose labels :func:`emotion_omni.emotion.find` knows) or ``embedded`` (our tone head)."""
 
@@ -43,9 +57,18 @@ class RecogniserConfig(Strict):
         both = (self.name == "embedded") == (self.package == "embedded")
         self._require(both, "package", "'embedded' where the name is 'embedded', and only there")
 
+    def check_package(self) -> None:
+        """Raises :class:`EmotionOmniError` (code ``missing-package``)."""
+        if self.package == "funasr" and not _installed("funasr"):
+            raise EmotionOmniError(
+                f"{self.name!r} is read by the package funasr, which is not installed. Run: pip install funasr; or set recogniser to a "
+                "model of transformers, or to embedded.",
+                "missing-package",
+            )
+
 
 @dataclass(frozen=True)
-class WriterConfig(Strict):
+class WriterConfig(Pinned):
     """Who answers: any causal language model of transformers with a chat template.
 
     ``four_bit`` keeps its weights in NF4 (Dettmers et al. 2023, "QLoRA"): a quarter of the memory, on a GPU only.
@@ -66,6 +89,15 @@ class WriterConfig(Strict):
         self._positive("top_p", "top_k", "longest")
         self._share("top_p")
         self._require(self.temperature >= 0, "temperature", "0 or more")
+
+    def check_package(self) -> None:
+        """Raises :class:`EmotionOmniError` (code ``missing-package``)."""
+        if self.four_bit and not _installed("bitsandbytes"):
+            raise EmotionOmniError(
+                f"{self.name!r} needs a package that is not installed: with writer.four_bit it is bitsandbytes. Run: pip install "
+                "bitsandbytes; or set four_bit to false.",
+                "missing-package",
+            )
 
 
 @dataclass(frozen=True)
@@ -90,6 +122,11 @@ class HubConfig(Strict):
     speaker: SpeakerConfig = SpeakerConfig()
     device: str = "auto"
 
+    def check_packages(self) -> None:
+        """Before gigabytes are loaded in vain. Raises :class:`EmotionOmniError` (code ``missing-package``)."""
+        self.recogniser.check_package()
+        self.writer.check_package()
+
     @classmethod
     def preset(cls, name: str) -> HubConfig:
         """``default``: about 22 GB of GPU memory. ``light``: fits 8 GB, and needs nothing prepared."""
@@ -109,6 +146,10 @@ class HubConfig(Strict):
             raise refuse(
                 f"{VARIABLE} is {name!r}, which is no readable file ({error}). Name a JSON file or one of: {', '.join(PRESETS)}."
             ) from error
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def _light() -> HubConfig:

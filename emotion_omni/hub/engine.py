@@ -48,6 +48,7 @@ class HubEngine:
         config = config or HubConfig.find()
         zero_gpu.begin()
         device = find_device(config.device)
+        config.check_packages()
         with memory_explained("loading the models"):
             speaker = load_speaker(config.speaker, device)  # first: what it lacks most often is quickest to find out
             writer = HubWriter.load(config.writer, device)

@@ -15,10 +15,8 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
-import huggingface_hub
 import numpy as np
 import torch
 import transformers
@@ -30,6 +28,7 @@ from emotion_omni.embedded.voice_activity import VoiceActivity
 from emotion_omni.embedded.whisper_encoder import HZ
 from emotion_omni.hub.config import RecogniserConfig, TranscriberConfig
 from emotion_omni.hub.loading import explained, load, load_features, load_tokenizer
+from emotion_omni.omni.emotion2vec import Emotion2vec
 from emotion_omni.types import Audio, Emotion, EmotionOmniError, Heard
 
 log = logging.getLogger(__name__)
@@ -211,26 +210,16 @@ def _transformers(config: RecogniserConfig, device: torch.device) -> Classifier:
 
 
 def _funasr(config: RecogniserConfig, device: torch.device) -> Classifier:
-    """emotion2vec+. Its weights are a pickle, which torch reads as weights alone (``weights_only``, the default since 2.6)."""
-    try:
-        from funasr import AutoModel
-    except ImportError as error:
-        raise EmotionOmniError(
-            f"{config.name!r} is read by the package funasr, which cannot be imported ({error}). Run: pip install funasr; or set "
-            "recogniser to a model of transformers, or to embedded.",
-            "missing-package",
-        ) from error
-    threads = torch.get_num_threads()
+    """emotion2vec+. Its weights are a pickle, which is read as weights alone."""
+    config.check_package()
     with explained(config.name):
-        folder = config.name if Path(config.name).is_dir() else huggingface_hub.snapshot_download(config.name, revision=config.revision)
-        model = AutoModel(model=folder, device=str(device), disable_update=True, disable_pbar=True, trust_remote_code=False)
-    torch.set_num_threads(threads)  # which it sets to its own taste
+        model = Emotion2vec.load(config.name, config.revision, head=True)
+        model.network.to(device)
 
-    def read(samples: np.ndarray) -> dict[str, Any]:
-        return model.generate(samples, granularity="utterance", extract_embedding=False, disable_pbar=True)[0]
+    def classify(windows: list[np.ndarray]) -> np.ndarray:
+        return np.stack([model.probabilities(torch.from_numpy(window)).cpu().numpy() for window in windows])
 
-    labels = read(np.zeros(HZ, np.float32))["labels"]
-    return Classifier(config.name, lambda windows: np.array([read(window)["scores"] for window in windows]), labels)
+    return Classifier(config.name, classify, model.used)
 
 
 def _embedded(config: RecogniserConfig, device: torch.device) -> EmbeddedTone:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import transformers
 
+from emotion_omni import weights
 from emotion_omni.types import EmotionOmniError
 
 
@@ -80,7 +81,7 @@ def explained(name: str) -> Iterator[None]:
         raise out_of_memory(f"loading {name}") from error
     except ImportError as error:
         raise EmotionOmniError(f"{name!r} needs a package that is not installed: {_first(error)}", "missing-package") from error
-    except (OSError, ValueError, RuntimeError) as error:  # no network, no such repository, unknown architecture, broken file
+    except weights.loading_errors() as error:  # no network, no such repository, unknown architecture, broken file
         raise EmotionOmniError(
             f"{name!r} cannot be loaded: {_first(error)} Check the name and the network, log in for a gated model "
             "(hf auth login), or name a folder that holds it.",
@@ -108,4 +109,5 @@ def out_of_memory(doing: str) -> EmotionOmniError:
 def _first(error: Exception) -> str:
     """The first line of a message, as a sentence: the rest is a page of advice about other things."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
+    line = f"it has no {line}" if isinstance(error, KeyError) else line
     return line if line.endswith((".", "!", "?")) else line + "."

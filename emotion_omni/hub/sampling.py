@@ -5,16 +5,27 @@ Axes: V vocabulary.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+from emotion_omni.types import EmotionOmniError
 
 
 def draw(logits: Tensor, generator: torch.Generator, temperature: float = 1.0, top_p: float = 1.0, top_k: int = 0) -> int:
     """logits [V] → a token by inverse of the cumulative distribution over the ``top_k`` likeliest within ``top_p``.
 
-    ``top_k`` 0 is all; ``temperature`` 0 is the likeliest token, whatever the generator.
+    ``top_k`` 0 is all; ``temperature`` 0 is the likeliest token, whatever the generator. A score of -inf bars its token.
+    Raises :class:`EmotionOmniError` (code ``not-finite``).
     """
     scores = logits.float()
+    if not math.isfinite(scores.max()):  # also where one of them is no number
+        raise EmotionOmniError(
+            "The scores of the next token are not finite: the language model overflows in its precision. Set dtype of writer, or of "
+            "speaker if it is the voice that fails, to bfloat16 or float32.",
+            "not-finite",
+        )
     if temperature == 0:
         return int(scores.argmax())
     size = min(top_k or len(scores), len(scores))

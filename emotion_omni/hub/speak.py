@@ -75,7 +75,7 @@ class CosyVoice:
     def speak(self, text: str, emotion: str, seed: int = 0) -> Iterator[Audio]:
         for clause in clauses(text):
             if any(letter.isalnum() for letter in clause):
-                yield from self._clause(spoken_form(clause), INSTRUCTIONS[emotion], seed)
+                yield from self._clause(said(clause), INSTRUCTIONS[emotion], seed)
 
     def _clause(self, words: str, instruction: str, seed: int) -> Iterator[Audio]:
         stream, chunk = self.token2wav.stream(seed), []
@@ -103,6 +103,12 @@ class Kokoro:
 
     def speak(self, text: str, emotion: str, seed: int = 0) -> Iterator[Audio]:
         return self.speaker.speak(text, emotion)
+
+
+def said(clause: str) -> str:
+    """English as it is spoken. Other languages as they are: CosyVoice2 reads them by their own punctuation and numbers."""
+    english = all(letter.isascii() for letter in clause if letter.isalpha())
+    return spoken_form(clause) if english else clause.strip()
 
 
 def load_speaker(config: SpeakerConfig, device: torch.device) -> Speaker:

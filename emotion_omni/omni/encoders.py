@@ -13,24 +13,17 @@ Sources: Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Su
 from __future__ import annotations
 
 import hashlib
-import importlib
-import json
 import math
-import pickle
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import huggingface_hub
 import numpy as np
 import torch
 import torch.nn.functional as F
 import transformers
-from huggingface_hub.errors import EntryNotFoundError
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as TransformersWhisper
 
@@ -39,6 +32,7 @@ from emotion_omni.embedded import whisper_encoder
 from emotion_omni.embedded.tone import ToneHead
 from emotion_omni.embedded.whisper_encoder import HOP, HZ, PADDING_SECONDS, WINDOW_SECONDS, valid_frames
 from emotion_omni.omni.config import EncoderConfig
+from emotion_omni.omni.emotion2vec import EPSILON, Emotion2vec
 from emotion_omni.types import Audio, EmotionOmniError
 
 PREPARED = 1  # of what prepare() does; raise it with any change, for frames kept on disk depend on it
@@ -328,78 +322,16 @@ def _speech_model(config: EncoderConfig, device: str | torch.device, dtype: torc
     )  # fmt: skip
 
 
-# --- emotion2vec, by the classes of funasr ------------------------------------------------------
-
-LAYERS = re.compile(r"[\d\s\[\](),+*]+")  # a list of tuples of numbers, perhaps added and multiplied
-
-
 def _emotion2vec(config: EncoderConfig, device: str | torch.device) -> Encoder:
-    """The network of funasr, built from its configuration and filled here.
-
-    Not through funasr's AutoModel: it sets the threads and the seeds of the whole process, evaluates a string
-    of the configuration as code, and leaves random whatever the file of weights lacks.
-    """
-    network_of = _package("funasr.models.emotion2vec.model", "funasr").Emotion2vec
     with _explained(config.name):
-        folder = _emotion2vec_folder(config.name)
-        settings, file = _emotion2vec_files(folder)
-        layers = settings["modalities"]["audio"]["feature_encoder_spec"]
-        if not LAYERS.fullmatch(layers):
-            raise ValueError(f"feature_encoder_spec in its config.yaml is no list of numbers, but {layers!r}.")
-        with torch.random.fork_rng(devices=[]):
-            network = network_of(model_conf=settings)
-        reader = network.modality_encoders["AUDIO"]
-        reader.decoder = None  # of its pretraining
-        _fill(network, torch.load(file, map_location="cpu", weights_only=True))
+        made = Emotion2vec.load(config.name)
     return StridedEncoder(
-        config, network, settings["embed_dim"], f"emotion2vec {_digest([folder / 'config.yaml', file])}", device,
-        kernels=[(size, stride) for _, size, stride in reader.feature_enc_layers], epsilon=1e-5 if settings.get("normalize") else None,
-        read=lambda samples: network.extract_features(samples, padding_mask=None)["x"],
+        config, made.network, made.width, f"emotion2vec {_digest(made.files)}", device,
+        kernels=made.kernels, epsilon=EPSILON if made.normalised else None, read=made.frames,
     )  # fmt: skip
 
 
-def _package(module: str, package: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise EmotionOmniError(
-            f"emotion2vec needs the package {package}, and it cannot be imported ({error}). Run: pip install {package}", "missing-package"
-        ) from error
-
-
-def _emotion2vec_folder(name: str) -> Path:
-    if Path(name).is_dir():
-        return Path(name)
-    name, _, revision = name.partition("@")
-    if name.startswith("iic/"):
-        modelscope = _package("modelscope.hub.snapshot_download", "modelscope")
-        return Path(modelscope.snapshot_download(name, revision=revision or None))
-    return Path(huggingface_hub.snapshot_download(name, revision=revision or None))
-
-
-def _emotion2vec_files(folder: Path) -> tuple[dict[str, Any], Path]:
-    """→ the network's settings, and the file of weights as the repository's configuration.json names it."""
-    reader = _package("omegaconf", "omegaconf").OmegaConf
-    settings = reader.to_container(reader.load(folder / "config.yaml"), resolve=True)
-    about = folder / "configuration.json"
-    named = json.loads(about.read_text("utf-8")).get("file_path_metas", {}) if about.exists() else {}
-    return settings["model_conf"], folder / Path(named.get("init_param", "model.pt")).name
-
-
-def _fill(network: nn.Module, checkpoint: dict[str, Any]) -> None:
-    """Every tensor the network wants, or none; what only its pretraining needed is left in the file."""
-    for key in ("state_dict", "model_state_dict", "model"):
-        checkpoint = checkpoint.get(key, checkpoint)
-    tensors = {name.removeprefix("module."): tensor for name, tensor in checkpoint.items()}
-    wanted = network.state_dict().keys()
-    if lacking := sorted(wanted - tensors.keys()):
-        raise ValueError(f"Its file of weights lacks {len(lacking)} tensors, {lacking[0]} for one.")
-    network.load_state_dict({name: tensors[name] for name in wanted}, strict=True)
-
-
 # --- the hub ------------------------------------------------------------------------------------
-
-NOT_LOADED = (EntryNotFoundError, httpx.HTTPError, SafetensorError, pickle.UnpicklingError)  # of no common kind
 
 
 def _described(name: str) -> tuple[dict[str, Any], Any]:
@@ -443,7 +375,7 @@ def _explained(name: str) -> Iterator[None]:
     """What the clients of hubs and the readers of files raise → :class:`EmotionOmniError`."""
     try:
         yield
-    except (OSError, ValueError, RuntimeError, KeyError, *NOT_LOADED) as error:
+    except weights.loading_errors() as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300].rstrip(".")
         raise EmotionOmniError(
             f"The encoder {name!r} cannot be loaded: {reason}. Check the name and the network, or name a folder that holds it.", "weights"
