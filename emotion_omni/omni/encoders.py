@@ -1,7 +1,7 @@
 """The two frozen encoders of a recording: one for what is said, one for how it is said.
 
 Paper, model section: Whisper large-v3 and emotion2vec, both at 50 Hz and never trained. Each is made by
-one function, :func:`semantic` and :func:`emotion`, and reads what :func:`prepare` made, for queries and
+one function, :func:`semantic` and :func:`emotion`, in float32 on every device, and reads what :func:`prepare` made, for queries and
 spoken answers alike. A recording is encoded by itself, so that its frames never depend on its batch
 mates; only frames of the recording are given, none of padding. Knows neither adapters nor answers.
 
@@ -141,17 +141,16 @@ def _agree(config: EncoderConfig, width: int, step: int = FRAME) -> None:
 # --- what was said ------------------------------------------------------------------------------
 
 
-def semantic(config: EncoderConfig, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Encoder:
+def semantic(config: EncoderConfig, device: str | torch.device = "cpu") -> Encoder:
     """``embedded``, ``random``, or any Whisper by hub id (``id@revision`` pins it) or folder, of which only the encoder is kept.
 
-    ``dtype`` is that of a Whisper from the hub; the small parts of the embedded engine and the random ones stay
-    in float32. Raises :class:`EmotionOmniError` (codes ``config``, ``weights``).
+    Raises :class:`EmotionOmniError` (codes ``config``, ``weights``).
     """
     if config.name == "embedded":
         return EmbeddedWords(config, device)
     if config.name == "random":
         return _random(config, device, seed=0)
-    return _whisper(config, device, dtype)
+    return _whisper(config, device)
 
 
 class EmbeddedWords(Encoder):
@@ -188,7 +187,7 @@ class WhisperWords(Encoder):
     def encode(self, mel: Tensor) -> Tensor:
         """[1, M, F] → [1, F / 2, E]. The steps of the network's own forward, which insists on 3000 mel frames."""
         net = self.network
-        x = F.gelu(net.conv1(mel.to(net.conv1.weight.dtype)))
+        x = F.gelu(net.conv1(mel))
         x = F.gelu(net.conv2(x)).transpose(1, 2)
         x = x + net.embed_positions.weight[: x.shape[1]]
         for layer in net.layers:
@@ -214,7 +213,7 @@ def _whisper_base() -> tuple[whisper_encoder.WhisperEncoder, str]:
     return whisper_encoder.WhisperEncoder.load(weights.fetch(name)), f"{name} {weights.find(name).sha256}"
 
 
-def _whisper(config: EncoderConfig, device: str | torch.device, dtype: torch.dtype) -> Encoder:
+def _whisper(config: EncoderConfig, device: str | torch.device) -> Encoder:
     with _explained(config.name):
         source, shape = _described(config.name)
         if shape.model_type != "whisper":
@@ -223,8 +222,8 @@ def _whisper(config: EncoderConfig, device: str | torch.device, dtype: torch.dty
                 "config",
             )
         _agree(config, shape.d_model)  # before gigabytes are fetched
-        network = _pretrained(_WhisperEncoderOnly, source, dtype, key_mapping={r"^(model\.)?encoder\.": ""})
-        return WhisperWords(config, network, f"{_identity(source)} {dtype}", device)
+        network = _pretrained(_WhisperEncoderOnly, source, key_mapping={r"^(model\.)?encoder\.": ""})
+        return WhisperWords(config, network, _identity(source), device)
 
 
 def _random(config: EncoderConfig, device: str | torch.device, seed: int) -> Encoder:
@@ -244,12 +243,11 @@ def _random(config: EncoderConfig, device: str | torch.device, seed: int) -> Enc
 # --- how it was said ----------------------------------------------------------------------------
 
 
-def emotion(config: EncoderConfig, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> Encoder:
+def emotion(config: EncoderConfig, device: str | torch.device = "cpu") -> Encoder:
     """``embedded``, ``random``, an emotion2vec, or any encoder like wav2vec 2.0 (HuBERT, WavLM); hub id, ``id@revision`` or folder.
 
     A name with ``emotion2vec`` in it is read by the package funasr; one that begins with ``iic/`` comes from
-    ModelScope, others from the Hugging Face hub. ``dtype`` is that of encoders like wav2vec 2.0; the rest stay in
-    float32. Raises :class:`EmotionOmniError` (codes ``config``, ``weights``, ``missing-package``).
+    ModelScope, others from the Hugging Face hub. Raises :class:`EmotionOmniError` (codes ``config``, ``weights``, ``missing-package``).
     """
     if config.name == "embedded":
         return EmbeddedTone(config, device)
@@ -257,7 +255,7 @@ def emotion(config: EncoderConfig, device: str | torch.device = "cpu", dtype: to
         return _random(config, device, seed=1)  # not the weights of the semantic one
     if "emotion2vec" in config.name.lower():
         return _emotion2vec(config, device)
-    return _speech_model(config, device, dtype)
+    return _speech_model(config, device)
 
 
 class EmbeddedTone(Encoder):
@@ -298,10 +296,10 @@ class StridedEncoder(Encoder):
         return samples if self.epsilon is None else F.layer_norm(samples, samples.shape, eps=self.epsilon)
 
     def _frames(self, samples: Tensor) -> Tensor:
-        return self.read(samples[None].to(next(self.network.parameters()).dtype))[0]
+        return self.read(samples[None])[0]
 
 
-def _speech_model(config: EncoderConfig, device: str | torch.device, dtype: torch.dtype) -> Encoder:
+def _speech_model(config: EncoderConfig, device: str | torch.device) -> Encoder:
     with _explained(config.name):
         source, shape = _described(config.name)
         if not hasattr(shape, "conv_kernel") or not hasattr(shape, "conv_stride"):
@@ -314,9 +312,9 @@ def _speech_model(config: EncoderConfig, device: str | torch.device, dtype: torc
         features = transformers.AutoFeatureExtractor.from_pretrained(**source, trust_remote_code=False)
         if features.sampling_rate != HZ:
             raise EmotionOmniError(f"{config.name!r} reads {features.sampling_rate} Hz, not {HZ} Hz. Choose another encoder.", "config")
-        network = _pretrained(transformers.AutoModel, source, dtype)
+        network = _pretrained(transformers.AutoModel, source)
     return StridedEncoder(
-        config, network, shape.hidden_size, f"{_identity(source)} {dtype}", device,
+        config, network, shape.hidden_size, _identity(source), device,
         kernels=list(zip(shape.conv_kernel, shape.conv_stride, strict=True)), epsilon=1e-7 if features.do_normalize else None,
         read=lambda samples: network(samples).last_hidden_state,
     )  # fmt: skip
@@ -347,10 +345,10 @@ def _described(name: str) -> tuple[dict[str, Any], Any]:
     return source, transformers.AutoConfig.from_pretrained(**source, trust_remote_code=False)
 
 
-def _pretrained(kind: Any, source: dict[str, Any], dtype: torch.dtype, **more: Any) -> Any:
+def _pretrained(kind: Any, source: dict[str, Any], **more: Any) -> Any:
     """Only safetensors are read and no code of the repository is run; a weight that is missing is not made up."""
     network, report = kind.from_pretrained(
-        **source, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **more
+        **source, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **more
     )
     lacking = [str(key) for what in ("missing_keys", "mismatched_keys") for key in report[what] if "masked_spec_embed" not in str(key)]
     if lacking:  # masked_spec_embed: for pretraining alone, and many files come without it

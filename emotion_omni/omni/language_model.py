@@ -86,7 +86,7 @@ def _from_hub(config: LanguageModelConfig, dtype: torch.dtype) -> tuple[nn.Modul
             name, revision=revision or "main", dtype=dtype, use_safetensors=True, trust_remote_code=False
         )
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=revision or "main", trust_remote_code=False)
-    except (OSError, ValueError) as error:  # what transformers raises for no network, no such repository, an unknown architecture
+    except weights.loading_errors() as error:
         raise EmotionOmniError(
             f"The language model {config.name!r} cannot be loaded: {error}. Check the name and the network, or name a folder.", "weights"
         ) from error
