@@ -9,6 +9,8 @@ import pickle
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -39,6 +41,7 @@ from emotion_omni.embedded.hear import Utterance, prepared
 from emotion_omni.embedded.safe_replies import CRISIS
 from emotion_omni.hub import engine as hub_engine
 from emotion_omni.hub import loading, text2token
+from emotion_omni.hub import prepare as preparing
 from emotion_omni.hub.answer import SYSTEM, HubWriter, spoken_words
 from emotion_omni.hub.config import (
     PRESETS,
@@ -54,7 +57,8 @@ from emotion_omni.hub.prepare import prepare
 from emotion_omni.hub.sampling import draw
 from emotion_omni.hub.speak import CosyVoice, load_speaker
 from emotion_omni.hub.text2token import Text2Token
-from emotion_omni.omni import token2wav
+from emotion_omni.omni import token2wav, voice
+from emotion_omni.omni.config import OmniConfig
 from emotion_omni.omni.emotion2vec import Emotion2vec, _settings
 from emotion_omni.omni.language_model import byte_tokenizer
 from emotion_omni.omni.token2wav import CODES, SMALL, Streaming, Token2Wav
@@ -378,13 +382,15 @@ def test_a_package_that_is_missing_is_found_before_anything_is_loaded(monkeypatc
 
 def test_a_voice_that_was_not_prepared_is_refused_with_the_command(monkeypatch, tmp_path):
     monkeypatch.delenv("EMOTION_OMNI_COSYVOICE", raising=False)
-    with pytest.raises(EmotionOmniError, match=r"emotion_omni\.hub\.prepare FOLDER.*EMOTION_OMNI_COSYVOICE") as caught:
+    monkeypatch.setenv("EMOTION_OMNI_CACHE", str(tmp_path / "cache"))
+    command = r"Prepare it once: python -m emotion_omni\.hub\.prepare"
+    for folder, words in (("", rf"cache.cosyvoice2\. {command}\. .*embedded"), (str(tmp_path), rf"{command} {tmp_path}\.")):
+        with pytest.raises(EmotionOmniError, match=words) as caught:
+            load_speaker(SpeakerConfig(folder=folder), CPU)
+        assert caught.value.code == "missing"
+    monkeypatch.setenv("EMOTION_OMNI_COSYVOICE", str(tmp_path / "named"))
+    with pytest.raises(EmotionOmniError, match=rf"named\. {command}\. "):
         load_speaker(SpeakerConfig(), CPU)
-    assert caught.value.code == "missing"
-    monkeypatch.setenv("EMOTION_OMNI_COSYVOICE", str(tmp_path))
-    with pytest.raises(EmotionOmniError, match=r"no llm\.safetensors") as caught:
-        load_speaker(SpeakerConfig(), CPU)
-    assert caught.value.code == "missing"
 
 
 # ------------------------------------------------------------------ hear
@@ -858,9 +864,84 @@ def test_a_truncated_language_model_is_refused(cosyvoice, official, tmp_path):
     assert caught.value.code == "checkpoint"
 
 
-def test_published_files_and_a_recording_become_a_folder_that_speaks(official, tiny_tokenizer, tiny_speaker, tmp_path):  # noqa: F811
+@pytest.fixture
+def shop(official, tiny_tokenizer, tiny_speaker, tmp_path, monkeypatch):  # noqa: F811
+    """All that is published, small, in place of what prepare fetches; CosyVoice2 is looked for in an empty cache."""
     for file in official.iterdir():
         (tmp_path / file.name).symlink_to(file)
-    prepare(tmp_path / "ours", str(tmp_path), noise(3.0, level=0.2), SMALL)
-    assert not list((tmp_path / "ours").rglob("*.pt"))
-    assert list(load_speaker(SpeakerConfig(folder=str(tmp_path / "ours")), CPU).speak("hi", "happy"))
+    monkeypatch.setattr(preparing, "SOURCE", str(tmp_path))
+    monkeypatch.setattr(preparing, "PUBLISHED", SMALL)
+    monkeypatch.setattr(preparing.Kokoro, "load", lambda: SimpleNamespace(speak=lambda text, emotion: iter([noise(3.0, level=0.2)])))
+    monkeypatch.delenv("EMOTION_OMNI_COSYVOICE", raising=False)
+    monkeypatch.setenv("EMOTION_OMNI_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_published_files_and_a_recording_become_a_folder_that_speaks(shop):
+    assert prepare(shop / "ours", str(shop), noise(3.0, level=0.2), SMALL) == shop / "ours"
+    assert not list((shop / "ours").rglob("*.pt"))
+    assert list(load_speaker(SpeakerConfig(folder=str(shop / "ours")), CPU).speak("hi", "happy"))
+
+
+def test_without_a_folder_it_is_put_where_both_engines_look(shop):
+    folder = prepare(None, str(shop), noise(3.0, level=0.2), SMALL)
+    assert folder == shop / "cache" / "cosyvoice2"
+    assert list(load_speaker(SpeakerConfig(), CPU).speak("hi", "happy"))
+    paper = OmniConfig.preset("paper")
+    assert isinstance(voice.vocoder(paper), Token2Wav) and len(voice.tokenizer(paper)(noise(1.0))) == 25
+
+
+def test_another_voice_takes_the_place_of_the_first_and_nothing_else_goes(shop):
+    folder = prepare(None, str(shop), noise(3.0, level=0.2, seed=1), SMALL)
+    (folder / "mine.txt").write_text("keep me")
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    prepare(folder, str(shop), noise(3.0, level=0.2, seed=2), SMALL)
+    after = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    assert after.keys() == before.keys() and {file.name for file in before if before[file] != after[file]} == {"voice.safetensors"}
+
+
+def test_what_was_only_half_prepared_is_not_there(shop, monkeypatch):
+    monkeypatch.setattr(token2wav, "convert", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        prepare(None, str(shop), noise(3.0, level=0.2), SMALL)
+    assert [file.name for file in (shop / "cache").iterdir()] == ["cosyvoice2.lock"]
+
+
+def test_a_space_prepares_by_itself_once(shop, monkeypatch, caplog):
+    with pytest.raises(EmotionOmniError, match="Prepare it once"):
+        load_speaker(SpeakerConfig(), CPU)
+    monkeypatch.setenv("SPACE_ID", "me/studio")
+    with caplog.at_level("INFO"):
+        assert isinstance(load_speaker(SpeakerConfig(), CPU), CosyVoice)
+    assert "Preparing CosyVoice2" in caplog.text
+    monkeypatch.setattr(preparing, "_prepare", lambda *given: pytest.fail("prepared again"))
+    assert isinstance(load_speaker(SpeakerConfig(), CPU), CosyVoice)
+
+
+def test_two_at_once_prepare_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("EMOTION_OMNI_CACHE", str(tmp_path))
+    done = []
+
+    def slowly(folder, *given):
+        done.append(folder)
+        time.sleep(0.2)
+        folder.mkdir()
+        (folder / voice.WHOLE).touch()
+
+    monkeypatch.setattr(preparing, "_prepare", slowly)
+    both = [threading.Thread(target=preparing.prepare_once, args=(tmp_path / "ours",)) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join(30)
+    assert done == [tmp_path / "ours"]
+
+
+def test_a_missing_package_is_missed_before_anything_is_fetched(monkeypatch, tmp_path):
+    for name in ["cosyvoice", "cosyvoice.utils", *(name for name in sys.modules if name.startswith("cosyvoice."))]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setenv("EMOTION_OMNI_CACHE", str(tmp_path))
+    monkeypatch.setattr(preparing, "_fetched", lambda source: pytest.fail("fetched"))
+    with pytest.raises(EmotionOmniError, match="requirements-gpu") as caught:
+        prepare(tmp_path / "ours")
+    assert caught.value.code == "missing-package"

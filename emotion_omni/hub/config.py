@@ -104,7 +104,7 @@ class WriterConfig(Pinned):
 class SpeakerConfig(Strict):
     """Whose voice: ``embedded`` (Kokoro) or ``cosyvoice2`` from ``folder``, made once by ``python -m emotion_omni.hub.prepare``.
 
-    An empty ``folder`` is the one that ``EMOTION_OMNI_COSYVOICE`` names.
+    An empty ``folder`` is the one that ``EMOTION_OMNI_COSYVOICE`` names, else ``cosyvoice2`` in the cache of weights.
     """
 
     name: Literal["cosyvoice2", "embedded"] = "cosyvoice2"

@@ -30,10 +30,10 @@ from emotion_omni.hub.config import SpeakerConfig
 from emotion_omni.hub.text2token import Text2Token
 from emotion_omni.omni import token2wav
 from emotion_omni.omni.token2wav import Token2Wav
-from emotion_omni.types import Audio, EmotionOmniError
+from emotion_omni.omni.voice import prepared_cosyvoice
+from emotion_omni.types import Audio
 
 HZ = token2wav.HZ
-VARIABLE = "EMOTION_OMNI_COSYVOICE"
 CHUNK = 15  # speech tokens handed on at a time, 0.6 s
 INSTRUCTIONS = {
     "neutral": "",  # as the voice speaks by itself
@@ -63,14 +63,9 @@ class CosyVoice:
     @classmethod
     def load(cls, config: SpeakerConfig, device: torch.device) -> CosyVoice:
         """Raises :class:`EmotionOmniError` (codes ``missing``, ``missing-package``, ``checkpoint``, ``voice``, ``memory``)."""
-        folder = config.folder or os.environ.get(VARIABLE, "")
-        if not folder:
-            raise EmotionOmniError(
-                f"CosyVoice2 has to be prepared once: python -m emotion_omni.hub.prepare FOLDER; then name that folder in {VARIABLE} or as "
-                'speaker.folder. Or speak with "embedded".',
-                "missing",
-            )
-        return cls(Text2Token.load(folder, config.dtype, device), Token2Wav.load(folder, str(device)))
+        folder = prepared_cosyvoice(config.folder, 'Or speak with "embedded".')
+        sound = Token2Wav.load(folder, str(device))  # first: if a package is missing, it is missed before gigabytes are loaded
+        return cls(Text2Token.load(folder, config.dtype, device), sound)
 
     def speak(self, text: str, emotion: str, seed: int = 0) -> Iterator[Audio]:
         for clause in clauses(text):
@@ -112,7 +107,14 @@ def said(clause: str) -> str:
 
 
 def load_speaker(config: SpeakerConfig, device: torch.device) -> Speaker:
-    return Kokoro.load() if config.name == "embedded" else CosyVoice.load(config, device)
+    """The voice of ``config``. On a Space CosyVoice2 is prepared first, if it is not yet. Raises as the two do, and ``weights``."""
+    if config.name == "embedded":
+        return Kokoro.load()
+    if os.environ.get("SPACE_ID"):  # of a Space, where nobody can run the command
+        from emotion_omni.hub.prepare import prepare_once  # which imports this file
+
+        prepare_once(config.folder)
+    return CosyVoice.load(config, device)
 
 
 def _sound(samples: np.ndarray) -> Iterator[Audio]:

@@ -7,17 +7,20 @@ once. Knows which class reads which files, and that its tokens must be those the
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from emotion_omni import weights
 from emotion_omni.omni import token2wav, units
 from emotion_omni.omni.config import OmniConfig
 from emotion_omni.types import Audio, EmotionOmniError
 
 VARIABLE = "EMOTION_OMNI_COSYVOICE"  # names the folder of CosyVoice2
+WHOLE = "token2wav.json"  # a folder of CosyVoice2 with this file is whole: it is written last
 HZ = 24_000  # of both
 
 
@@ -42,7 +45,7 @@ class Tokenizer(Protocol):
 
 
 def vocoder(config: OmniConfig, device: str = "cpu", folder: str | Path | None = None) -> Vocoder:
-    """The voice of ``config``. ``folder``: of CosyVoice2, by default the one that ``EMOTION_OMNI_COSYVOICE`` names.
+    """The voice of ``config``. ``folder``: of CosyVoice2, by default that of :func:`cosyvoice_folder`.
 
     Raises :class:`EmotionOmniError` (codes ``config``, ``missing``, ``missing-package``, ``checkpoint``, ``voice``).
     """
@@ -64,15 +67,29 @@ def tokenizer(config: OmniConfig, folder: str | Path | None = None) -> Tokenizer
     return made
 
 
-def _cosyvoice(folder: str | Path | None) -> Path:
-    folder = folder or os.environ.get(VARIABLE)
-    if not folder:
-        raise EmotionOmniError(
-            "This model speaks with CosyVoice2, which has to be prepared once: python -m emotion_omni.hub.prepare FOLDER; then name that "
-            f"folder in {VARIABLE}. Or choose a checkpoint that speaks with the voice units.",
-            "missing",
-        )
-    return Path(folder)
+def cosyvoice_folder(chosen: str | Path | None = None) -> Path:
+    """Where CosyVoice2 lies or is to be put: ``chosen``, else what ``EMOTION_OMNI_COSYVOICE`` names, else in the cache of weights."""
+    return Path(chosen or os.environ.get(VARIABLE) or weights.cache() / "cosyvoice2")
+
+
+def is_prepared(folder: Path) -> bool:
+    return (folder / WHOLE).is_file()
+
+
+def prepared_cosyvoice(chosen: str | Path | None, otherwise: str) -> Path:
+    """:func:`cosyvoice_folder`, if CosyVoice2 is there. ``otherwise``: what else one can do, a sentence.
+
+    Raises :class:`EmotionOmniError` (code ``missing``).
+    """
+    folder = cosyvoice_folder(chosen)
+    if not is_prepared(folder):
+        command = f"python -m emotion_omni.hub.prepare{f' {shlex.quote(str(chosen))}' if chosen else ''}"
+        raise EmotionOmniError(f"There is no CosyVoice2 in {folder}. Prepare it once: {command}. {otherwise}", "missing")
+    return folder
+
+
+def _cosyvoice(chosen: str | Path | None) -> Path:
+    return prepared_cosyvoice(chosen, "Or choose a checkpoint that speaks with the voice units.")
 
 
 def _agree(config: OmniConfig, codes: int) -> None:
