@@ -59,12 +59,23 @@ def vocoder(config: OmniConfig, device: str = "cpu", folder: str | Path | None =
 
 def tokenizer(config: OmniConfig, folder: str | Path | None = None) -> Tokenizer:
     """What gives the speech of the training set as tokens. Raises as :func:`vocoder` does."""
+    path = tokenizer_file(config, folder)
     if config.voice == "cosyvoice2":
         _agree(config, token2wav.CODES)
-        return token2wav.SpeechTokenizer(_cosyvoice(folder) / "speech_tokenizer_v2.onnx")
-    made = units.UnitTokenizer.load(units.SHIPPED)
+        return token2wav.SpeechTokenizer(path)
+    made = units.UnitTokenizer.load(path)
     _agree(config, made.codes)
     return made
+
+
+def tokenizer_file(config: OmniConfig, folder: str | Path | None = None) -> Path:
+    """The weights of :func:`tokenizer`. Raises :class:`EmotionOmniError` (code ``missing``)."""
+    if config.voice == "units":
+        return units.SHIPPED
+    path = _cosyvoice(folder) / "speech_tokenizer_v2.onnx"
+    if not path.is_file():
+        raise EmotionOmniError(f"{path.parent} has no {path.name}, which gives speech as tokens. Prepare it again.", "missing")
+    return path
 
 
 def cosyvoice_folder(chosen: str | Path | None = None) -> Path:

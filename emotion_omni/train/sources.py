@@ -16,15 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from emotion_omni import weights
-from emotion_omni.omni import encoders, token2wav, units
+from emotion_omni.omni import emotion2vec, encoders, voice
 from emotion_omni.omni.config import EncoderConfig, OmniConfig
 from emotion_omni.train.features import Source
-from emotion_omni.types import Audio, EmotionOmniError
+from emotion_omni.types import Audio
 
 PINNED = re.compile(r".+@[0-9a-f]{40}")
 MAKERS = {"semantic": encoders.semantic, "emotion": encoders.emotion}
@@ -78,7 +77,7 @@ def _circumstances(role: str, config: EncoderConfig) -> str | None:
         content = json.dumps([[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files])
     else:
         return None  # a branch of a hub's repository
-    code = weights.sha256(Path(encoders.__file__))
+    code = weights.sha256(Path(encoders.__file__)) + weights.sha256(Path(emotion2vec.__file__))
     return "\n".join([role, json.dumps(dataclasses.asdict(config)), str(encoders.PREPARED), code, content])
 
 
@@ -97,24 +96,11 @@ def _noted(folder: Path, circumstances: str | None, find: Callable[[], str]) -> 
 
 
 def _tokenizer(config: OmniConfig) -> Source:
-    """That of the voice: our small codec's, or CosyVoice2's from the folder EMOTION_OMNI_COSYVOICE names."""
-    make: Callable[[Path], Callable[[Audio], np.ndarray]]
-    if config.voice == "units":
-        path, make = units.SHIPPED, units.UnitTokenizer.load
-    else:
-        folder = os.environ.get("EMOTION_OMNI_COSYVOICE")
-        if not folder:
-            raise EmotionOmniError(
-                "To teach speech in CosyVoice2's tokens its speech_tokenizer_v2.onnx is needed. Set EMOTION_OMNI_COSYVOICE to its folder, "
-                "or choose a configuration with the voice units.",
-                "missing",
-            )
-        path, make = Path(folder) / "speech_tokenizer_v2.onnx", token2wav.SpeechTokenizer
-    if not path.is_file():
-        raise EmotionOmniError(f"There is no speech tokenizer at {str(path)!r}. Fetch it, or choose another voice.", "missing")
+    """That of the voice: our small codec's, or CosyVoice2's."""
+    path = voice.tokenizer_file(config)
 
     def load() -> Callable[[Audio], Tensor]:
-        tokenizer = make(path)
+        tokenizer = voice.tokenizer(config)
         return lambda speech: torch.from_numpy(tokenizer(speech)).long()
 
     return Source(f"speech tokenizer of {config.voice}", f"{config.voice} {weights.sha256(path)}", load)
