@@ -755,6 +755,20 @@ def test_scores_that_overflowed_are_no_words(overflow, temperature):
     assert draw(torch.tensor([-torch.inf, 0.0]), generator, temperature) == 1  # a barred token is none
 
 
+def test_hearing_that_overflows_is_told_too(hub, spoken, monkeypatch):
+    plain = hub.ear.transcriber.model.forward
+
+    def overflowing(*given, **named):
+        out = plain(*given, **named)
+        out.logits = out.logits * torch.nan
+        return out
+
+    monkeypatch.setattr(hub.ear.transcriber.model, "forward", overflowing)
+    with pytest.raises(EmotionOmniError, match="transcriber.*float32") as caught:
+        list(hub.respond(Turn(spoken)))
+    assert caught.value.code == "not-finite"
+
+
 # ------------------------------------------------------------------ speak
 
 

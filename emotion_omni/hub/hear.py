@@ -28,6 +28,7 @@ from emotion_omni.embedded.voice_activity import VoiceActivity
 from emotion_omni.embedded.whisper_encoder import HZ
 from emotion_omni.hub.config import RecogniserConfig, TranscriberConfig
 from emotion_omni.hub.loading import explained, load, load_features, load_tokenizer
+from emotion_omni.hub.sampling import draw
 from emotion_omni.omni.emotion2vec import Emotion2vec
 from emotion_omni.types import Audio, Emotion, EmotionOmniError, Heard
 
@@ -132,7 +133,7 @@ class Transcriber:
             if cache is None and self._imagined(out.logits[0, 0]):
                 return ""
             cache = out.cache
-            token = int((out.logits[0, -1].float() + (self.barred if said else self.barred_first)).argmax())
+            token = draw(out.logits[0, -1].float() + (self.barred if said else self.barred_first), temperature=0)
             if token == self.end:
                 break
             said.append(token)

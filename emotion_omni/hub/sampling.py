@@ -13,17 +13,17 @@ from torch import Tensor
 from emotion_omni.types import EmotionOmniError
 
 
-def draw(logits: Tensor, generator: torch.Generator, temperature: float = 1.0, top_p: float = 1.0, top_k: int = 0) -> int:
+def draw(logits: Tensor, generator: torch.Generator | None = None, temperature: float = 1.0, top_p: float = 1.0, top_k: int = 0) -> int:
     """logits [V] → a token by inverse of the cumulative distribution over the ``top_k`` likeliest within ``top_p``.
 
-    ``top_k`` 0 is all; ``temperature`` 0 is the likeliest token, whatever the generator. A score of -inf bars its token.
+    ``top_k`` 0 is all; ``temperature`` 0 is the likeliest token, and wants no generator. A score of -inf bars its token.
     Raises :class:`EmotionOmniError` (code ``not-finite``).
     """
     scores = logits.float()
     if not math.isfinite(scores.max()):  # also where one of them is no number
         raise EmotionOmniError(
-            "The scores of the next token are not finite: the language model overflows in its precision. Set dtype of writer, or of "
-            "speaker if it is the voice that fails, to bfloat16 or float32.",
+            "The scores of the next token are not finite: the model overflows in its precision. Set dtype of writer (of transcriber or "
+            "speaker, if it is hearing or the voice that fails) to bfloat16 or float32.",
             "not-finite",
         )
     if temperature == 0:
