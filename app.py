@@ -18,6 +18,7 @@ from annotation.server import routes
 from annotation.studio import Studio
 from annotation.ui import rate, results, studies, talk
 from emotion_omni import engine, processors, zero_gpu
+from emotion_omni.types import EmotionOmniError
 
 TITLE = "Emotion Omni Studio"
 SUBTITLE = "It hears what you say and how you say it, and answers both."
@@ -120,6 +121,8 @@ def _warm_up(engines: talk.Engines, name: str) -> None:
     logging.info("Preparing the %s engine (the first time, %s weights are fetched) …", name, size)
     try:
         engines.get(name)
+    except EmotionOmniError as error:
+        logging.error("The %s engine is not ready: %s", name, error)
     except Exception:  # whatever it was: nobody waits for this thread, and the page asks for the engine again and says it
         logging.exception("The %s engine is not ready. The page will say why when it is asked to answer.", name)
     else:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CONFIG, ABOUT, CARD, ORIGIN = "config.json", "about.json", "README.md", "origin.json"
+BEST = "best"  # of a training run
 TENSORS = {"understand": "understand.safetensors", "speak": "speak.safetensors"}  # the file of each stage, in their order
 FILES = (CONFIG, *TENSORS.values(), ABOUT, CARD)  # all that travels; origin.json says here where a pulled one came from
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
@@ -169,6 +170,8 @@ def home() -> Path:
 def find(source: str | Path) -> Path:
     """A folder, the name of one in :func:`home`, or a hub id ``user/repo[@revision]``, which is pulled → the folder.
 
+    The folder of a training run stands for its best checkpoint.
+
     Raises :class:`EmotionOmniError` (codes ``checkpoint``, ``hub``, ``network``).
     """
     text = str(source)
@@ -177,6 +180,8 @@ def find(source: str | Path) -> Path:
     places = [Path(source), home() / text] if text == Path(text).name and not text.startswith(".") else [Path(source)]
     folders = [folder for folder in places if _standing(folder).is_dir()]
     for folder in sorted(folders, key=lambda folder: not (_standing(folder) / ABOUT).is_file()):
+        if not (_standing(folder) / ABOUT).is_file() and (_standing(folder / BEST) / ABOUT).is_file():
+            return folder / BEST
         return folder  # a checkpoint rather than a folder that happens to have its name
     repo, _, revision = text.partition("@")
     if isinstance(source, str) and REPO.fullmatch(repo):

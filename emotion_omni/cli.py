@@ -126,7 +126,7 @@ def talk(options: argparse.Namespace) -> int:
         if not done["speech"]:
             raise EmotionOmniError(
                 f"{chosen.name} answered in words alone, so there is no sound to write: {done['text']!r}. Teach its checkpoint to speak "
-                "(emotion-omni train speak), or ask for words with: emotion-omni reply.",
+                "(python -m emotion_omni train speak), or ask for words with: python -m emotion_omni reply.",
                 "no-voice",
             )
         heard, sound = done["heard"], audio.join(done["speech"])
@@ -175,7 +175,7 @@ def checkpoint(options: argparse.Namespace) -> int:
         return 0
     if not options.name or (options.what == "push" and not options.repo):
         example = "push NAME --repo user/name" if options.what == "push" else f"{options.what} NAME"
-        raise EmotionOmniError(f"Something is not said. Write: emotion-omni checkpoint {example}.", "bad-option")
+        raise EmotionOmniError(f"Something is not said. Write: python -m emotion_omni checkpoint {example}.", "bad-option")
     _CHECKPOINT[options.what](room, options)
     return 0
 
@@ -263,9 +263,9 @@ def serve(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="emotion-omni",
+        prog="python -m emotion_omni",
         description="Hears what is said and how, and answers with words and a voice that fit.",
-        epilog="Example: emotion-omni talk question.wav --out reply.wav",
+        epilog="Example: python -m emotion_omni talk question.wav --out reply.wav",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -282,19 +282,19 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--checkpoint", metavar="NAME", help="of the engine omni: a folder, a listed name or user/repo[@revision]")
         return command
 
-    command = answers(add(hear, "emotion-omni hear clip.wav --json"))
+    command = answers(add(hear, "python -m emotion_omni hear clip.wav --json"))
     command.add_argument("files", nargs="+", metavar="FILE", help=audio.FORMATS)
-    answers(add(reply, """echo '{"text": "I lost my job.", "emotion": "sad"}' | emotion-omni reply --json"""))
-    command = answers(add(speak, 'emotion-omni speak --text "Well done!" --emotion happy --out done.wav'))
+    answers(add(reply, """echo '{"text": "I lost my job.", "emotion": "sad"}' | python -m emotion_omni reply --json"""))
+    command = answers(add(speak, 'python -m emotion_omni speak --text "Well done!" --emotion happy --out done.wav'))
     command.add_argument("--text", required=True, help="what to say")
     command.add_argument("--emotion", default="neutral", help=f"one of: {', '.join(emotion.NAMES)}; default: %(default)s")
     command.add_argument("--out", required=True, help="WAV file to write")
-    command = answers(add(talk, "emotion-omni talk one.wav two.wav --out reply.wav"))
+    command = answers(add(talk, "python -m emotion_omni talk one.wav two.wav --out reply.wav"))
     command.add_argument("files", nargs="+", metavar="FILE", help="one file a turn; several are one conversation")
     command.add_argument("--out", required=True, help="WAV file to write; with several files also OUT-1, OUT-2, …")
     command.add_argument("--emotion", help="correct the heard tone, for every file")
     command.add_argument("--transcript", help="correct the heard words, for every file")
-    command = add(train, "emotion-omni train understand --config small --data train.jsonl --out FOLDER")
+    command = add(train, "python -m emotion_omni train understand --config small --data train.jsonl --out FOLDER")
     command.add_argument("stage", choices=STAGES, help="understand: answer and plan the emotion; speak: say it")
     command.add_argument("--data", required=True, help="JSON lines with the columns query and reply, or a data set's folder or hub id")
     command.add_argument("--out", required=True, help="folder of the run; the checkpoint is its best")
@@ -303,12 +303,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--resume", action="store_true", help="go on with the run in the folder, where it was stopped")
     for item in dataclasses.fields(Settings):
         _setting(command, item)
-    command = add(checkpoint, "emotion-omni checkpoint push NAME --repo user/name")
+    command = add(checkpoint, "python -m emotion_omni checkpoint push NAME --repo user/name")
     command.add_argument("what", choices=["list", *_CHECKPOINT], help="push and pull: to and from the Hugging Face hub")
     command.add_argument("name", nargs="?", metavar="NAME", help="a listed name, a folder, or user/repo[@revision]; for all but list")
     command.add_argument("--repo", metavar="USER/NAME", help="model repository to push to; made if it is missing")
     command.add_argument("--public", action="store_true", help="push to where everybody can read it; default: private")
-    command = add(bench, "emotion-omni bench latency --json")
+    command = add(bench, "python -m emotion_omni bench latency --json")
     command.add_argument("what", choices=["latency", "omni"], help="latency: end of query to first reply sound, "
                          "beside a naive cascade; omni: what the end-to-end model costs, stage by stage")  # fmt: skip
     command.add_argument("--runs", type=int, default=12, help="counted turns; default: %(default)s")
@@ -316,8 +316,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--config", default="small", help="for omni: paper, small, tiny or a JSON file; default: %(default)s")
     command.add_argument("--device", choices=["cpu", "cuda"], help="for omni; default: cuda where there is a GPU")
     command.add_argument("--out", help="also save the report here")
-    add(fetch, "emotion-omni fetch")
-    command = answers(add(serve, "emotion-omni serve --port 7860"))
+    add(fetch, "python -m emotion_omni fetch")
+    command = answers(add(serve, "python -m emotion_omni serve --port 7860"))
     command.add_argument("--host", default=None, help="address to listen on; default: 127.0.0.1")
     command.add_argument("--port", type=int, default=None, help="default: 7860, or the next free one")
     return parser

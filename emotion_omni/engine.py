@@ -87,7 +87,7 @@ def _omni(source: str) -> Engine:
         ours = ", ".join(one.name for one in checkpoint.listed())
         raise EmotionOmniError(
             f"The engine omni needs a checkpoint: --checkpoint, or {CHECKPOINT}, with a folder or a hub id such as user/repo. "
-            + (f"Here there are: {ours}." if ours else "Here there are none yet: emotion-omni train makes one."),
+            + (f"Here there are: {ours}." if ours else "Here there are none yet: python -m emotion_omni train makes one."),
             "checkpoint",
         )
     from emotion_omni.omni.engine import OmniEngine

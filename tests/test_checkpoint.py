@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import test_hub
+import tiny_omni
 import torch
 import yaml
 from huggingface_hub import constants
@@ -646,3 +647,8 @@ def test_the_command_says_what_is_missing(run, folder):
     for arguments, code in ((("show",), "bad-option"), (("push", "mine"), "bad-option"), (("show", "yours"), "checkpoint")):
         status, (said,) = run(*arguments)
         assert status == 1 and said["error"]["code"] == code
+
+
+def test_the_folder_of_a_run_stands_for_its_best_checkpoint(tmp_path):
+    best = tiny_omni.save(tmp_path / "run" / "best")
+    assert checkpoint.find(tmp_path / "run") == checkpoint.find(str(tmp_path / "run")) == best

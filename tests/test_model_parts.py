@@ -15,7 +15,7 @@ from emotion_omni import audio, emotion, weights
 from emotion_omni.embedded import safe_replies, smollm2, speak
 from emotion_omni.embedded.answer import prompt_of
 from emotion_omni.embedded.sentence_encoder import SentenceEncoder
-from emotion_omni.embedded.whisper_encoder import HOP, HZ, mel_filters, valid_frames
+from emotion_omni.embedded.whisper_encoder import HOP, HZ, WINDOW_SECONDS, mel_filters, valid_frames
 from emotion_omni.types import Audio, Exchange
 
 
@@ -104,13 +104,21 @@ def test_words_survive_rate_and_channels(embedded, spoken):
         assert "lost my keys" in heard.transcript.lower()
 
 
+@pytest.mark.parametrize("sentence", ["Congratulations on the selection.", "That will raise questions.", "Something just went wrong."])
+def test_a_short_sentence_is_heard_once(embedded, sentence):
+    """Whisper on a clip with little silence after it says a short sentence again and again."""
+    heard = embedded.ear.hear(audio.join(list(embedded.speak(sentence, "neutral"))))[0].transcript
+    assert heard.lower().strip(".!") == sentence.lower().strip("."), heard
+
+
 def test_a_long_turn_is_heard_to_its_end(embedded):
     story = ("On Monday I took the train to the coast. The sea was rough, and the hotel had lost my booking. "
              "A fisherman told me about his daughter in Canada. We ate soup and talked about the price of coffee. "
              "On Tuesday the sun came back. I walked to the old lighthouse and counted ninety steps. "
-             "My camera fell into the water, which made the children laugh. The final word is pineapple.")  # fmt: skip
+             "My camera fell into the water, which made the children laugh. Then the wind turned, and it was time "
+             "to take the last train home. The final word is pineapple.")  # fmt: skip
     told = audio.resample(audio.join(list(embedded.speak(story, "sad"))), HZ)
-    assert told.seconds > 30, "longer than one window of the encoder"
+    assert told.seconds > WINDOW_SECONDS, "longer than one window of the encoder"
     words = embedded.ear.hear(told)[0].transcript.lower()
     assert all(word in words for word in ("coast", "canada", "coffee", "lighthouse", "children", "pineapple")), words
 

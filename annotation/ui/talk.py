@@ -30,7 +30,7 @@ EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
 LONGEST_WORDS = 600  # the browser's own limit binds nobody
 PLACES = 12  # visitors who may wait for an answer at once; the next is asked to come back
 REMEMBERED_TURNS = 40  # of one conversation on the page; older ones scroll out of memory
-NOTHING_HEARD = '<div class="empty">Nothing heard yet. Record a sentence, or try an example below.</div>'
+NOTHING_HEARD = '<div class="empty">Nothing heard yet. Record a sentence, or try an example.</div>'
 WELCOME = "Say something, in any tone. I listen to the words and to the voice, and answer both."
 
 
@@ -41,16 +41,17 @@ class Engines:
     """
 
     def __init__(self, load: Callable[[str], engine.Engine] = engine.load, also: str = "") -> None:
-        self._load, self._also, self._lock = load, also, threading.Lock()
+        self._load, self._also = load, also
+        self._locks: dict[str, threading.Lock] = {}  # one each: a long download keeps nobody else waiting
         self._ready: dict[str, engine.Engine] = {}
 
     def get(self, name: str) -> engine.Engine:
-        with self._lock:
+        if name != self._also and name not in self._ready and name not in engine.offered():
+            raise EmotionOmniError(
+                f"The engine {name!r} is not offered here. Choose one of: {', '.join(engine.offered())}.", "unknown-engine"
+            )
+        with self._locks.setdefault(name, threading.Lock()):
             if name not in self._ready:
-                if name != self._also and name not in engine.offered():
-                    raise EmotionOmniError(
-                        f"The engine {name!r} is not offered here. Choose one of: {', '.join(engine.offered())}.", "unknown-engine"
-                    )
                 self._ready[name] = self._load(name)
             return self._ready[name]
 
@@ -200,8 +201,8 @@ class Handlers:
         thinking = player.message("think", shown.identity)
         yield View(_chat(shown), thinking, status=_busy(waiting)).values(conversation)
         try:
+            chosen = self.engines.get(name)  # before the line: who waits for a download keeps nobody from being answered
             with self.line.turn():
-                chosen = self.engines.get(name)
                 earlier = Conversation(before).earlier()
                 events = chosen.respond(replace(query, earlier=earlier), seed=int(seed or 0))
                 with _closing(events):
@@ -257,8 +258,9 @@ class Handlers:
             )
             turn = Turn(audio.decode(path or ""), earlier[-REMEMBERED_TURNS:], words[:LONGEST_WORDS] if words else None, tone or None)
             spoken = Spoken(turn.audio, "")
+            chosen = self.engines.get(name)
             with self.line.turn():
-                for event in self.engines.get(name).respond(turn, seed=int(seed or 0)):
+                for event in chosen.respond(turn, seed=int(seed or 0)):
                     self._show(event, spoken, Conversation())
         except EmotionOmniError as error:
             raise gr.Error(str(error), print_exception=False) from error
@@ -354,7 +356,7 @@ def build(engines: Engines, default_engine: str, studio: Studio) -> None:
                 send = gr.Button("Answer", variant="primary", elem_id="send", min_width=90)
                 stop = gr.Button("Stop", variant="stop", elem_id="stop", min_width=90)
                 fresh = gr.Button("New", elem_id="fresh", min_width=90)
-            gr.HTML('<span class="examples-title">No microphone? Try one:</span>', container=False)
+            gr.HTML('<span class="examples-title">No microphone? Try a synthetic voice:</span>', container=False)
             with gr.Row(elem_classes="examples"):
                 examples = [(gr.Button(_title(file), size="sm", min_width=70), file) for file in sorted(EXAMPLES.glob("*.wav"))]
         with gr.Column(scale=2, min_width=300):

@@ -24,7 +24,9 @@ from emotion_omni.embedded.whisper_encoder import HZ, WINDOW_SECONDS, WhisperEnc
 from emotion_omni.types import Audio, Emotion, EmotionOmniError, Heard, Turn
 
 PROMPT = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")
-TOKENS_A_SECOND = 9  # faster than anyone speaks; a decoder that loops is cut here
+TOKENS_A_SECOND = 6  # faster than people speak English; a decoder that loops is cut here
+PLENTY, PLENTY_A_SECOND = 4, 4  # tokens; more of them and a second try is made
+LOOP_PENALTY = 1.4  # divides the scores of words that were said already, in a second try
 INVENTED = 0.75  # probability of no speech above which words are taken for imagination
 BOOST_TO = 0.5  # peak the voice detector gets to see, however quiet the recording
 
@@ -111,13 +113,12 @@ class Ear:
         said = []
         for states in windows:
             features = ctranslate2.StorageView.from_array(states[-1:].contiguous().numpy())
-            (result,) = self.decoder.generate(
-                features,
-                [list(PROMPT)],
-                beam_size=1,
-                max_length=len(PROMPT) + 8 + int(TOKENS_A_SECOND * min(seconds, WINDOW_SECONDS)),
-                return_no_speech_prob=True,
-            )
+            longest = 8 + int(TOKENS_A_SECOND * min(seconds, WINDOW_SECONDS))
+            result = self._decode(features, longest)
+            if len(result.sequences_ids[0]) > PLENTY + PLENTY_A_SECOND * seconds:
+                # after a short sentence it often finds no end and says it again; who really speaks so fast is heard alike twice
+                second = self._decode(features, longest, repetition_penalty=LOOP_PENALTY)
+                result = min(second, result, key=lambda one: len(one.sequences_ids[0]))
             if result.no_speech_prob < INVENTED:
                 tokens = [token for token in result.sequences_ids[0] if token < self.special]
                 said.append(self.tokenizer.decode(tokens).strip())
@@ -127,6 +128,13 @@ class Ear:
                 "There is a voice, but no words could be made out. Say it again, a little slower or closer.", "no-words"
             )
         return transcript
+
+    def _decode(self, features: ctranslate2.StorageView, longest: int, **more: float) -> ctranslate2.models.WhisperGenerationResult:
+        """Greedy, at most ``longest`` tokens: half of CTranslate2's ``max_length``, the other half of which is for a prompt."""
+        (result,) = self.decoder.generate(
+            features, [list(PROMPT)], beam_size=1, max_length=2 * longest, return_no_speech_prob=True, **more
+        )
+        return result
 
     def feel(
         self, windows: list[torch.Tensor], utterance: Utterance

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -147,13 +146,12 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
 
 def measure(folder: Path, settings: Settings = SPEAK) -> dict[str, Any]:
     """The report."""
-    started = time.perf_counter()
     model, manifest = teach(folder, settings)
-    seconds = round(time.perf_counter() - started)
+    trained = json.loads((folder / "speak" / "report.json").read_text("utf-8"))
     vocoder, listen = voice.vocoder(model.config), listener()
     found = {split: answered(model, examples_of(model, manifest, split), vocoder, listen) for split in ("train", "test")}
     return {
-        "machine": processors.describe(), "settings": asdict(settings), "training_seconds": seconds,
+        "machine": processors.describe(), "settings": asdict(settings), "training_seconds": round(trained["seconds"]), "loss": trained["loss"]["loss"],
         **{split: summary(rows) for split, rows in found.items()}, "answers": found,
     }  # fmt: skip
 

@@ -23,7 +23,7 @@ import transformers
 
 from emotion_omni import emotion, weights
 from emotion_omni.embedded.engine import OWN, THREADS
-from emotion_omni.embedded.hear import INVENTED, TOKENS_A_SECOND, Ear, Utterance, prepared
+from emotion_omni.embedded.hear import INVENTED, Ear, Utterance, prepared
 from emotion_omni.embedded.voice_activity import VoiceActivity
 from emotion_omni.embedded.whisper_encoder import HZ
 from emotion_omni.hub.config import RecogniserConfig, TranscriberConfig
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 Trajectory = tuple[tuple[float, Emotion], ...]
 
+TOKENS_A_SECOND = 9  # faster than anyone speaks, in any language; a decoder that loops is cut here
 LONGEST_SECONDS = 30.0  # of one pass of a recogniser; attention costs the square of it
 WINDOW_SECONDS, HOP_SECONDS = 2.0, 1.0  # of the trajectory
 MOST_WINDOWS = 48  # of one trajectory; a long recording is looked at less often

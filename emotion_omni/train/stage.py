@@ -116,7 +116,7 @@ def _model(stage: str, begin: Begin, settings: Settings) -> tuple[Omni, str | No
         if begin.config is None or stage == "speak":
             raise EmotionOmniError("Stage speak goes on from what understands. Name its folder with --from.", "config")
         return Omni.build(begin.config, dtype=dtype, seed=settings.seed), None
-    folder = checkpoint_of(begin.parent)
+    folder = checkpoint.find(begin.parent)
     model, about = checkpoint.load(folder, dtype=dtype)
     if stage == "speak" and "understand" not in about.stages:
         raise EmotionOmniError(f"The checkpoint {begin.parent!r} has not learnt to understand. Train that first.", "checkpoint")
@@ -124,12 +124,6 @@ def _model(stage: str, begin: Begin, settings: Settings) -> tuple[Omni, str | No
         with seeded(settings.seed):
             model.speech_decoder = SpeechDecoder(model.config).eval()
     return model, checkpoint.identity(folder)
-
-
-def checkpoint_of(source: str) -> str:
-    """A run's folder stands for its best checkpoint; anything else for itself."""
-    best = Path(source) / "best"
-    return str(best) if (best / "config.json").exists() else source
 
 
 def _examples(stage: str, rows: Dialogues, model: Omni, settings: Settings, accelerator: Accelerator) -> dict[str, Examples]:
