@@ -151,7 +151,8 @@ def measure(folder: Path, settings: Settings = SPEAK) -> dict[str, Any]:
     vocoder, listen = voice.vocoder(model.config), listener()
     found = {split: answered(model, examples_of(model, manifest, split), vocoder, listen) for split in ("train", "test")}
     return {
-        "machine": processors.describe(), "settings": asdict(settings), "training_seconds": round(trained["seconds"]), "loss": trained["loss"]["loss"],
+        "machine": processors.describe(), "settings": asdict(settings), "training_seconds": round(trained["seconds"]),
+        "loss": trained["loss"]["loss"],
         **{split: summary(rows) for split, rows in found.items()}, "answers": found,
     }  # fmt: skip
 
