@@ -13,10 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from annotation.identity import oauth_is_on
-from annotation.server import routes
+from annotation.people.identity import oauth_is_on
+from annotation.rating.routes import routes
 from annotation.studio import Studio
-from annotation.ui import rate, results, studies, talk
+from annotation.ui import rate, results, studies
+from annotation.ui.talk import tab as talk
 from emotion_omni import engine, processors, zero_gpu
 from emotion_omni.types import EmotionOmniError
 
@@ -108,7 +109,9 @@ def main(host: str | None = None, port: int | None = None, default_engine: str |
     _, url, _ = page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options(studio))
     if not os.environ.get("SPACE_ID"):
         key = studio.identity.invite("admin", name="Admin of this machine")
-        print(f"To create studies and see results, sign in as admin:\n  {url}?invite={key}", file=sys.stderr, flush=True)
+        print(
+            f"To create studies and see results, sign in as admin:\n  {url}?invite={key}", file=sys.stderr, flush=True
+        )
     try:
         page.block_thread()
     finally:
@@ -123,7 +126,9 @@ def _warm_up(engines: talk.Engines, name: str) -> None:
         engines.get(name)
     except EmotionOmniError as error:
         logging.error("The %s engine is not ready: %s", name, error)
-    except Exception:  # whatever it was: nobody waits for this thread, and the page asks for the engine again and says it
+    except (
+        Exception
+    ):  # whatever it was: nobody waits for this thread, and the page asks for the engine again and says it
         logging.exception("The %s engine is not ready. The page will say why when it is asked to answer.", name)
     else:
         logging.info("The %s engine is ready.", name)

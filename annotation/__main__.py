@@ -45,14 +45,15 @@ def list_(options: argparse.Namespace) -> Result:
     studio = Studio.open()
     with studio.store.read() as view:
         rows = [
-            {"id": row["id"], "title": row["settings"]["title"], "state": row["state"]} | view.counts(row["id"]) for row in view.studies()
+            {"id": row["id"], "title": row["settings"]["title"], "state": row["state"]} | view.counts(row["id"])
+            for row in view.studies()
         ]
     return {"studies": rows}
 
 
 def create(options: argparse.Namespace) -> Result:
     """A study from a folder or zip file: study.yaml, items.jsonl or items.csv, recordings."""
-    from annotation import studies
+    from annotation.study import importing as studies
 
     studio = Studio.open()
     place = Path(options.source)
@@ -66,8 +67,8 @@ def create(options: argparse.Namespace) -> Result:
 
 def produce(options: argparse.Namespace) -> Result:
     """A study of the answers that engines give to recordings."""
-    from annotation import studies
-    from annotation.schema import Study
+    from annotation.study import importing as studies
+    from annotation.study.schema import Study
     from emotion_omni import audio, engine
 
     studio = Studio.open()
@@ -82,9 +83,11 @@ def export(options: argparse.Namespace) -> Result:
     """Ratings, items, audio and training sets of a study, with a dataset card."""
     from dataclasses import asdict
 
-    from annotation.export import export as export_study
+    from annotation.export.tables import export as export_study
 
-    return {"out": str(Path(options.out).resolve())} | asdict(export_study(Studio.open(), options.study, Path(options.out)))
+    return {"out": str(Path(options.out).resolve())} | asdict(
+        export_study(Studio.open(), options.study, Path(options.out))
+    )
 
 
 def link(options: argparse.Namespace) -> Result:
@@ -115,21 +118,21 @@ def withdraw(options: argparse.Namespace) -> Result:
 
 def load(options: argparse.Namespace) -> Result:
     """Simulated raters against the app: waiting times, ratings a second, what was lost or refused."""
-    from annotation.load import run
+    from annotation.bench.load import run
 
     return run(options.raters, options.seconds, options.stored)
 
 
 def chaos(options: argparse.Namespace) -> Result:
     """Submits while the server is killed at random: what was acknowledged, lost, duplicated."""
-    from annotation.chaos import run
+    from annotation.bench.chaos import run
 
     return run(options.submits, options.kills, seed=options.seed)
 
 
 def coverage(options: argparse.Namespace) -> Result:
     """How often a 95 % interval holds the truth, by simulation: the naive one and the one clustered on raters and items."""
-    from annotation.statistics import coverage as simulate
+    from annotation.analysis.intervals import coverage as simulate
 
     sizes = {"raters": options.raters, "items": options.items, "simulations": options.simulations}
     return sizes | simulate(**sizes)
@@ -137,7 +140,7 @@ def coverage(options: argparse.Namespace) -> Result:
 
 def voice(options: argparse.Namespace) -> Result:
     """Speak the recordings of the checks anew with the embedded engine."""
-    from annotation import checks
+    from annotation.study import checks
 
     return {"recordings": checks.record()}
 
@@ -148,7 +151,7 @@ def routes(options: argparse.Namespace) -> Result:
     from starlette.applications import Starlette
     from starlette.routing import Mount
 
-    from annotation import server
+    from annotation.rating import routes as server
 
     studio = Studio.open()
     application = Starlette(routes=[Mount("/studio", app=server.routes(studio))])
@@ -164,7 +167,9 @@ def _progress(options: argparse.Namespace) -> Callable[[int, int, str], None]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m annotation", description="Studies, ratings and exports from the shell.")
+    parser = argparse.ArgumentParser(
+        prog="python -m annotation", description="Studies, ratings and exports from the shell."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(run: Callable[[argparse.Namespace], Result]) -> argparse.ArgumentParser:
@@ -189,7 +194,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("study")
     command.add_argument("out", help="folder to write")
     command = add(link)
-    command.add_argument("--role", default="rater", choices=["rater", "researcher", "admin"], help="default: %(default)s")
+    command.add_argument(
+        "--role", default="rater", choices=["rater", "researcher", "admin"], help="default: %(default)s"
+    )
     command.add_argument("--study", help="the study it leads to")
     command.add_argument("--cohort", default="", help="a name for this group of raters")
     command.add_argument("--name", default="", help="shown to the rater alone")

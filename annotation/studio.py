@@ -12,15 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from annotation import hub, studies, webhooks
-from annotation.clips import Clips
-from annotation.hub import Mirror
-from annotation.identity import Identity, pseudonym
-from annotation.journey import Journey
-from annotation.results import Results
-from annotation.schema import Study
-from annotation.store import Row, Store
-from annotation.webhooks import Webhooks
+from annotation.analysis.results import Results
+from annotation.people.identity import Identity, pseudonym
+from annotation.rating.session import Journey
+from annotation.store.store import Row, Store
+from annotation.study import importing as studies
+from annotation.study.clips import Clips
+from annotation.study.schema import Study
+from annotation.sync import hub, webhooks
+from annotation.sync.hub import Mirror
+from annotation.sync.webhooks import Webhooks
 from emotion_omni.types import EmotionOmniError
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,9 @@ class Studio:
         self.webhooks.send("rating.created", row | {"submit": submit})
         wanted = counts["items"] * Study.read(study["settings"]).ratings_per_item
         if row["kind"] == "rate" and counts["done"] == wanted:
-            self.webhooks.send("study.completed", {"study": row["study"], "ratings": wanted, "raters": counts["raters"]})
+            self.webhooks.send(
+                "study.completed", {"study": row["study"], "ratings": wanted, "raters": counts["raters"]}
+            )
 
     def announce_finished(self, study: str, rater: str) -> None:
         """A rater has finished; perhaps with a verdict that somebody should see."""
@@ -109,7 +112,9 @@ class Studio:
         found = self.results(study)
         verdict = found.verdicts.get(rater)
         if verdict and verdict.outcome == "flagged":
-            self.webhooks.send("rater.flagged", {"study": study, "rater": found.pseudonym(rater), "reasons": list(verdict.reasons)})
+            self.webhooks.send(
+                "rater.flagged", {"study": study, "rater": found.pseudonym(rater), "reasons": list(verdict.reasons)}
+            )
         if message := found.alarm():
             outcomes = [one.outcome for one in found.verdicts.values()]
             checked = len(outcomes) - outcomes.count("could-not-check")

@@ -46,7 +46,10 @@ log = logging.getLogger(__name__)
 
 CONFIG, ABOUT, CARD, ORIGIN = "config.json", "about.json", "README.md", "origin.json"
 BEST = "best"  # of a training run
-TENSORS = {"understand": "understand.safetensors", "speak": "speak.safetensors"}  # the file of each stage, in their order
+TENSORS = {
+    "understand": "understand.safetensors",
+    "speak": "speak.safetensors",
+}  # the file of each stage, in their order
 FILES = (CONFIG, *TENSORS.values(), ABOUT, CARD)  # all that travels; origin.json says here where a pulled one came from
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 LARGEST_TEXT = 1 << 20  # bytes of about.json or config.json: ours have a few thousand
@@ -113,22 +116,37 @@ class About(Strict):
         for name, text in (("version", self.version), ("licence", self.licence)):
             self._require(_is_line(text) and bool(text), name, "one line of text")
         self._require(_is_line(self.name), "name", f"one line of at most {LONGEST_LINE} characters")
-        self._require(self.stages in (("understand",), tuple(TENSORS)), "stages", "('understand',) or ('understand', 'speak')")
+        self._require(
+            self.stages in (("understand",), tuple(TENSORS)), "stages", "('understand',) or ('understand', 'speak')"
+        )
         self._require(_is_utc(self.created), "created", "a time in UTC such as '2026-01-31T12:00:00+00:00'")
         self._require(self.parent is None or _is_sha256(self.parent), "parent", "a SHA-256 in hexadecimal, or null")
-        self._require(all(map(_is_line, [*self.base_models, *self.base_models.values()])), "base_models", "names by role")
-        self._require(all(_is_line(one.name) and _is_sha256(one.sha256) for one in self.data), "data", "names with a SHA-256 each")
+        self._require(
+            all(map(_is_line, [*self.base_models, *self.base_models.values()])), "base_models", "names by role"
+        )
+        self._require(
+            all(_is_line(one.name) and _is_sha256(one.sha256) for one in self.data), "data", "names with a SHA-256 each"
+        )
 
     def _numbers(self) -> None:
         self._require(type(self.seed) is int, "seed", "a whole number")
         self._require(type(self.steps) is int and self.steps >= 0, "steps", "a whole number, 0 or more")
         self._require(all(one.rows >= 0 for one in self.data), "data", "of 0 rows or more")
-        fit = all(_is_line(name) and type(value) in (int, float) and math.isfinite(value) for name, value in self.metrics.items())
+        fit = all(
+            _is_line(name) and type(value) in (int, float) and math.isfinite(value)
+            for name, value in self.metrics.items()
+        )
         self._require(fit, "metrics", "finite numbers by name")
 
     def _files(self) -> None:
-        self._require(set(self.files) <= {CONFIG, *TENSORS.values()}, "files", f"of {', '.join([CONFIG, *TENSORS.values()])}")
-        self._require(all(_is_sha256(one.sha256) and one.bytes >= 0 for one in self.files.values()), "files", "sizes and SHA-256 by name")
+        self._require(
+            set(self.files) <= {CONFIG, *TENSORS.values()}, "files", f"of {', '.join([CONFIG, *TENSORS.values()])}"
+        )
+        self._require(
+            all(_is_sha256(one.sha256) and one.bytes >= 0 for one in self.files.values()),
+            "files",
+            "sizes and SHA-256 by name",
+        )
 
 
 @dataclass(frozen=True)
@@ -176,7 +194,9 @@ def find(source: str | Path) -> Path:
     """
     text = str(source)
     if text.lower().endswith(PICKLES):
-        raise _broken(f"{text!r} is a pickle, and reading one may run code. Name a folder with {TENSORS['understand']}.")
+        raise _broken(
+            f"{text!r} is a pickle, and reading one may run code. Name a folder with {TENSORS['understand']}."
+        )
     places = [Path(source), home() / text] if text == Path(text).name and not text.startswith(".") else [Path(source)]
     folders = [folder for folder in places if _standing(folder).is_dir()]
     for folder in sorted(folders, key=lambda folder: not (_standing(folder) / ABOUT).is_file()):
@@ -188,7 +208,9 @@ def find(source: str | Path) -> Path:
         return pull(repo, revision or None)
     names = [one.name for one in listed()]
     known = f"In {home()} there are: {', '.join(names)}." if names else f"There are none in {home()}."
-    raise _broken(f"There is no checkpoint {text!r}. Name a folder, one of ours, or a hub id: 'user/repo'. {known}{nearest(text, names)}")
+    raise _broken(
+        f"There is no checkpoint {text!r}. Name a folder, one of ours, or a hub id: 'user/repo'. {known}{nearest(text, names)}"
+    )
 
 
 def read_about(folder: str | Path) -> About:
@@ -207,11 +229,15 @@ def check(folder: str | Path, hashes: bool = True) -> tuple[About, OmniConfig]:
     about = read_about(folder)
     wanted = {CONFIG, *(TENSORS[stage] for stage in about.stages)}
     if about.files.keys() != wanted:
-        raise _broken(f"{ABOUT} of {str(folder)!r} lists {sorted(about.files)}, and its stages need {sorted(wanted)}. Save it again.")
+        raise _broken(
+            f"{ABOUT} of {str(folder)!r} lists {sorted(about.files)}, and its stages need {sorted(wanted)}. Save it again."
+        )
     for name, stored in about.files.items():
         path = _existing(folder / name)
         if path.stat().st_size != stored.bytes or (hashes and weights.sha256(path) != stored.sha256):
-            raise _broken(f"{name} of {str(folder)!r} is not what {ABOUT} says: it was cut short or changed. Save or fetch it again.")
+            raise _broken(
+                f"{name} of {str(folder)!r} is not what {ABOUT} says: it was cut short or changed. Save or fetch it again."
+            )
     text = _text(folder / CONFIG)
     with _as_checkpoint(f"{CONFIG} of {str(folder)!r}"):
         return about, OmniConfig.from_json(text)
@@ -242,7 +268,9 @@ def _existing(path: Path) -> Path:
         return path
     pickles = sorted(one.name for one in path.parent.glob("*") if one.suffix.lower() in PICKLES)
     also = f" It has {pickles[0]}, a pickle, which may run code and is never read." if pickles else ""
-    raise _broken(f"{str(path.parent)!r} is no checkpoint: it has no {path.name}.{also} Name a folder that training or a pull has made.")
+    raise _broken(
+        f"{str(path.parent)!r} is no checkpoint: it has no {path.name}.{also} Name a folder that training or a pull has made."
+    )
 
 
 def _text(path: Path) -> str:
@@ -250,7 +278,9 @@ def _text(path: Path) -> str:
         with _existing(path).open("rb") as file:
             data = file.read(LARGEST_TEXT + 1)
         if len(data) > LARGEST_TEXT:
-            raise _broken(f"{str(path)!r} has more than {LARGEST_TEXT} bytes; none of ours does. Save or fetch the checkpoint again.")
+            raise _broken(
+                f"{str(path)!r} has more than {LARGEST_TEXT} bytes; none of ours does. Save or fetch the checkpoint again."
+            )
         return data.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise _broken(f"{str(path)!r} cannot be read ({error}). Save or fetch the checkpoint again.") from error
@@ -269,7 +299,9 @@ def _as_checkpoint(what: str = "") -> Iterator[None]:
     except EmotionOmniError as error:
         raise _broken(f"{start}{str(error)[:500]}") from error
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise _broken(f"{start}it makes no sense ({type(error).__name__}: {str(error)[:200]}). Save or fetch it again.") from error
+        raise _broken(
+            f"{start}it makes no sense ({type(error).__name__}: {str(error)[:200]}). Save or fetch it again."
+        ) from error
 
 
 # --- loading and saving -------------------------------------------------------------------------------------------
@@ -301,7 +333,9 @@ def _built(folder: Path, about: About, device: str, dtype: torch.dtype | None) -
     from emotion_omni.omni.model import Omni
 
     _, config = check(folder)  # before gigabytes are fetched for it
-    model = Omni.build(config, device, dtype or torch.float32, about.seed)  # a random language model is that of its training
+    model = Omni.build(
+        config, device, dtype or torch.float32, about.seed
+    )  # a random language model is that of its training
     for stage in about.stages:
         model.load_trained(_tensors(_standing(folder) / TENSORS[stage]), _parts(stage))
     return model
@@ -323,11 +357,15 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         raise _broken(f"{str(path)!r} is not whole ({error}). Save or fetch the checkpoint again.") from error
     for name, value in tensors.items():
         if value.dtype not in (torch.float32, torch.float16, torch.bfloat16) or not value.isfinite().all():
-            raise _broken(f"{name!r} in {path.name} must hold finite 16 or 32 bit floats, and does not. Save or fetch it again.")
+            raise _broken(
+                f"{name!r} in {path.name} must hold finite 16 or 32 bit floats, and does not. Save or fetch it again."
+            )
     return tensors
 
 
-def save(folder: str | Path, model: Omni, about: About, parts: tuple[str, ...] | None = None, half: bool = False) -> Path:
+def save(
+    folder: str | Path, model: Omni, about: About, parts: tuple[str, ...] | None = None, half: bool = False
+) -> Path:
     """Write what was trained of ``model`` to ``folder``, in the place of a checkpoint that may be there → the folder.
 
     ``parts`` are those of ``about.stages``, and need not be given. ``half`` stores float16: half the size, rounded.
@@ -336,7 +374,9 @@ def save(folder: str | Path, model: Omni, about: About, parts: tuple[str, ...] |
     """
     wanted = tuple(part for stage in about.stages for part in _parts(stage))
     if parts is not None and set(parts) != set(wanted):
-        raise _broken(f"The stages {about.stages} have the parts {wanted}, not {tuple(parts)}. Let stages name what was trained.")
+        raise _broken(
+            f"The stages {about.stages} have the parts {wanted}, not {tuple(parts)}. Let stages name what was trained."
+        )
     folder = Path(folder).resolve()  # a link stays a link to what is replaced
     with _replacing(folder) as new:
         (new / CONFIG).write_text(model.config.to_json(), encoding="utf-8")
@@ -353,10 +393,14 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor], half: bool) -> Non
     import safetensors.torch
     import torch
 
-    kept = {name: value.to("cpu", torch.float16 if half else torch.float32).contiguous() for name, value in tensors.items()}
+    kept = {
+        name: value.to("cpu", torch.float16 if half else torch.float32).contiguous() for name, value in tensors.items()
+    }
     if wrong := [name for name, value in kept.items() if not value.isfinite().all()]:
         reason = " as float16" if half else ""
-        raise _broken(f"{wrong[0]!r} is not finite{reason}, so nothing was saved. Save with half=False, or train with a lower rate.")
+        raise _broken(
+            f"{wrong[0]!r} is not finite{reason}, so nothing was saved. Save with half=False, or train with a lower rate."
+        )
     safetensors.torch.save_file(kept, path, {"format": "pt"})
 
 
@@ -432,7 +476,16 @@ def _flush(path: Path) -> None:
 
 # --- the model card -----------------------------------------------------------------------------------------------
 
-LICENCES = {"apache-2.0", "mit", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0"}
+LICENCES = {
+    "apache-2.0",
+    "mit",
+    "cc0-1.0",
+    "cc-by-4.0",
+    "cc-by-sa-4.0",
+    "cc-by-nc-4.0",
+    "cc-by-nc-sa-4.0",
+    "cc-by-nc-nd-4.0",
+}
 LEARNT = {
     "understand": "hears words and tone through two frozen encoders, writes an answer and plans the emotion of each of its tokens",
     "speak": "speaks the answer in that emotion, as speech tokens that a vocoder turns into sound",
@@ -454,36 +507,61 @@ def card(about: About, source: str = "") -> str:
     data = [f"| {_plain(one.name)} | {one.rows} | `{one.sha256}` |" for one in about.data] or ["| none stated | 0 | |"]
     metrics = [f"| {_plain(name)} | {value:.4g} |" for name, value in about.metrics.items()] or ["| none stated | |"]
     bases = [f"| {_plain(role)} | {_plain(name)} |" for role, name in about.base_models.items()]
-    return "\n".join([
-        f"---\n{head}---\n", f"# {_plain(about.name) or 'An Emotion Omni checkpoint'}\n",
-        f"A part of the end-to-end model of Emotion Omni Studio, licence: {_plain(about.licence)}. What it has learnt:\n",
-        *[f"- **{stage}**: {LEARNT[stage]}" for stage in about.stages],
-        "" if "speak" in about.stages else "- It has not learnt to speak: it answers in words only.\n",
-        "## Use\n", f"```bash\npython -m emotion_omni talk q.wav --engine omni --checkpoint {source} --out reply.wav\n```\n",
-        "## Trained on\n", "| Data | Rows | SHA-256 |\n|---|---|---|", *data, "",
-        "## Metrics\n", "| Metric | Value |\n|---|---|", *metrics, "",
-        "## Built upon\n", "Frozen, and not in this repository:\n", "| Role | Model |\n|---|---|", *bases, "",
-        "## Limits\n", LIMITS,
-        "## Origin\n", f"{about.steps} steps, seed {about.seed}, {about.created}, emotion-omni-studio {_plain(about.version)}. "
-        f"Began from {f'the checkpoint `{about.parent}`' if about.parent else 'the base models'}. `about.json` has all of this, "
-        "and a SHA-256 for each file.\n",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"---\n{head}---\n",
+            f"# {_plain(about.name) or 'An Emotion Omni checkpoint'}\n",
+            f"A part of the end-to-end model of Emotion Omni Studio, licence: {_plain(about.licence)}. What it has learnt:\n",
+            *[f"- **{stage}**: {LEARNT[stage]}" for stage in about.stages],
+            "" if "speak" in about.stages else "- It has not learnt to speak: it answers in words only.\n",
+            "## Use\n",
+            f"```bash\npython -m emotion_omni talk q.wav --engine omni --checkpoint {source} --out reply.wav\n```\n",
+            "## Trained on\n",
+            "| Data | Rows | SHA-256 |\n|---|---|---|",
+            *data,
+            "",
+            "## Metrics\n",
+            "| Metric | Value |\n|---|---|",
+            *metrics,
+            "",
+            "## Built upon\n",
+            "Frozen, and not in this repository:\n",
+            "| Role | Model |\n|---|---|",
+            *bases,
+            "",
+            "## Limits\n",
+            LIMITS,
+            "## Origin\n",
+            f"{about.steps} steps, seed {about.seed}, {about.created}, emotion-omni-studio {_plain(about.version)}. "
+            f"Began from {f'the checkpoint `{about.parent}`' if about.parent else 'the base models'}. `about.json` has all of this, "
+            "and a SHA-256 for each file.\n",
+        ]
+    )
 
 
 def _front_matter(about: About) -> dict[str, Any]:
     licence = about.licence.strip().lower()
-    known = {"license": licence} if licence in LICENCES else {"license": "unknown"} if licence == "not stated" else {
-        "license": "other", "license_name": about.licence}  # fmt: skip
+    known = (
+        {"license": licence}
+        if licence in LICENCES
+        else {"license": "unknown"}
+        if licence == "not stated"
+        else {"license": "other", "license_name": about.licence}
+    )
     bases = sorted({repo for name in about.base_models.values() if (repo := _repo_of(name))})
     upon = {"base_model": bases, "base_model_relation": "adapter"} if bases else {}
     task = "audio-to-audio" if "speak" in about.stages else "audio-text-to-text"
-    return known | {"language": ["en"]} | upon | {"pipeline_tag": task, "tags": ["speech", "emotion", "empathetic-dialogue", "lora"]}
+    return (
+        known
+        | {"language": ["en"]}
+        | upon
+        | {"pipeline_tag": task, "tags": ["speech", "emotion", "empathetic-dialogue", "lora"]}
+    )
 
 
 def _plain(text: str) -> str:
     """A name as it is, and not as Markdown or HTML."""
     return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", text)
-
 
 
 # --- the hub ------------------------------------------------------------------------------------------------------
@@ -500,13 +578,17 @@ def push(source: str | Path, repo: str, private: bool = True, endpoint: str | No
 
     _check_repo(repo)
     if _token() is None:
-        raise EmotionOmniError(f"Without a token nothing can be sent to {repo}. Set HF_TOKEN to one that may write there.", "hub")
+        raise EmotionOmniError(
+            f"Without a token nothing can be sent to {repo}. Set HF_TOKEN to one that may write there.", "hub"
+        )
     folder = find(source)
     about, _ = check(folder)
     with _plainly(repo):
         head, there, hidden = _ready_to_receive(repo, private, endpoint)
         if private and not hidden:
-            raise EmotionOmniError(f"{repo} is public. Make it private in its settings, or push with --public.", "public-repo")
+            raise EmotionOmniError(
+                f"{repo} is public. Make it private in its settings, or push with --public.", "public-repo"
+            )
         adds: dict[str, Any] = {name: _standing(folder) / name for name in (*about.files, ABOUT)}
         adds[CARD] = _card_to_send(_standing(folder), about, repo).encode()
         operations: list[Any] = [CommitOperationAdd(name, content) for name, content in adds.items()]
@@ -613,7 +695,9 @@ def _link(source: Path, target: Path) -> None:
 def _hub(endpoint: str | None) -> HfApi:
     from huggingface_hub import HfApi
 
-    return HfApi(endpoint=endpoint, token=_token() or False)  # False: never the token of whoever is signed in on this computer
+    return HfApi(
+        endpoint=endpoint, token=_token() or False
+    )  # False: never the token of whoever is signed in on this computer
 
 
 def _token() -> str | None:
@@ -646,9 +730,23 @@ def _plainly(repo: str) -> Iterator[None]:
 
 # --- what a Space fetches ahead -----------------------------------------------------------------------------------
 
-NETWORK = ("config.json", "preprocessor_config.json", "model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json")
-CHAT = (*NETWORK, "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
-        "chat_template.*")  # fmt: skip
+NETWORK = (
+    "config.json",
+    "preprocessor_config.json",
+    "model.safetensors",
+    "model-*-of-*.safetensors",
+    "model.safetensors.index.json",
+)
+CHAT = (
+    *NETWORK,
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.*",
+)
 EMOTION2VEC = ("config.yaml", "configuration.json", "*.pt")
 
 
@@ -660,10 +758,13 @@ def preload(config: OmniConfig, folder: str | Path | None = None, endpoint: str 
     ``hub``, ``network``, ``checkpoint``).
     """
     emotion = EMOTION2VEC if "emotion2vec" in config.emotion.name.lower() else NETWORK
-    wanted = [(config.semantic.name, NETWORK, "whisper-base/"), (config.emotion.name, emotion, "whisper-base/"),
-              (config.language_model.name, CHAT, "smollm2/")]  # fmt: skip
+    wanted = [
+        (config.semantic.name, NETWORK, "whisper-base/"),
+        (config.emotion.name, emotion, "whisper-base/"),
+        (config.language_model.name, CHAT, "smollm2/"),
+    ]
     if config.voice == "cosyvoice2":
-        from emotion_omni.hub import prepare  # imports torch
+        from emotion_omni.synthesis import cosyvoice2_convert as prepare  # imports torch
 
         wanted.append((f"{prepare.SOURCE}@{prepare.REVISION}", tuple(prepare.FILES), ""))
     lines = [line for name, patterns, ours in wanted for line in _ahead(name, patterns, ours, endpoint)]
@@ -685,7 +786,9 @@ def _ahead(name: str, patterns: tuple[str, ...], ours: str, endpoint: str | None
         return []
     with _plainly(repo):
         info = _hub(endpoint).model_info(repo, revision=name.partition("@")[2] or None, timeout=PATIENCE)
-    found = sorted(one.rfilename for one in info.siblings or [] if any(fnmatchcase(one.rfilename, pattern) for pattern in patterns))
+    found = sorted(
+        one.rfilename for one in info.siblings or [] if any(fnmatchcase(one.rfilename, pattern) for pattern in patterns)
+    )
     if not found:
         raise _broken(f"{name!r} on the hub has none of {', '.join(patterns)}. Name a repository with such files.")
     return [_line(repo, found, info.sha or "")]

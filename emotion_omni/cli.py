@@ -100,13 +100,21 @@ def speak(options: argparse.Namespace) -> int:
     tone = emotion.find(options.emotion).name
     with _loaded(options) as chosen:
         if not isinstance(chosen, engine.Reader):
-            raise EmotionOmniError(f"The engine {chosen.name!r} answers only; it cannot read out given words.", "no-reader")
+            raise EmotionOmniError(
+                f"The engine {chosen.name!r} answers only; it cannot read out given words.", "no-reader"
+            )
         pieces = list(chosen.speak(options.text, tone))
     if not pieces:
         raise EmotionOmniError(f"Nothing in {options.text!r} can be said aloud. Give some words.", "empty")
     sound = audio.join(pieces)
     _write(options.out, sound)
-    result = {"text": options.text, "emotion": tone, "audio": options.out, "seconds": round(sound.seconds, 3), "hz": sound.hz}
+    result = {
+        "text": options.text,
+        "emotion": tone,
+        "audio": options.out,
+        "seconds": round(sound.seconds, 3),
+        "hz": sound.hz,
+    }
     _say(options, result, f"{options.out}: {sound.seconds:.1f} s, {tone}")
     return 0
 
@@ -171,11 +179,17 @@ def checkpoint(options: argparse.Namespace) -> int:
 
     if options.what == "list":
         for one in room.listed():
-            _say(options, _checkpoint(one.name, one.folder, one.about), f"{one.name}  {'+'.join(one.about.stages)}  {one.about.created}")
+            _say(
+                options,
+                _checkpoint(one.name, one.folder, one.about),
+                f"{one.name}  {'+'.join(one.about.stages)}  {one.about.created}",
+            )
         return 0
     if not options.name or (options.what == "push" and not options.repo):
         example = "push NAME --repo user/name" if options.what == "push" else f"{options.what} NAME"
-        raise EmotionOmniError(f"Something is not said. Write: python -m emotion_omni checkpoint {example}.", "bad-option")
+        raise EmotionOmniError(
+            f"Something is not said. Write: python -m emotion_omni checkpoint {example}.", "bad-option"
+        )
     _CHECKPOINT[options.what](room, options)
     return 0
 
@@ -183,7 +197,10 @@ def checkpoint(options: argparse.Namespace) -> int:
 def _show_checkpoint(room: Any, options: argparse.Namespace) -> None:
     folder = room.find(options.name)
     about, _ = room.check(folder)
-    result = _checkpoint(options.name, folder, about) | {"identity": room.identity(folder), "origin": room.origin(folder)}
+    result = _checkpoint(options.name, folder, about) | {
+        "identity": room.identity(folder),
+        "origin": room.origin(folder),
+    }
     _say(options, result, json.dumps(result, indent=1, ensure_ascii=False))
 
 
@@ -209,8 +226,11 @@ def _checkpoint(name: str, folder: Path, about: Any) -> dict[str, Any]:
 
 
 _CHECKPOINT: dict[str, Callable[[Any, argparse.Namespace], None]] = {
-    "show": _show_checkpoint, "push": _push_checkpoint, "pull": _pull_checkpoint, "preload": _preload_checkpoint
-}  # fmt: skip
+    "show": _show_checkpoint,
+    "push": _push_checkpoint,
+    "pull": _pull_checkpoint,
+    "preload": _preload_checkpoint,
+}
 
 
 def bench(options: argparse.Namespace) -> int:
@@ -233,7 +253,7 @@ def bench(options: argparse.Namespace) -> int:
 def fetch(options: argparse.Namespace) -> int:
     """Fetch and prepare everything the embedded engine needs, to go offline."""
     from emotion_omni import weights
-    from emotion_omni.embedded.engine import answer_folder
+    from emotion_omni.cascade.engine import answer_folder
 
     for file in weights.FILES:
         path = weights.fetch(file.name)
@@ -251,13 +271,19 @@ def serve(options: argparse.Namespace) -> int:
 
     place = Path(__file__).parent.parent / "app.py"
     if not place.exists():
-        raise EmotionOmniError("app.py is not beside this package. Run from a clone of the project: python app.py.", "no-app")
+        raise EmotionOmniError(
+            "app.py is not beside this package. Run from a clone of the project: python app.py.", "no-app"
+        )
     spec = importlib.util.spec_from_file_location("app", place)
     app = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(place.parent))
     spec.loader.exec_module(app)
     name = _chosen(options)
-    app.main(host=options.host, port=options.port, default_engine=f"omni:{options.checkpoint}" if options.checkpoint else name)
+    app.main(
+        host=options.host,
+        port=options.port,
+        default_engine=f"omni:{options.checkpoint}" if options.checkpoint else name,
+    )
     return 0
 
 
@@ -270,7 +296,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(run: Callable[[argparse.Namespace], int], example: str, **options: Any) -> argparse.ArgumentParser:
-        command = commands.add_parser(run.__name__, help=run.__doc__, description=run.__doc__, epilog=f"Example: {example}", **options)
+        command = commands.add_parser(
+            run.__name__, help=run.__doc__, description=run.__doc__, epilog=f"Example: {example}", **options
+        )
         command.set_defaults(run=run)
         command.add_argument("--json", action="store_true", help="one JSON object a line on stdout")
         command.add_argument("--engine", type=_engine_name, metavar="NAME", help=_ENGINES)
@@ -279,7 +307,9 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     def answers(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        command.add_argument("--checkpoint", metavar="NAME", help="of the engine omni: a folder, a listed name or user/repo[@revision]")
+        command.add_argument(
+            "--checkpoint", metavar="NAME", help="of the engine omni: a folder, a listed name or user/repo[@revision]"
+        )
         return command
 
     command = answers(add(hear, "python -m emotion_omni hear clip.wav --json"))
@@ -287,7 +317,9 @@ def _parser() -> argparse.ArgumentParser:
     answers(add(reply, """echo '{"text": "I lost my job.", "emotion": "sad"}' | python -m emotion_omni reply --json"""))
     command = answers(add(speak, 'python -m emotion_omni speak --text "Well done!" --emotion happy --out done.wav'))
     command.add_argument("--text", required=True, help="what to say")
-    command.add_argument("--emotion", default="neutral", help=f"one of: {', '.join(emotion.NAMES)}; default: %(default)s")
+    command.add_argument(
+        "--emotion", default="neutral", help=f"one of: {', '.join(emotion.NAMES)}; default: %(default)s"
+    )
     command.add_argument("--out", required=True, help="WAV file to write")
     command = answers(add(talk, "python -m emotion_omni talk one.wav two.wav --out reply.wav"))
     command.add_argument("files", nargs="+", metavar="FILE", help="one file a turn; several are one conversation")
@@ -296,24 +328,36 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--transcript", help="correct the heard words, for every file")
     command = add(train, "python -m emotion_omni train understand --config small --data train.jsonl --out FOLDER")
     command.add_argument("stage", choices=STAGES, help="understand: answer and plan the emotion; speak: say it")
-    command.add_argument("--data", required=True, help="JSON lines with the columns query and reply, or a data set's folder or hub id")
+    command.add_argument(
+        "--data", required=True, help="JSON lines with the columns query and reply, or a data set's folder or hub id"
+    )
     command.add_argument("--out", required=True, help="folder of the run; the checkpoint is its best")
     command.add_argument("--config", default="small", help="paper, small, tiny or a JSON file; default: %(default)s")
-    command.add_argument("--from", dest="parent", help="checkpoint, or folder of a run, to go on from; its configuration holds")
+    command.add_argument(
+        "--from", dest="parent", help="checkpoint, or folder of a run, to go on from; its configuration holds"
+    )
     command.add_argument("--resume", action="store_true", help="go on with the run in the folder, where it was stopped")
     for item in dataclasses.fields(Settings):
         _setting(command, item)
     command = add(checkpoint, "python -m emotion_omni checkpoint push NAME --repo user/name")
     command.add_argument("what", choices=["list", *_CHECKPOINT], help="push and pull: to and from the Hugging Face hub")
-    command.add_argument("name", nargs="?", metavar="NAME", help="a listed name, a folder, or user/repo[@revision]; for all but list")
+    command.add_argument(
+        "name", nargs="?", metavar="NAME", help="a listed name, a folder, or user/repo[@revision]; for all but list"
+    )
     command.add_argument("--repo", metavar="USER/NAME", help="model repository to push to; made if it is missing")
     command.add_argument("--public", action="store_true", help="push to where everybody can read it; default: private")
     command = add(bench, "python -m emotion_omni bench latency --json")
-    command.add_argument("what", choices=["latency", "omni"], help="latency: end of query to first reply sound, "
-                         "beside a naive cascade; omni: what the end-to-end model costs, stage by stage")  # fmt: skip
+    command.add_argument(
+        "what",
+        choices=["latency", "omni"],
+        help="latency: end of query to first reply sound, "
+        "beside a naive cascade; omni: what the end-to-end model costs, stage by stage",
+    )
     command.add_argument("--runs", type=int, default=12, help="counted turns; default: %(default)s")
     command.add_argument("--file", help="a query clip of 3 to 4 s; default: an example of ours")
-    command.add_argument("--config", default="small", help="for omni: paper, small, tiny or a JSON file; default: %(default)s")
+    command.add_argument(
+        "--config", default="small", help="for omni: paper, small, tiny or a JSON file; default: %(default)s"
+    )
     command.add_argument("--device", choices=["cpu", "cuda"], help="for omni; default: cuda where there is a GPU")
     command.add_argument("--out", help="also save the report here")
     add(fetch, "python -m emotion_omni fetch")
@@ -332,7 +376,9 @@ def _setting(command: argparse.ArgumentParser, item: dataclasses.Field) -> None:
         command.add_argument(name, action="store_true", help=about)
         return
     choices = typing.get_args(typing.get_type_hints(Settings)[item.name]) or None
-    command.add_argument(name, type=type(item.default), default=item.default, choices=choices, help=f"{about}; default: {item.default}")
+    command.add_argument(
+        name, type=type(item.default), default=item.default, choices=choices, help=f"{about}; default: {item.default}"
+    )
 
 
 _ENGINES = f"one of: {', '.join(engine.NAMES)}, or omni:CHECKPOINT; default: omni with a checkpoint (or {engine.CHECKPOINT}), else embedded"
@@ -348,7 +394,9 @@ def _chosen(options: argparse.Namespace) -> str:
     """The engine asked for. A checkpoint alone asks for omni; with an engine that has none it is refused."""
     name = options.engine or ("omni" if options.checkpoint else engine.default())
     if options.checkpoint and name != "omni":
-        raise EmotionOmniError(f"--checkpoint is for the engine omni, and --engine is {name}. Leave one of the two out.", "checkpoint")
+        raise EmotionOmniError(
+            f"--checkpoint is for the engine omni, and --engine is {name}. Leave one of the two out.", "checkpoint"
+        )
     return name
 
 
@@ -408,7 +456,9 @@ def _say(options: argparse.Namespace, result: dict[str, Any], text: str) -> None
 
 def _fail(error: EmotionOmniError, options: argparse.Namespace, where: dict[str, Any]) -> int:
     if options.json:
-        print(json.dumps(where | {"error": {"code": error.code, "message": str(error)}}, ensure_ascii=False), flush=True)
+        print(
+            json.dumps(where | {"error": {"code": error.code, "message": str(error)}}, ensure_ascii=False), flush=True
+        )
     place = f"{next(iter(where.values()))}: " if where.get("file") else ""
     print(f"{place}{error}", file=sys.stderr)
     return 1

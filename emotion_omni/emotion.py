@@ -47,7 +47,9 @@ def find(name: str) -> Label:
     try:
         return _BY_NAME[name.strip().lower()]
     except (KeyError, AttributeError):
-        raise EmotionOmniError(f"Unknown emotion {name!r}. Use one of: {', '.join(NAMES)}.", "unknown-emotion") from None
+        raise EmotionOmniError(
+            f"Unknown emotion {name!r}. Use one of: {', '.join(NAMES)}.", "unknown-emotion"
+        ) from None
 
 
 def is_known(name: object) -> bool:

@@ -58,14 +58,18 @@ def load(name: str = "embedded", checkpoint: str | None = None) -> Engine:
     if kind not in NAMES or (named and kind != "omni"):
         raise EmotionOmniError(f"No engine is called {name!r}. Choose one of: {', '.join(NAMES)}.", "unknown-engine")
     if checkpoint and (named or kind != "omni"):
-        raise EmotionOmniError(f"The engine {name!r} takes no other checkpoint. Leave it out, or choose the engine omni.", "checkpoint")
+        raise EmotionOmniError(
+            f"The engine {name!r} takes no other checkpoint. Leave it out, or choose the engine omni.", "checkpoint"
+        )
     return _omni(checkpoint or named or os.environ.get(CHECKPOINT, "")) if kind == "omni" else _MAKERS[kind]()
 
 
 def default() -> str:
     """The engine to begin with: ``omni`` or ``hub`` where the environment says which, else ``embedded``."""
     if named := os.environ.get(CHECKPOINT):
-        return "omni" if Path(named).exists() else f"omni:{named}"  # visitors see the name, and where folders lie is not theirs to know
+        return (
+            "omni" if Path(named).exists() else f"omni:{named}"
+        )  # visitors see the name, and where folders lie is not theirs to know
     return "hub" if os.environ.get(HUB) else "embedded"
 
 
@@ -87,7 +91,11 @@ def _omni(source: str) -> Engine:
         ours = ", ".join(one.name for one in checkpoint.listed())
         raise EmotionOmniError(
             f"The engine omni needs a checkpoint: --checkpoint, or {CHECKPOINT}, with a folder or a hub id such as user/repo. "
-            + (f"Here there are: {ours}." if ours else "Here there are none yet: python -m emotion_omni train makes one."),
+            + (
+                f"Here there are: {ours}."
+                if ours
+                else "Here there are none yet: python -m emotion_omni train makes one."
+            ),
             "checkpoint",
         )
     from emotion_omni.omni.engine import OmniEngine
@@ -96,13 +104,13 @@ def _omni(source: str) -> Engine:
 
 
 def _embedded() -> Engine:
-    from emotion_omni.embedded.engine import EmbeddedEngine
+    from emotion_omni.cascade.engine import EmbeddedEngine
 
     return EmbeddedEngine.load()
 
 
 def _hub() -> Engine:
-    from emotion_omni.hub.engine import HubEngine
+    from emotion_omni.cascade.hub_engine import HubEngine
 
     return HubEngine.load()
 

@@ -29,7 +29,9 @@ class FakeEngine:
         planned = emotion.answer_with(heard.emotion.label, "neutral")
         yield Plan(planned)
         timings = {"heard": time.perf_counter() - started}
-        said = f"I heard {heard.transcript!r} and it sounded {heard.emotion.label}. This is turn {len(turn.earlier) + 1}."
+        said = (
+            f"I heard {heard.transcript!r} and it sounded {heard.emotion.label}. This is turn {len(turn.earlier) + 1}."
+        )
         for piece in (f"[{seed}] ", said):
             yield Text(piece)
             if turn.speak:

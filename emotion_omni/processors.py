@@ -6,6 +6,8 @@ import os
 import platform
 import resource
 
+THREADS = 2  # of one network: the machine this is made for has two cores
+
 
 def share_politely() -> None:
     """Let idle threads sleep instead of spin. Must run before torch or CTranslate2 load.
@@ -13,8 +15,12 @@ def share_politely() -> None:
     Spinning threads of one library take the cores from the next: two busy processes then decode ten
     times slower (measured). What the user has set stays.
     """
-    for name, value in (("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0"), ("KMP_BLOCKTIME", "0"),
-                        ("TOKENIZERS_PARALLELISM", "false")):  # fmt: skip
+    for name, value in (
+        ("OMP_WAIT_POLICY", "PASSIVE"),
+        ("GOMP_SPINCOUNT", "0"),
+        ("KMP_BLOCKTIME", "0"),
+        ("TOKENIZERS_PARALLELISM", "false"),
+    ):
         os.environ.setdefault(name, value)
 
 

@@ -78,20 +78,26 @@ def _in_words(wanted: Any) -> str:
         return f"one of {', '.join(map(repr, typing.get_args(wanted)))}"
     if typing.get_origin(wanted) is tuple:
         return "a tuple of strings"
-    return {int: "a whole number", float: "a finite number", str: "a string", bool: "true or false"}.get(wanted, f"a {wanted.__name__}")
+    return {int: "a whole number", float: "a finite number", str: "a string", bool: "true or false"}.get(
+        wanted, f"a {wanted.__name__}"
+    )
 
 
 def _read(kind: Any, mapping: Any, at: str) -> Any:
     """A decoded JSON object → ``kind``. ``at``: where in the file it stands, with a dot at its end."""
     if not isinstance(mapping, dict):
-        raise refuse(f"{at.rstrip('.') or 'The configuration'} is {mapping!r}; it must be an object with named settings.")
+        raise refuse(
+            f"{at.rstrip('.') or 'The configuration'} is {mapping!r}; it must be an object with named settings."
+        )
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for key in mapping:
         if key not in fields:
             raise refuse(f"Unknown setting {at + key!r}. Allowed here: {', '.join(fields)}.{nearest(key, fields)}")
     missing = [name for name, field in fields.items() if field.default is dataclasses.MISSING and name not in mapping]
     if missing:
-        raise refuse(f"The setting {at + missing[0]!r} is missing. Add it, or start from what a preset's to_json() writes.")
+        raise refuse(
+            f"The setting {at + missing[0]!r} is missing. Add it, or start from what a preset's to_json() writes."
+        )
     hints = typing.get_type_hints(kind)
     return kind(**{key: _value(hints[key], value, f"{at}{key}.") for key, value in mapping.items()})
 

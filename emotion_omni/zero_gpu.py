@@ -28,7 +28,9 @@ def begin() -> None:
     """Call it first on a ZeroGPU Space, in the main thread: before the first look at CUDA and before any model is loaded."""
     if not on_loan():
         return
-    os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"  # transformers' loading threads would not see the GPU that is only announced
+    os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = (
+        "1"  # transformers' loading threads would not see the GPU that is only announced
+    )
     import spaces
     import torch
 

@@ -19,7 +19,7 @@ from conftest import tone
 
 import app
 from annotation.studio import Studio
-from annotation.ui import talk
+from annotation.ui.talk import tab as talk
 from emotion_omni import engine
 from emotion_omni.fake import FakeEngine
 
@@ -59,7 +59,9 @@ def blocks(studio):
 
 @pytest.fixture(scope="module")
 def served(studio, blocks) -> Iterator[str]:
-    _, url, _ = blocks.queue(default_concurrency_limit=1).launch(prevent_thread_lock=True, quiet=True, **app.launch_options(studio))
+    _, url, _ = blocks.queue(default_concurrency_limit=1).launch(
+        prevent_thread_lock=True, quiet=True, **app.launch_options(studio)
+    )
     yield url.rstrip("/")
     blocks.close()
 
@@ -76,9 +78,14 @@ def browser(clip):
     if CHROMIUM is None:
         pytest.skip("no Chromium here: install the package chromium")
     sync_api = pytest.importorskip("playwright.sync_api")
-    flags = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
-             f"--use-file-for-fake-audio-capture={clip}",
-             "--disable-background-networking", "--autoplay-policy=no-user-gesture-required"]  # fmt: skip
+    flags = [
+        "--no-sandbox",
+        "--use-fake-ui-for-media-stream",
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-audio-capture={clip}",
+        "--disable-background-networking",
+        "--autoplay-policy=no-user-gesture-required",
+    ]
     with sync_api.sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         yield opened

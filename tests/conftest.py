@@ -64,5 +64,7 @@ def music(seconds: float, hz: int = 16_000) -> Audio:
     """A slow chord progression: periodic and loud like a voice, but nobody speaks."""
     times = np.arange(int(seconds * hz)) / hz
     chords = ((220, 277, 330), (247, 311, 370), (196, 247, 294))
-    wave = sum(np.sin(2 * np.pi * np.choose((times // 0.7).astype(int) % 3, [c[i] for c in chords]) * times) for i in range(3))
+    wave = sum(
+        np.sin(2 * np.pi * np.choose((times // 0.7).astype(int) % 3, [c[i] for c in chords]) * times) for i in range(3)
+    )
     return Audio((0.15 * wave).astype(np.float32), hz)

@@ -21,7 +21,12 @@ import pg8000.native
 import pytest
 
 START_SECONDS = 30.0
-FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")  # nobody pulls this server's plug
+FAST = (
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "max_connections=200",
+)  # nobody pulls this server's plug
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +90,9 @@ def _served(binaries: Path, folder: Path) -> Iterator[str]:
     new = [binaries / "initdb", "-D", data, "-U", "studio", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
     subprocess.run(new, check=True, **as_person)
     settings = [part for setting in FAST for part in ("-c", setting)]
-    server = subprocess.Popen([binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", folder, *settings], **as_person)
+    server = subprocess.Popen(
+        [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", folder, *settings], **as_person
+    )
     try:
         url = f"postgresql://studio@127.0.0.1:{port}"
         _wait_for(url, server)

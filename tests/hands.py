@@ -14,9 +14,9 @@ from typing import Any
 
 from conftest import tone
 
-from annotation import studies
-from annotation.schema import SCALES, SURVEY, TEMPLATES, Scale, Study
 from annotation.studio import Studio
+from annotation.study import importing as studies
+from annotation.study.schema import SCALES, SURVEY, TEMPLATES, Scale, Study
 
 LOAD_MS = 60_000
 POLL_MS = 30
@@ -32,16 +32,21 @@ def items(studio: Studio, template: str, count: int, seconds: float = 0.1, **mor
     roles = TEMPLATES[template].clips
     return [
         studies.item(
-            {role: tone(seconds, pitch=180.0 + 25 * number + 7 * place) for place, role in enumerate(roles)}, studio.clips,
-            dict.fromkeys(roles, f"words {number}"), **more,
+            {role: tone(seconds, pitch=180.0 + 25 * number + 7 * place) for place, role in enumerate(roles)},
+            studio.clips,
+            dict.fromkeys(roles, f"words {number}"),
+            **more,
         )
         for number in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def checks(studio: Studio, template: str, seconds: float = 0.1) -> list[dict[str, Any]]:
     """One check of each kind, as short as the items. Whoever rates at random will fail some of them."""
-    speech, answer = tone(seconds, pitch=150.0), {TEMPLATES[template].main: _some_value(SCALES[TEMPLATES[template].main])}
+    speech, answer = (
+        tone(seconds, pitch=150.0),
+        {TEMPLATES[template].main: _some_value(SCALES[TEMPLATES[template].main])},
+    )
     wanted = {"sound": {"digits": "472"}, "training": answer, "trap": answer, "gold": answer}
     made = []
     for role, expected in wanted.items():
@@ -57,7 +62,9 @@ def _some_value(scale: Scale) -> Any:
 
 def open_study(studio: Studio, template: str, ordinary: list[dict[str, Any]], name: str, **rules: Any) -> str:
     """A study of these items and of short checks, open to all."""
-    settings = Study.read({"title": f"Study {name}", "template": template, "block_size": 3, "training_right": 1} | rules).settings()
+    settings = Study.read(
+        {"title": f"Study {name}", "template": template, "block_size": 3, "training_right": 1} | rules
+    ).settings()
     rows = [_row(item) for item in [*ordinary, *checks(studio, template)]]
 
     def add(work: Any) -> None:
@@ -74,6 +81,7 @@ def _row(item: dict[str, Any]) -> dict[str, Any]:
 
 
 # --- a page, and a rater at it ----------------------------------------------------------------------------------
+
 
 def visit(page: Any, address: str) -> None:
     """Open the page and wait until it is wired: it asks the server what to show first only once every part of it is mounted."""
@@ -115,7 +123,9 @@ class Hand:
         rater = "r" + studio.identity.read_invite(token)["id"][:16]
         page = browser.new_context(**context).new_page()
         page.goto(f"{served}/?invite={token}")
-        page.wait_for_selector(".room[data-screen=consent]", timeout=LOAD_MS)  # after the reload that follows signing in
+        page.wait_for_selector(
+            ".room[data-screen=consent]", timeout=LOAD_MS
+        )  # after the reload that follows signing in
         return cls(studio, page, study, rater, seed)
 
     def look(self) -> dict[str, Any]:
@@ -126,7 +136,10 @@ class Hand:
         """The item in hand, as only the store knows it."""
         with self.studio.store.read() as view:
             held = view.held(self.study, self.rater)
-            return held | {"content": view.item(held["item"])["content"], "expected": view.item(held["item"])["expected"]}
+            return held | {
+                "content": view.item(held["item"])["content"],
+                "expected": view.item(held["item"])["expected"],
+            }
 
     def press(self, *keys: str) -> None:
         for key in keys:
@@ -145,7 +158,9 @@ class Hand:
     def walk(self, most: int = 1000) -> Iterator[None]:
         """Through the study to its end, or until so many items of the task are rated."""
         while len(self.pressed) < most:
-            yield from self.until(lambda seen: seen["screen"] not in ("none", "loading") and not seen["left"], LOAD_MS / 1000)
+            yield from self.until(
+                lambda seen: seen["screen"] not in ("none", "loading") and not seen["left"], LOAD_MS / 1000
+            )
             seen = self.look()
             if seen["screen"] in ("done", "list", "start"):
                 return
@@ -154,7 +169,9 @@ class Hand:
     def to_item(self) -> Iterator[None]:
         """To the first item of the task, and no further."""
         while True:
-            yield from self.until(lambda seen: seen["screen"] not in ("none", "loading") and not seen["left"], LOAD_MS / 1000)
+            yield from self.until(
+                lambda seen: seen["screen"] not in ("none", "loading") and not seen["left"], LOAD_MS / 1000
+            )
             seen = self.look()
             if seen["screen"] == "rate" and seen["kind"] == "rate":
                 return
@@ -192,13 +209,23 @@ class Hand:
 
     def _open(self, answers: dict[str, Any]) -> str | None:
         shown = [question["scale"] for question in self.look()["questions"]]
-        return next((name for name in shown if name not in answers and (QUESTIONS[name].required or QUESTIONS[name].kind != "text")), None)
+        return next(
+            (
+                name
+                for name in shown
+                if name not in answers and (QUESTIONS[name].required or QUESTIONS[name].kind != "text")
+            ),
+            None,
+        )
 
     def go_to(self, question: str) -> Iterator[None]:
         """With the brackets, where the room has not gone there by itself."""
         for _ in range(30):
             shown = self.look()["questions"]
-            names, current = [one["scale"] for one in shown], next((n for n, one in enumerate(shown) if one["current"]), -1)
+            names, current = (
+                [one["scale"] for one in shown],
+                next((n for n, one in enumerate(shown) if one["current"]), -1),
+            )
             if current >= 0 and names[current] == question:
                 return
             if current >= 0 and shown[current]["typed"] is not None:
@@ -220,7 +247,11 @@ class Hand:
         return chosen
 
     def _type(self, scale: Scale) -> str:
-        words = self.given()["expected"]["digits"] if scale.kind == "digits" else f"What I would say, {self.draw.randint(0, 999)}."
+        words = (
+            self.given()["expected"]["digits"]
+            if scale.kind == "digits"
+            else f"What I would say, {self.draw.randint(0, 999)}."
+        )
         self.press("Control+a")
         self.page.keyboard.type(words)
         self.press("Escape")
@@ -263,7 +294,11 @@ def _keys(scale: Scale) -> dict[Any, str]:
     """Value → its key: the tenth has the 0, later ones none."""
     if scale.kind == "points":
         return {value: str(value) for value in scale.values}
-    return {option.value: option.key or str(place % 10) for place, option in enumerate(scale.options, 1) if option.key or place <= 10}
+    return {
+        option.value: option.key or str(place % 10)
+        for place, option in enumerate(scale.options, 1)
+        if option.key or place <= 10
+    }
 
 
 def together(*walks: Iterator[None], page: Any, seconds: float = 150.0) -> None:

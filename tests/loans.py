@@ -70,7 +70,14 @@ def lend(task):
 def announced(code: str, *arguments: str) -> str:
     """Run ``code`` where a GPU is announced by the package ``spaces`` itself → the last line it prints."""
     pytest.importorskip("spaces", reason="spaces is not installed (requirements-dev.txt)")
-    told = {"SPACES_ZERO_GPU": "true", "SPACES_ZERO_DEVICE_API_URL": "http://127.0.0.1:9", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", ANNOUNCED + code, *arguments], env=os.environ | told, capture_output=True, text=True)
+    told = {
+        "SPACES_ZERO_GPU": "true",
+        "SPACES_ZERO_DEVICE_API_URL": "http://127.0.0.1:9",
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", ANNOUNCED + code, *arguments], env=os.environ | told, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.strip().splitlines()[-1]

@@ -1,6 +1,6 @@
 """Simulated raters, and small studies for them: clips of a few bytes, a clock that is set by hand.
 
-A :class:`Rater` walks the whole journey either through :class:`annotation.journey.Journey` itself or, given a
+A :class:`Rater` walks the whole journey either through :class:`annotation.rating.session.Journey` itself or, given a
 ``TestClient``, through the JSON routes as a browser does. It listens to every clip (the clock runs on) and
 fills in forms by a rule that a test may replace.
 """
@@ -17,11 +17,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from annotation import checks
-from annotation.identity import join
-from annotation.schema import TEMPLATES, Study
-from annotation.store import Store, tables
+from annotation.people.identity import join
+from annotation.store.store import Store, tables
 from annotation.studio import Studio
+from annotation.study import checks
+from annotation.study.schema import TEMPLATES, Study
 
 Screen = dict[str, Any]
 CLIP_SECONDS = 2.0
@@ -69,23 +69,46 @@ def clip(studio: Studio | None, name: str, seconds: float = CLIP_SECONDS) -> dic
 def item(studio: Studio | None, template: str, number: int, **more: Any) -> dict[str, Any]:
     """An ordinary item with clips for the roles of its template."""
     roles = TEMPLATES[template].clips
-    content = {"clips": {role: clip(studio, f"{number}/{role}") for role in roles}, "texts": dict.fromkeys(roles, f"words {number}")}
-    made = {"id": f"i{number:04d}", "family": f"f{number:04d}", "role": "rate", "content": content, "expected": None, "contributor": None}
+    content = {
+        "clips": {role: clip(studio, f"{number}/{role}") for role in roles},
+        "texts": dict.fromkeys(roles, f"words {number}"),
+    }
+    made = {
+        "id": f"i{number:04d}",
+        "family": f"f{number:04d}",
+        "role": "rate",
+        "content": content,
+        "expected": None,
+        "contributor": None,
+    }
     return made | more
 
 
 def check_items(studio: Studio | None, template: str) -> list[dict[str, Any]]:
     """The checks that every study of a template has, without their sounds."""
     return [
-        {"id": f"c{number:04d}", "family": f"c{number:04d}", "role": check.role, "expected": check.expected, "contributor": None,
-         "content": {"clips": {role: clip(studio, line) for role, line in check.clips.items()},
-                     "texts": {role: checks.LINES[line].text for role, line in check.clips.items()}, "lesson": check.lesson}}
+        {
+            "id": f"c{number:04d}",
+            "family": f"c{number:04d}",
+            "role": check.role,
+            "expected": check.expected,
+            "contributor": None,
+            "content": {
+                "clips": {role: clip(studio, line) for role, line in check.clips.items()},
+                "texts": {role: checks.LINES[line].text for role, line in check.clips.items()},
+                "lesson": check.lesson,
+            },
+        }
         for number, check in enumerate(checks.checks_for(TEMPLATES[template]))
-    ]  # fmt: skip
+    ]
 
 
 def study(
-    studio: Studio, template: str = "emotion-recognition", items: int | Sequence[Mapping[str, Any]] = 6, name: str = "s1", **rules: Any
+    studio: Studio,
+    template: str = "emotion-recognition",
+    items: int | Sequence[Mapping[str, Any]] = 6,
+    name: str = "s1",
+    **rules: Any,
 ) -> str:
     """A study with checks; ``items`` are a number of plain ones, or the items themselves."""
     found = [item(studio, template, number) for number in range(items)] if isinstance(items, int) else list(items)
@@ -110,7 +133,9 @@ def tables_of(store: Store) -> dict[str, list[str]]:
     """All rows of all tables, as text in an order of their own: equal for equal contents."""
     with store._reader.connect() as connection:
         return {
-            table.name: sorted(json.dumps(dict(row), sort_keys=True) for row in connection.execute(sa.select(table)).mappings())
+            table.name: sorted(
+                json.dumps(dict(row), sort_keys=True) for row in connection.execute(sa.select(table)).mappings()
+            )
             for table in tables.sorted_tables
         }
 
@@ -122,7 +147,9 @@ def first_values(screen: Screen) -> dict[str, Any]:
     """The first value of every question that must be answered."""
     values: dict[str, Any] = {}
     for scale in screen["scales"]:
-        if scale["required"] and (not scale["show_if"] or values.get(scale["show_if"]["scale"]) in scale["show_if"]["in"]):
+        if scale["required"] and (
+            not scale["show_if"] or values.get(scale["show_if"]["scale"]) in scale["show_if"]["in"]
+        ):
             values[scale["name"]] = _first(scale)
     return values
 
@@ -148,8 +175,15 @@ def phase_answers(screen: Screen) -> dict[str, Any]:
 class Rater:
     """Somebody who rates. ``values``: screen → answers; the digits of a sound check are looked up in the store."""
 
-    def __init__(self, studio: Studio, study: str, clock: Clock, rater: str | None = None, client: Any = None,
-                 values: Callable[[Screen], dict[str, Any]] = first_values) -> None:  # fmt: skip
+    def __init__(
+        self,
+        studio: Studio,
+        study: str,
+        clock: Clock,
+        rater: str | None = None,
+        client: Any = None,
+        values: Callable[[Screen], dict[str, Any]] = first_values,
+    ) -> None:
         self.studio, self.study, self.clock, self.client, self.values = studio, study, clock, client, values
         self.id = rater or ("" if client else new_rater(studio))
         self.screens: list[Screen] = []
@@ -176,8 +210,10 @@ class Rater:
     def listen(self, screen: Screen, share: float = 1.0) -> str:
         """Play every clip → the receipt."""
         proofs = {str(clip["n"]): self.fetch(clip) for clip in screen["clips"]}
-        played = [{"clip": clip["n"], "from": 0, "to": clip["seconds"] * share, "rate": 1, "muted": False, "visible": True}
-                  for clip in screen["clips"]]  # fmt: skip
+        played = [
+            {"clip": clip["n"], "from": 0, "to": clip["seconds"] * share, "rate": 1, "muted": False, "visible": True}
+            for clip in screen["clips"]
+        ]
         self.clock.on(sum(clip["seconds"] for clip in screen["clips"]) + 1)
         body = {"assignment": screen["assignment"], "receipt": screen["receipt"], "proofs": proofs, "played": played}
         return (self.post("heard", **body) if self.client else self.studio.journey.heard(body))["receipt"]
@@ -193,8 +229,13 @@ class Rater:
     def filled(self, screen: Screen, **more: Any) -> dict[str, Any]:
         """A rating ready to be sent: heard and filled in."""
         values = self.digits(screen) if screen["kind"] == "sound" else self.values(screen)
-        return {"submit_id": str(uuid.uuid4()), "assignment": screen["assignment"], "receipt": self.listen(screen),
-                "values": values, "seconds": 3.2} | more  # fmt: skip
+        return {
+            "submit_id": str(uuid.uuid4()),
+            "assignment": screen["assignment"],
+            "receipt": self.listen(screen),
+            "values": values,
+            "seconds": 3.2,
+        } | more
 
     def digits(self, screen: Screen) -> dict[str, Any]:
         return dict(self.looked_up(screen)["expected"])
@@ -264,4 +305,8 @@ class Rater:
 def kinds(rater: Rater) -> list[str]:
     """What a rater was really given in the task, in order."""
     with rater.studio.store.read() as view:
-        return [row["kind"] for row in view.history(rater.study, rater.id) if row["kind"] in ("rate", "trap", "gold", "repeat")]
+        return [
+            row["kind"]
+            for row in view.history(rater.study, rater.id)
+            if row["kind"] in ("rate", "trap", "gold", "repeat")
+        ]

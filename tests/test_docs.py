@@ -12,8 +12,16 @@ from annotation import __main__ as annotation_cli
 from emotion_omni import cli
 
 ROOT = Path(__file__).parents[1]
-CODE = ("emotion_omni", "emotion_omni/embedded", "emotion_omni/omni", "emotion_omni/hub", "emotion_omni/train", "emotion_omni/evaluate",
-        "annotation", "annotation/ui")  # fmt: skip
+CODE = (
+    "emotion_omni",
+    "emotion_omni/embedded",
+    "emotion_omni/omni",
+    "emotion_omni/hub",
+    "emotion_omni/train",
+    "emotion_omni/evaluate",
+    "annotation",
+    "annotation/ui",
+)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -46,11 +54,22 @@ def test_pictures_and_links_exist():
 
 def test_requirements_hold_no_weights_and_no_gpl():
     names = re.findall(r"^([\w.-]+)", (ROOT / "requirements.txt").read_text(encoding="utf-8"), re.M)
-    assert not {"kokoro-onnx", "phonemizer", "piper-tts", "faster-whisper", "av", "torchaudio", "opensmile", "cosyvoice"} & set(names)
+    assert not {
+        "kokoro-onnx",
+        "phonemizer",
+        "piper-tts",
+        "faster-whisper",
+        "av",
+        "torchaudio",
+        "opensmile",
+        "cosyvoice",
+    } & set(names)
 
 
 def test_the_repository_names_no_machine():
-    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.splitlines()
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.splitlines()
     if not files:
         pytest.skip("not a git checkout")
     for name in files:

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from emotion_omni import __version__, checkpoint, engine
-from emotion_omni.omni import units
 from emotion_omni.omni.config import OmniConfig, Sampling
 from emotion_omni.omni.generation import TextSampling
 from emotion_omni.omni.model import Omni
+from emotion_omni.synthesis import codec as units
 
 BRIEF = TextSampling(longest=16)  # random weights babble on until they are stopped
 BRIEFLY = Sampling(longest_per_text=3, longest_extra=5)
@@ -28,9 +28,17 @@ def save(folder: Path, *, speaks: bool = True, knows: tuple[int, ...] = (), seed
         for number in knows:
             model.prototypes[number] = torch.randn(model.prototypes.shape[1], generator=draw)
     about = checkpoint.About(
-        name=folder.name, stages=("understand", "speak") if speaks else ("understand",), created="2026-01-31T12:00:00+00:00", parent=None,
-        data=(), base_models={}, steps=0, metrics={}, seed=seed, version=__version__,
-    )  # fmt: skip
+        name=folder.name,
+        stages=("understand", "speak") if speaks else ("understand",),
+        created="2026-01-31T12:00:00+00:00",
+        parent=None,
+        data=(),
+        base_models={},
+        steps=0,
+        metrics={},
+        seed=seed,
+        version=__version__,
+    )
     return checkpoint.save(folder, model, about)
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import gradio as gr
 
-from annotation.server import oauth_url, refuse_foreign
-from annotation.store import Row
+from annotation.rating.routes import oauth_url, refuse_foreign
+from annotation.store.store import Row
 from annotation.studio import Studio
 from emotion_omni.types import EmotionOmniError
 
@@ -91,7 +91,11 @@ def told(studio: Studio, request: gr.Request) -> tuple[bool, str]:
     try:
         _require(studio, request, "researcher")
     except EmotionOmniError as error:
-        where = "sign in with Hugging Face" if oauth_url() else "open the link that the terminal printed when the app was started"
+        where = (
+            "sign in with Hugging Face"
+            if oauth_url()
+            else "open the link that the terminal printed when the app was started"
+        )
         said = f"This tab is for researchers. {error} To come in, {where}, or sign in here."
         return False, json.dumps({"said": said})
     return True, "{}"

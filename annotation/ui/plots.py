@@ -61,14 +61,23 @@ def interval_plot(rows: Any, low: float, high: float, title: str, unit: str = ""
     said += _list_in_words(f"{_plain(row, 'label')} {_estimate(row, 'mean')}" for row in records)
     body = "".join(_interval_row(row, axis) for row in records)
     names = ("", "mean", "95 % interval", "if independent", "ratings", "note")
-    numbers = [(_plain(row, "label"), *_interval_cells(row), _count(row, "n"), _why(row, "low", "high")) for row in records]
+    numbers = [
+        (_plain(row, "label"), *_interval_cells(row), _count(row, "n"), _why(row, "low", "high")) for row in records
+    ]
     return _figure(title, said, legend + body + _axis_row(axis, unit), names, numbers)
 
 
 def _interval_row(row: Any, axis: _Axis) -> str:
     marks = _span("plot-bar", row, "low", "high", axis) + _span("plot-naive", row, "naive_low", "naive_high", axis)
     marks += _mark("plot-mean", _number(row, "mean"), axis)
-    return _row(_plain(row, "label"), axis, marks, _estimate(row, "mean"), _counted(row, "n", "rating"), _why(row, "low", "high"))
+    return _row(
+        _plain(row, "label"),
+        axis,
+        marks,
+        _estimate(row, "mean"),
+        _counted(row, "n", "rating"),
+        _why(row, "low", "high"),
+    )
 
 
 def _interval_cells(row: Any) -> tuple[str, str, str]:
@@ -83,9 +92,14 @@ def confusion_matrix(
     At the right: the share of each row on the diagonal, its recall where rows are the truth. Raises
     ValueError when the counts are not C rows of C.
     """
-    table = [[_finite(count) or 0.0 for count in row] for row in (counts.to_numpy() if hasattr(counts, "to_numpy") else counts)]
+    table = [
+        [_finite(count) or 0.0 for count in row]
+        for row in (counts.to_numpy() if hasattr(counts, "to_numpy") else counts)
+    ]
     if [len(row) for row in table] != [len(categories)] * len(categories):
-        raise ValueError(f"{len(categories)} categories need as many rows and columns, not rows of {[len(row) for row in table]}.")
+        raise ValueError(
+            f"{len(categories)} categories need as many rows and columns, not rows of {[len(row) for row in table]}."
+        )
     total = sum(map(sum, table))
     if not total:
         return _empty("Nothing to compare yet. Counts appear here once clips are rated.")
@@ -94,14 +108,19 @@ def confusion_matrix(
     same = sum(row[place] for place, row in enumerate(table))
     said = f"Rows {row_name}, columns {column_name}: {same:,.0f} of {total:,.0f} are on the diagonal. "
     said += _list_in_words(f"{name} {recall}" for name, recall in zip(names, recalls, strict=True))
-    head = "".join(f'<span class="matrix-name"><span title="{_escape(name)}">{_escape(name)}</span></span>' for name in names)
+    head = "".join(
+        f'<span class="matrix-name"><span title="{_escape(name)}">{_escape(name)}</span></span>' for name in names
+    )
     body = "".join(_matrix_row(names, place, row, recalls[place]) for place, row in enumerate(table))
     grid = (
         f'<p class="plot-quiet">Rows: {_escape(row_name)}. Columns: {_escape(column_name)}. Stronger colour: larger share of '
         'the row. At the right: the share of the row on the diagonal.</p><div class="matrix" '
         f'style="--categories:{len(names)}"><span></span>{head}<span class="matrix-recall">same</span>{body}</div>'
     )
-    numbers = [(name, *(f"{count:,.0f}" for count in row), recall) for name, row, recall in zip(names, table, recalls, strict=True)]
+    numbers = [
+        (name, *(f"{count:,.0f}" for count in row), recall)
+        for name, row, recall in zip(names, table, recalls, strict=True)
+    ]
     title = f"{row_name[:1].upper()}{row_name[1:]}, {column_name}"
     return _figure(title, said, grid, ("", *names, "share on the diagonal"), numbers)
 
@@ -135,7 +154,10 @@ def histogram(categories: Sequence[str], counts_by_series: Mapping[str, Sequence
     keys = [(f"plot-fill {_series_style(place)}", words) for place, words in enumerate(sums)]
     said = f"{title}: share of the ratings in each of {len(categories)} categories. "
     said += _list_in_words(_most_frequent(name, counts, categories) for name, counts in series.items())
-    numbers = [(_text(name), *(_with_share(counts, place) for counts in series.values())) for place, name in enumerate(categories)]
+    numbers = [
+        (_text(name), *(_with_share(counts, place) for counts in series.values()))
+        for place, name in enumerate(categories)
+    ]
     return _figure(title, said, _legend(*keys) + groups, ("", *series), numbers)
 
 
@@ -146,7 +168,9 @@ def _bar_group(name: str, place: int, series: Mapping[str, Sequence[float]], lon
         f'<span class="bars-value">{_with_share(counts, place)}</span>'
         for number, (other, counts) in enumerate(series.items())
     )
-    return f'<div class="bars"><span class="plot-label">{_escape(name)}</span><span class="bars-body">{bars}</span></div>'
+    return (
+        f'<div class="bars"><span class="plot-label">{_escape(name)}</span><span class="bars-body">{bars}</span></div>'
+    )
 
 
 def _series_style(place: int) -> str:
@@ -181,17 +205,26 @@ def agreement_panel(rows: Any) -> str:
     body = "".join(_agreement_row(label, row, axis) for label, row in zip(labels, records, strict=True))
     names = ("scale", "measure", "value", "95 % interval", "items", "raters", "note")
     numbers = [
-        (_plain(row, "scale"), _plain(row, "name"), _value(row, "value"), _range(row, "low", "high"), _count(row, "items"),
-         _count(row, "raters"), _why(row, "value"))
+        (
+            _plain(row, "scale"),
+            _plain(row, "name"),
+            _value(row, "value"),
+            _range(row, "low", "high"),
+            _count(row, "items"),
+            _count(row, "raters"),
+            _why(row, "value"),
+        )
         for row in records
-    ]  # fmt: skip
+    ]
     return _figure("Agreement among raters", said, legend + body + _axis_row(axis), names, numbers)
 
 
 def _agreement_row(label: str, row: Any, axis: _Axis) -> str:
     value, marks = _number(row, "value"), ""
     if value is not None:
-        marks = "".join(f'<span class="plot-guide" style="left:{axis.at(mark):.2f}%"></span>' for mark in (TENTATIVE, RELIABLE))
+        marks = "".join(
+            f'<span class="plot-guide" style="left:{axis.at(mark):.2f}%"></span>' for mark in (TENTATIVE, RELIABLE)
+        )
         marks += _span("plot-amount", {"low": min(0.0, value), "high": max(0.0, value)}, "low", "high", axis)
         marks += _span("plot-whisker", row, "low", "high", axis)
     size = " · ".join(filter(None, (_counted(row, "items", "item"), _counted(row, "raters", "rater"))))
@@ -223,7 +256,15 @@ def _ranking_row(row: Any, axis: _Axis) -> str:
     status = _plain(row, "status")
     badge = f'<span class="plot-badge badge-{status}">{status}</span>' if status in ("preliminary", "hidden") else ""
     if status == "hidden":
-        return _row(_system(row), axis, "", "", _counted(row, "votes", "vote"), "not shown because there are too few votes", badge)
+        return _row(
+            _system(row),
+            axis,
+            "",
+            "",
+            _counted(row, "votes", "vote"),
+            "not shown because there are too few votes",
+            badge,
+        )
     marks = _span("plot-bar", row, "low", "high", axis) + _mark("plot-mean", _number(row, "strength"), axis)
     why = _why(row, "strength", "low", "high")
     return _row(_system(row), axis, marks, _estimate(row, "strength"), _counted(row, "votes", "vote"), why, badge)
@@ -267,7 +308,14 @@ def progress_bars(rows: Any) -> str:
     body = "".join(_progress_row(row) for row in records)
     names = ("", "done", "wanted", "share", "raters", "expected to end")
     numbers = [
-        (_plain(row, "label"), _count(row, "done"), _count(row, "wanted"), _done_share(row), _count(row, "raters"), _plain(row, "eta"))
+        (
+            _plain(row, "label"),
+            _count(row, "done"),
+            _count(row, "wanted"),
+            _done_share(row),
+            _count(row, "raters"),
+            _plain(row, "eta"),
+        )
         for row in records
     ]
     return _figure("Progress", said, body, names, numbers)
@@ -275,7 +323,11 @@ def progress_bars(rows: Any) -> str:
 
 def _progress_row(row: Any) -> str:
     width = 100 * min(1.0, _ratio(_number(row, "done") or 0.0, _number(row, "wanted") or 0.0))
-    words = f"{_count(row, 'done')} of {_count(row, 'wanted')}" if _number(row, "wanted") else f"{_count(row, 'done')}, no number set"
+    words = (
+        f"{_count(row, 'done')} of {_count(row, 'wanted')}"
+        if _number(row, "wanted")
+        else f"{_count(row, 'done')}, no number set"
+    )
     words = " · ".join(filter(None, (words, _counted(row, "raters", "rater"), _plain(row, "eta"))))
     return (
         f'<div class="plot-progress"><span class="plot-label">{_escape(_plain(row, "label"))}</span>'
@@ -350,11 +402,19 @@ def power_curve(points: Any) -> str:
     chart = _line_chart(spots, [power for _, power in known], names, _axis(0, 1), labels, POWER_AIM)
     legend = _legend(("plot-stroke", "power"), ("plot-aim", f"{POWER_AIM}, the usual aim"))
     under = '<p class="plot-quiet plot-under">number of raters</p>'
-    enough = next((name for name, (_, power) in zip(names, known, strict=True) if power is not None and power >= POWER_AIM), None)
+    enough = next(
+        (name for name, (_, power) in zip(names, known, strict=True) if power is not None and power >= POWER_AIM), None
+    )
     reached = f"{POWER_AIM} is first reached with {enough} raters" if enough else f"{POWER_AIM} is not reached"
     said = f"Power for {names[0]} to {names[-1]} raters: {reached}."
     numbers = [(name, "–" if power is None else f"{power:.2f}") for name, (_, power) in zip(names, known, strict=True)]
-    return _figure("Power of the study", said, f'{legend}{chart}{under}<p class="plot-quiet">{said}</p>', ("raters", "power"), numbers)
+    return _figure(
+        "Power of the study",
+        said,
+        f'{legend}{chart}{under}<p class="plot-quiet">{said}</p>',
+        ("raters", "power"),
+        numbers,
+    )
 
 
 def _apart(labels: list[tuple[float, str]], gap: float) -> list[tuple[float, str]]:
@@ -375,7 +435,10 @@ def _line_chart(
     aim: float | None = None,
 ) -> str:
     """``xs`` and ``labels``: per cent across. The line is SVG stretched to the width; all words stay HTML."""
-    lines = "".join(f'<span class="chart-line" style="bottom:{axis.at(tick):.2f}%"><b>{_tick(tick)}</b></span>' for tick in axis.ticks)
+    lines = "".join(
+        f'<span class="chart-line" style="bottom:{axis.at(tick):.2f}%"><b>{_tick(tick)}</b></span>'
+        for tick in axis.ticks
+    )
     if aim is not None:
         lines += f'<span class="plot-aim" style="bottom:{axis.at(aim):.2f}%"></span>'
     known = [(x, value, name) for x, value, name in zip(xs, values, names, strict=True) if value is not None]
@@ -383,7 +446,10 @@ def _line_chart(
         f'<span class="chart-dot" style="left:{x:.2f}%;bottom:{axis.at(value):.2f}%" title="{_escape(name)}: {value:,.4g}"></span>'
         for x, value, name in known
     )
-    below = "".join(f'<span class="{_edge(x, name, len(labels))}" style="left:{x:.2f}%">{_escape(name)}</span>' for x, name in labels)
+    below = "".join(
+        f'<span class="{_edge(x, name, len(labels))}" style="left:{x:.2f}%">{_escape(name)}</span>'
+        for x, name in labels
+    )
     drawing = f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" aria-hidden="true"><path d="{_path(xs, values, axis)}"></path></svg>'
     return f'<div class="chart"><div class="chart-area">{lines}{drawing}{dots}</div><div class="chart-below">{below}</div></div>'
 
@@ -415,9 +481,11 @@ def scatter_severity(rows: Any) -> str:
         return _empty("No raters yet. How strict or lenient each one is appears here.")
     axis = _axis_around([0.0, *_numbers(records, "effect", "low", "high")])
     legend = _legend(
-        ("plot-rater kept", "kept"), ("plot-rater flagged", "flagged"), ("plot-rater unchecked", "could not be checked"),
+        ("plot-rater kept", "kept"),
+        ("plot-rater flagged", "flagged"),
+        ("plot-rater unchecked", "could not be checked"),
         ("plot-range", "95 % interval"),
-    )  # fmt: skip
+    )
     flagged = [_plain(row, "rater") for row in records if _plain(row, "outcome") == "flagged"]
     said = f"How strict or lenient each of {len(records)} raters is, 0 being the average. "
     said += f"Flagged: {', '.join(flagged[:_SAID_ROWS]) or 'nobody'}. "
@@ -426,7 +494,13 @@ def scatter_severity(rows: Any) -> str:
     body = "".join(_severity_row(row, axis) for row in records) + _axis_row(axis, "", ends)
     names = ("rater", "effect", "95 % interval", "outcome", "note")
     numbers = [
-        (_plain(row, "rater"), _value(row, "effect"), _range(row, "low", "high"), _outcome(row), _why(row, "effect", "low", "high"))
+        (
+            _plain(row, "rater"),
+            _value(row, "effect"),
+            _range(row, "low", "high"),
+            _outcome(row),
+            _why(row, "effect", "low", "high"),
+        )
         for row in records
     ]
     return _figure("Severity of raters", said, legend + body, names, numbers)
@@ -436,7 +510,9 @@ def _severity_row(row: Any, axis: _Axis) -> str:
     style = _MARKS.get(_plain(row, "outcome"), "unchecked")
     marks = _span("plot-range", row, "low", "high", axis) + _mark(f"plot-rater {style}", _number(row, "effect"), axis)
     badge = "" if style == "kept" else f'<span class="plot-badge badge-{style}">{_escape(_outcome(row))}</span>'
-    return _row(_plain(row, "rater"), axis, marks, _estimate(row, "effect"), "", _why(row, "effect", "low", "high"), badge)
+    return _row(
+        _plain(row, "rater"), axis, marks, _estimate(row, "effect"), "", _why(row, "effect", "low", "high"), badge
+    )
 
 
 def _outcome(row: Any) -> str:
@@ -625,7 +701,9 @@ def _grid(axis: _Axis) -> str:
 
 
 def _axis_row(axis: _Axis, unit: str = "", under: str = "") -> str:
-    ticks = "".join(f'<span class="plot-tick" style="left:{axis.at(tick):.2f}%">{_tick(tick)}</span>' for tick in axis.ticks)
+    ticks = "".join(
+        f'<span class="plot-tick" style="left:{axis.at(tick):.2f}%">{_tick(tick)}</span>' for tick in axis.ticks
+    )
     return (
         f'<div class="plot-row plot-axis"><span></span><span class="plot-track">{ticks}</span>'
         f'<span class="plot-unit">{_escape(unit)}</span></div>{under}'

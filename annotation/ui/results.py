@@ -12,10 +12,10 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from annotation import statistics
-from annotation.results import Results
-from annotation.schema import SCALES
+from annotation.analysis import intervals as statistics
+from annotation.analysis.results import Results
 from annotation.studio import Studio
+from annotation.study.schema import SCALES
 from annotation.ui import access, plots
 from annotation.ui.access import explained, researcher
 from annotation.ui.studies import is_real
@@ -44,8 +44,16 @@ class Handlers:
         found = self.results(study)
         queue = found.adjudication_queue(kept_only)[QUEUE].head(200)
         people = [(f"{found.pseudonym(rater)} · {found.verdicts[rater].outcome}", rater) for rater in found.raters]
-        link = f'<a class="download" href="studio/export/{html.escape(study)}.zip" download>Download everything (zip)</a>'
-        return [pictures(found, kept_only), queue.round(3), gr.update(choices=list(queue["item"])), gr.update(choices=people), link]
+        link = (
+            f'<a class="download" href="studio/export/{html.escape(study)}.zip" download>Download everything (zip)</a>'
+        )
+        return [
+            pictures(found, kept_only),
+            queue.round(3),
+            gr.update(choices=list(queue["item"])),
+            gr.update(choices=people),
+            link,
+        ]
 
     def listen(self, study: str, item: str, request: gr.Request) -> tuple[str, Any]:
         """What the raters heard, and what may be decided."""
@@ -55,8 +63,11 @@ class Handlers:
             raise EmotionOmniError("Choose an item of the list.", "not-found")
         content = found.items[item]["content"]
         place = f"studio/listen/{html.escape(item)}/"
-        rows = [f'<p>{html.escape(role)}: <audio controls preload="none" src="{place}{html.escape(role)}"></audio>'
-                f" {html.escape(content.get('texts', {}).get(role, ''))}</p>" for role in content.get("clips", {})]  # fmt: skip
+        rows = [
+            f'<p>{html.escape(role)}: <audio controls preload="none" src="{place}{html.escape(role)}"></audio>'
+            f" {html.escape(content.get('texts', {}).get(role, ''))}</p>"
+            for role in content.get("clips", {})
+        ]
         main = SCALES[found.rules.form.main]
         return "".join(rows), gr.update(choices=[str(value) for value in main.values])
 
@@ -68,7 +79,9 @@ class Handlers:
         self._record(study, "item", by["id"], item=item, scale=scale.name, value=checked, reason=reason)
         return self.show(study, kept_only, request)
 
-    def judge(self, study: str, rater: str, outcome: str, reason: str, kept_only: bool, request: gr.Request) -> list[Any]:
+    def judge(
+        self, study: str, rater: str, outcome: str, reason: str, kept_only: bool, request: gr.Request
+    ) -> list[Any]:
         """A researcher's own verdict on a rater, with the reason."""
         by = researcher(self.studio, request)
         if not rater or not reason.strip():
@@ -90,9 +103,19 @@ def pictures(found: Results, kept_only: bool) -> str:
     """Everything that can be drawn of a study, in the order in which a researcher asks."""
     if found.table.empty:
         return '<div class="empty">No ratings yet.</div>'
-    parts = [_tiles(found), _alarm(found), _ranking(found, kept_only), _main_answers(found, kept_only), *_means(found, kept_only),
-             _confusion(found, kept_only), _anchoring(found, kept_only), _lift(found, kept_only), _agreement(found, kept_only),
-             _raters(found), plots.timeline(found.per_hour(), "Ratings an hour", "ratings")]  # fmt: skip
+    parts = [
+        _tiles(found),
+        _alarm(found),
+        _ranking(found, kept_only),
+        _main_answers(found, kept_only),
+        *_means(found, kept_only),
+        _confusion(found, kept_only),
+        _anchoring(found, kept_only),
+        _lift(found, kept_only),
+        _agreement(found, kept_only),
+        _raters(found),
+        plots.timeline(found.per_hour(), "Ratings an hour", "ratings"),
+    ]
     return "".join(parts)
 
 
@@ -101,12 +124,15 @@ def _tiles(found: Results) -> str:
     ordinary = found.table[found.table["kind"] == "rate"]
     rated = ordinary["rating"].nunique()
     wanted = sum(item["role"] == "rate" for item in found.items.values()) * found.rules.ratings_per_item
-    return plots.stat_tiles([
-        ("Ratings", rated, f"of {wanted} wanted"), ("Raters", len(outcomes), "with at least one rating"),
-        ("Kept", outcomes.count("kept"), "passed traps or gold items"),
-        ("Flagged", outcomes.count("flagged"), "left out unless you say otherwise"),
-        ("Could not be checked", outcomes.count("could-not-check"), "kept, since nothing speaks against them"),
-    ])  # fmt: skip
+    return plots.stat_tiles(
+        [
+            ("Ratings", rated, f"of {wanted} wanted"),
+            ("Raters", len(outcomes), "with at least one rating"),
+            ("Kept", outcomes.count("kept"), "passed traps or gold items"),
+            ("Flagged", outcomes.count("flagged"), "left out unless you say otherwise"),
+            ("Could not be checked", outcomes.count("could-not-check"), "kept, since nothing speaks against them"),
+        ]
+    )
 
 
 def _alarm(found: Results) -> str:
@@ -115,8 +141,20 @@ def _alarm(found: Results) -> str:
 
 
 def _agreement(found: Results, kept_only: bool) -> str:
-    rows = [{"scale": scale, "name": one.name, "value": one.value, "low": one.low, "high": one.high, "items": one.items,
-             "raters": one.raters, "reason": one.reason} for scale, all_ in found.agreement(kept_only).items() for one in all_]  # fmt: skip
+    rows = [
+        {
+            "scale": scale,
+            "name": one.name,
+            "value": one.value,
+            "low": one.low,
+            "high": one.high,
+            "items": one.items,
+            "raters": one.raters,
+            "reason": one.reason,
+        }
+        for scale, all_ in found.agreement(kept_only).items()
+        for one in all_
+    ]
     return plots.agreement_panel(rows)
 
 
@@ -124,9 +162,19 @@ def _means(found: Results, kept_only: bool) -> list[str]:
     drawn = []
     for name, table in found.means(kept_only).items():
         scale = SCALES[name]
-        rows = [{"label": row["system"], "mean": row["mean"], "low": row["clustered_low"], "high": row["clustered_high"],
-                 "naive_low": row["naive_low"], "naive_high": row["naive_high"], "n": row["n"], "reason": row["reason"]}
-                for row in table.to_dict("records")]  # fmt: skip
+        rows = [
+            {
+                "label": row["system"],
+                "mean": row["mean"],
+                "low": row["clustered_low"],
+                "high": row["clustered_high"],
+                "naive_low": row["naive_low"],
+                "naive_high": row["naive_high"],
+                "n": row["n"],
+                "reason": row["reason"],
+            }
+            for row in table.to_dict("records")
+        ]
         drawn.append(plots.interval_plot(rows, scale.low, scale.high, f"{name}: {scale.question}"))
     return drawn
 
@@ -144,8 +192,14 @@ def _confusion(found: Results, kept_only: bool) -> str:
     if counts is None:
         return ""
     recall = statistics.unweighted_average_recall(counts)
-    note = "" if recall is None else f'<p class="plot-quiet">Unweighted average recall of the model against people: {recall:.2f}.</p>'
-    drawn = plots.confusion_matrix(list(emotion.NAMES), counts.to_numpy().tolist(), "rated by people", "heard by the model")
+    note = (
+        ""
+        if recall is None
+        else f'<p class="plot-quiet">Unweighted average recall of the model against people: {recall:.2f}.</p>'
+    )
+    drawn = plots.confusion_matrix(
+        list(emotion.NAMES), counts.to_numpy().tolist(), "rated by people", "heard by the model"
+    )
     return drawn + note
 
 
@@ -162,7 +216,10 @@ def _anchoring(found: Results, kept_only: bool) -> str:
 
 
 def _pull(interval: Any) -> str:
-    words = {"better": "seeing the guess pulls raters towards it", "worse": "seeing the guess pushes raters away from it"}
+    words = {
+        "better": "seeing the guess pulls raters towards it",
+        "worse": "seeing the guess pushes raters away from it",
+    }
     return words.get(statistics.verdict(interval), "a pull towards the guess is not shown")
 
 
@@ -171,12 +228,17 @@ def _lift(found: Results, kept_only: bool) -> str:
     if lift is None:
         return ""
     bare = {"naive_low": None, "naive_high": None}
-    rows = [bare | {"label": name, "mean": one.mean, "low": one.low, "high": one.high, "n": one.n, "reason": one.reason}
-            for name, one in (("words alone", lift.words), ("voice alone", lift.voice), ("both", lift.both))]  # fmt: skip
+    rows = [
+        bare | {"label": name, "mean": one.mean, "low": one.low, "high": one.high, "n": one.n, "reason": one.reason}
+        for name, one in (("words alone", lift.words), ("voice alone", lift.voice), ("both", lift.both))
+    ]
     gain = lift.lift
     said = f"Voice lift: {gain.mean:+.0%}" if gain.mean is not None else f"Voice lift is not defined: {gain.reason}"
     said += f" (95 % interval {gain.low:+.0%} to {gain.high:+.0%})" if gain.low is not None else ""
-    return plots.interval_plot(rows, 0, 1, "Share of emotions recognised") + f'<p class="plot-quiet">{html.escape(said)}.</p>'
+    return (
+        plots.interval_plot(rows, 0, 1, "Share of emotions recognised")
+        + f'<p class="plot-quiet">{html.escape(said)}.</p>'
+    )
 
 
 def _main_answers(found: Results, kept_only: bool) -> str:
@@ -199,8 +261,13 @@ def _raters(found: Results) -> str:
 def _severity_row(row: dict, outcomes: dict) -> dict[str, Any]:
     effect, half = row["effect"], row["half_width"]
     known = effect is not None and half is not None and not pd.isna(half)
-    return {"rater": row["rater"], "effect": effect, "low": effect - half if known else None,
-            "high": effect + half if known else None, "outcome": outcomes[row["rater"]].outcome}  # fmt: skip
+    return {
+        "rater": row["rater"],
+        "effect": effect,
+        "low": effect - half if known else None,
+        "high": effect + half if known else None,
+        "outcome": outcomes[row["rater"]].outcome,
+    }
 
 
 def _retest(found: Results) -> str:
@@ -233,7 +300,9 @@ def build(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
             refresh = gr.Button("Refresh", scale=1, elem_id="results-refresh")
         download = gr.HTML("", container=False)
         shown = gr.HTML(EMPTY, elem_id="results", container=False)
-        gr.Markdown("### Adjudicate\nThe most divided items first. A decision is kept beside the ratings and exported with them.")
+        gr.Markdown(
+            "### Adjudicate\nThe most divided items first. A decision is kept beside the ratings and exported with them."
+        )
         queue = gr.Dataframe(headers=QUEUE, interactive=False, elem_id="queue", wrap=True)
         with gr.Row():
             item = gr.Dropdown([], label="Item", elem_id="adjudicate-item")
@@ -247,7 +316,12 @@ def build(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
             why = gr.Textbox(label="Reason", max_length=200)
             judge = gr.Button("Record the verdict")
 
-    private = {"api_visibility": "private", "show_progress": "minimal", "concurrency_id": "results", "concurrency_limit": 2}
+    private = {
+        "api_visibility": "private",
+        "show_progress": "minimal",
+        "concurrency_id": "results",
+        "concurrency_limit": 2,
+    }
     outputs = [shown, queue, item, rater, download]
 
     def entered(request: gr.Request) -> list[Any]:

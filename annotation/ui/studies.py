@@ -14,11 +14,12 @@ from typing import Any
 
 import gradio as gr
 
-from annotation import statistics, studies
-from annotation.identity import ROLES
-from annotation.schema import STATES, Study
-from annotation.store import View
+from annotation.analysis import intervals as statistics
+from annotation.people.identity import ROLES
+from annotation.store.store import View
 from annotation.studio import Studio
+from annotation.study import importing as studies
+from annotation.study.schema import STATES, Study
 from annotation.ui import access, plots
 from annotation.ui.access import explained, researcher
 from emotion_omni import audio, engine
@@ -42,7 +43,9 @@ class Handlers:
 
     def choices(self) -> list[tuple[str, str]]:
         with self.studio.store.read() as view:
-            return [(f"{row['settings']['title']} · {row['state']}", row["id"]) for row in view.studies() if is_real(row)]
+            return [
+                (f"{row['settings']['title']} · {row['state']}", row["id"]) for row in view.studies() if is_real(row)
+            ]
 
     def monitor(self, request: gr.Request) -> str:
         researcher(self.studio, request)
@@ -50,12 +53,32 @@ class Handlers:
             rows = [_progress(view, row) for row in view.studies() if is_real(row)]
         return plots.progress_bars(rows) if rows else EMPTY
 
-    def create(self, title: str, template: str, source: str, files: list[str] | None, names: list[str], seed: float, wanted: float,
-               block: float, access_: str, split: str, more: str, request: gr.Request, progress: gr.Progress = gr.Progress()) -> tuple:  # noqa: B008  # fmt: skip
+    def create(
+        self,
+        title: str,
+        template: str,
+        source: str,
+        files: list[str] | None,
+        names: list[str],
+        seed: float,
+        wanted: float,
+        block: float,
+        access_: str,
+        split: str,
+        more: str,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),
+    ) -> tuple:  # noqa: B008
         """A study from what the form says → (message, choices of studies)."""
         by = researcher(self.studio, request)
-        settings = {"title": title, "template": template, "ratings_per_item": int(wanted), "block_size": int(block), "access": access_,
-                    "split": split} | (studies.read_yaml(more.encode()) if more.strip() else {})  # fmt: skip
+        settings = {
+            "title": title,
+            "template": template,
+            "ratings_per_item": int(wanted),
+            "block_size": int(block),
+            "access": access_,
+            "split": split,
+        } | (studies.read_yaml(more.encode()) if more.strip() else {})
         if not files:
             raise EmotionOmniError("Add a zip file or recordings first.", "missing")
         report = lambda done, total, what: progress((done, total), desc=what)  # noqa: E731
@@ -76,8 +99,15 @@ class Handlers:
         source = studies.Source(tuple(sorted(by_name)), lambda name: by_name[name].read_bytes())
         return studies.read_source(source, self.studio.clips, settings, report)
 
-    def _produced(self, settings: dict, files: Sequence[str], names: list[str], seed: int, report: studies.Progress,
-                  stop: threading.Event) -> tuple:  # fmt: skip
+    def _produced(
+        self,
+        settings: dict,
+        files: Sequence[str],
+        names: list[str],
+        seed: int,
+        report: studies.Progress,
+        stop: threading.Event,
+    ) -> tuple:
         if not names:
             raise EmotionOmniError("Choose at least one engine.", "missing")
         rules = Study.read(settings)
@@ -118,7 +148,9 @@ class Handlers:
         with self.studio.store.read() as view:
             row = view.study(study)
         if row is None or typed.strip() != row["settings"]["title"]:
-            raise EmotionOmniError("Type the title of the study exactly, to confirm that it and all its ratings go.", "not-confirmed")
+            raise EmotionOmniError(
+                "Type the title of the study exactly, to confirm that it and all its ratings go.", "not-confirmed"
+            )
         studies.delete(self.studio.store, self.studio.clips, study)
         return gr.update(choices=self.choices(), value=None), self.monitor(request), "Deleted."
 
@@ -145,10 +177,14 @@ class Handlers:
         counts = sorted({max(2, round(raters * share)) for share in (0.25, 0.5, 1, 2, 4)})
         curve = statistics.plan_curve(int(items), counts, int(overlap) or None, difference=float(difference))
         chosen = curve.iloc[(curve["raters"] - raters).abs().argmin()]
-        tiles = plots.stat_tiles([("Power", f"{chosen['power']:.0%}", f"chance to show a difference of {difference} points"),
-                                  ("Interval", f"± {chosen['half_width']:.2f}", "half width of the 95 % interval"),
-                                  ("Ratings", int(chosen["total_ratings"]), "in all"),
-                                  ("Minutes", f"{chosen['minutes_per_rater']:.0f}", "a rater, at 20 s a rating")])  # fmt: skip
+        tiles = plots.stat_tiles(
+            [
+                ("Power", f"{chosen['power']:.0%}", f"chance to show a difference of {difference} points"),
+                ("Interval", f"± {chosen['half_width']:.2f}", "half width of the 95 % interval"),
+                ("Ratings", int(chosen["total_ratings"]), "in all"),
+                ("Minutes", f"{chosen['minutes_per_rater']:.0f}", "a rater, at 20 s a rating"),
+            ]
+        )
         assumed = (
             "Assumed: two systems, both rated by everybody; standard deviations of 0.5 points between raters, 0.6 between items, "
             "0.8 within. Simulated with the very analysis of the Results tab."
@@ -164,8 +200,12 @@ def is_real(row: dict[str, Any]) -> bool:
 def _progress(view: View, row: dict) -> dict[str, Any]:
     counts, rules = view.counts(row["id"]), Study.read(row["settings"])
     skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
-    return {"label": f"{rules.title} ({row['state']}{skipped})", "done": counts["done"], "wanted": counts["items"] * rules.ratings_per_item,
-            "raters": counts["raters"]}  # fmt: skip
+    return {
+        "label": f"{rules.title} ({row['state']}{skipped})",
+        "done": counts["done"],
+        "wanted": counts["items"] * rules.ratings_per_item,
+        "raters": counts["raters"],
+    }
 
 
 def _said(rules: Study, items: Sequence, refused: Sequence[str]) -> str:
@@ -235,26 +275,40 @@ def _quiet(handler: Callable) -> Callable:
 def _new_study_form() -> tuple[list, gr.Button, gr.Button]:
     with gr.Row():
         title = gr.Textbox(label="Title", max_length=120, elem_id="new-title")
-        template = gr.Dropdown(list(studies.templates()), value="emotion-recognition", label="Template", elem_id="new-template")
-    source = gr.Radio([("My recordings or a zip file", "files"), ("Engines answer my recordings", "engines")], value="files",
-                      label="Items", elem_id="new-source")  # fmt: skip
-    files = gr.File(label="Recordings, or one zip file", file_count="multiple", type="filepath", height=130, elem_id="new-files")
+        template = gr.Dropdown(
+            list(studies.templates()), value="emotion-recognition", label="Template", elem_id="new-template"
+        )
+    source = gr.Radio(
+        [("My recordings or a zip file", "files"), ("Engines answer my recordings", "engines")],
+        value="files",
+        label="Items",
+        elem_id="new-source",
+    )
+    files = gr.File(
+        label="Recordings, or one zip file", file_count="multiple", type="filepath", height=130, elem_id="new-files"
+    )
     gr.Markdown(FORMAT_HELP, elem_classes="privacy")
     with gr.Row(visible=False) as machines:
-        names = gr.Dropdown(engine.offered(), value=["embedded"], multiselect=True, label="Engines", elem_id="new-engines")
+        names = gr.Dropdown(
+            engine.offered(), value=["embedded"], multiselect=True, label="Engines", elem_id="new-engines"
+        )
         seed = gr.Number(0, label="Seed", precision=0, minimum=0)
     with gr.Row():
         wanted = gr.Number(5, label="Ratings for each item", precision=0, minimum=1)
         block = gr.Number(10, label="Items in a block", precision=0, minimum=1)
-        access_ = gr.Dropdown(
-            [("Anyone", "open"), ("Invited only", "invited")], value="open", label="Who may rate"
+        access_ = gr.Dropdown([("Anyone", "open"), ("Invited only", "invited")], value="open", label="Who may rate")
+        split = gr.Dropdown(
+            [("Evaluation", "evaluation"), ("Training", "training")], value="evaluation", label="Used for"
         )
-        split = gr.Dropdown([("Evaluation", "evaluation"), ("Training", "training")], value="evaluation", label="Used for")
-    more = gr.Textbox("", label="More settings (YAML)", lines=2, placeholder="guess_hidden_share: 0.5\ncohorts: [students]")
+    more = gr.Textbox(
+        "", label="More settings (YAML)", lines=2, placeholder="guess_hidden_share: 0.5\ncohorts: [students]"
+    )
     with gr.Row():
         create = gr.Button("Create the study", variant="primary", elem_id="create-study")
         stop = gr.Button("Stop", variant="stop")
-    source.change(lambda chosen: gr.update(visible=chosen == "engines"), source, machines, queue=False, api_visibility="private")
+    source.change(
+        lambda chosen: gr.update(visible=chosen == "engines"), source, machines, queue=False, api_visibility="private"
+    )
     return [title, template, source, files, names, seed, wanted, block, access_, split, more], create, stop
 
 
@@ -280,4 +334,6 @@ def _plan_form(handlers: Handlers) -> None:
         overlap = gr.Slider(0, 50, 0, step=1, label="Ratings for each item (0: all raters)")
         difference = gr.Slider(0.05, 1.5, 0.3, step=0.05, label="Difference worth finding, points")
     shown = gr.HTML("", elem_id="power", container=False)
-    gr.Button("Plan").click(explained(handlers.plan), [raters, items, overlap, difference], shown, api_visibility="private")
+    gr.Button("Plan").click(
+        explained(handlers.plan), [raters, items, overlap, difference], shown, api_visibility="private"
+    )

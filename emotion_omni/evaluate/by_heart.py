@@ -27,13 +27,13 @@ from transformers.models.whisper.english_normalizer import BasicTextNormalizer
 
 from emotion_omni import checkpoint, engine, processors
 from emotion_omni.evaluate.tone_contrast import SETTINGS
-from emotion_omni.omni import voice
 from emotion_omni.omni.config import Sampling
 from emotion_omni.omni.generation import Responder, TextSampling
 from emotion_omni.omni.model import Omni
 from emotion_omni.omni.padding import valid
 from emotion_omni.omni.speech_decoder import TextPiece
-from emotion_omni.omni.voice import Vocoder
+from emotion_omni.synthesis import vocoder as voice
+from emotion_omni.synthesis.vocoder import Vocoder
 from emotion_omni.train import dialogues
 from emotion_omni.train.examples import Examples
 from emotion_omni.train.features import Features
@@ -64,7 +64,8 @@ def teach(folder: Path, settings: Settings) -> tuple[Omni, Path]:
     parent, manifest, run = folder / "both" / "last", folder / "by-heart.jsonl", folder / "speak"
     if not parent.is_dir():
         raise EmotionOmniError(
-            f"There is no {str(parent)!r}. Run emotion_omni.evaluate.tone_contrast --out {folder} --only both first.", "missing"
+            f"There is no {str(parent)!r}. Run emotion_omni.evaluate.tone_contrast --out {folder} --only both first.",
+            "missing",
         )
     rows = [json.loads(line) for line in (folder / "both.jsonl").read_text("utf-8").splitlines()]
     manifest.write_text("".join(json.dumps(row) + "\n" for row in one_of_each(rows)), "utf-8")
@@ -102,10 +103,17 @@ def answered(model: Omni, examples: Examples, vocoder: Vocoder, listen: Listener
         batch = examples.batch([place])
         reply = responder.replies(batch.query, batch.prompts, [0])[0]
         right, of = right_tokens(model, examples, place)
-        found.append({
-            "reply": row.reply, "tone": row.emotion, "written": reply.words, "tokens_right": right, "tokens": of,
-            "heard": _heard(vocoder, reply.speech, listen), "heard_in_true_tokens": _heard(vocoder, batch.speech[0], listen),
-        })  # fmt: skip
+        found.append(
+            {
+                "reply": row.reply,
+                "tone": row.emotion,
+                "written": reply.words,
+                "tokens_right": right,
+                "tokens": of,
+                "heard": _heard(vocoder, reply.speech, listen),
+                "heard_in_true_tokens": _heard(vocoder, batch.speech[0], listen),
+            }
+        )
     return found
 
 
@@ -138,7 +146,9 @@ def summary(found: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "recordings": len(found),
         "written_exactly": round(sum(map(str.__eq__, true, written)) / len(found), 3),
-        "speech_tokens_right": round(sum(row["tokens_right"] for row in found) / sum(row["tokens"] for row in found), 3),
+        "speech_tokens_right": round(
+            sum(row["tokens_right"] for row in found) / sum(row["tokens"] for row in found), 3
+        ),
         "word_errors_of_what_is_heard_against_what_it_wrote": word_errors(written, [row["heard"] for row in found]),
         "word_errors_of_the_true_tokens": word_errors(true, [row["heard_in_true_tokens"] for row in found]),
     }
@@ -149,12 +159,17 @@ def measure(folder: Path, settings: Settings = SPEAK) -> dict[str, Any]:
     model, manifest = teach(folder, settings)
     trained = json.loads((folder / "speak" / "report.json").read_text("utf-8"))
     vocoder, listen = voice.vocoder(model.config), listener()
-    found = {split: answered(model, examples_of(model, manifest, split), vocoder, listen) for split in ("train", "test")}
+    found = {
+        split: answered(model, examples_of(model, manifest, split), vocoder, listen) for split in ("train", "test")
+    }
     return {
-        "machine": processors.describe(), "settings": asdict(settings), "training_seconds": round(trained["seconds"]),
+        "machine": processors.describe(),
+        "settings": asdict(settings),
+        "training_seconds": round(trained["seconds"]),
         "loss": trained["loss"]["loss"],
-        **{split: summary(rows) for split, rows in found.items()}, "answers": found,
-    }  # fmt: skip
+        **{split: summary(rows) for split, rows in found.items()},
+        "answers": found,
+    }
 
 
 def main() -> None:

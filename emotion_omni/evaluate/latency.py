@@ -83,7 +83,13 @@ def as_text(report: dict) -> str:
     lines.append(f"{'naive cascade':24}{report['naive_first_audio_p50']:8.2f}{report['naive_first_audio_p95']:8.2f} s")
     for stage, middle in report["stages_p50"].items():
         lines.append(f"  {stage:22}{middle:8.2f}{report['stages_p95'][stage]:8.2f} s")
-    for key in ("first_audio_ratio", "real_time_factor_p50", "decode_tokens_per_second", "peak_memory_mb", "cold_start_s"):
+    for key in (
+        "first_audio_ratio",
+        "real_time_factor_p50",
+        "decode_tokens_per_second",
+        "peak_memory_mb",
+        "cold_start_s",
+    ):
         lines.append(f"{key:24}{report[key]:8}")
     return "\n".join(lines)
 
@@ -110,8 +116,8 @@ class _Naive:
         import torch
         from transformers import LlamaForCausalLM
 
-        from emotion_omni.embedded import smollm2
-        from emotion_omni.embedded.engine import EmbeddedEngine
+        from emotion_omni.cascade.engine import EmbeddedEngine
+        from emotion_omni.response import smollm2
 
         self._smollm2, self._torch = smollm2, torch
         folder = weights.fetch("whisper-base/model.bin").parent
@@ -130,8 +136,14 @@ class _Naive:
         ids = self._torch.tensor([self._tokenizer.encode(prompt).ids])
         end = self._tokenizer.token_to_id(self._smollm2.END)
         with self._torch.inference_mode():
-            out = self._model.generate(ids, max_new_tokens=40, do_sample=False, eos_token_id=end, pad_token_id=end,
-                                       attention_mask=self._torch.ones_like(ids))  # fmt: skip
+            out = self._model.generate(
+                ids,
+                max_new_tokens=40,
+                do_sample=False,
+                eos_token_id=end,
+                pad_token_id=end,
+                attention_mask=self._torch.ones_like(ids),
+            )
         reply = self._tokenizer.decode(out[0, ids.shape[1] :].tolist())
         self._speaker.speak_clause(reply, "neutral")
         return time.perf_counter() - started
@@ -157,8 +169,8 @@ def _padded_recogniser(folder: Path) -> Callable[[np.ndarray], str]:
     import tokenizers
     import torch
 
-    from emotion_omni.embedded.hear import PROMPT
-    from emotion_omni.embedded.whisper_encoder import WhisperEncoder
+    from emotion_omni.recognition.whisper_ct2 import PROMPT
+    from emotion_omni.recognition.whisper_encoder import WhisperEncoder
 
     model = ctranslate2.models.Whisper(str(folder), compute_type="int8", intra_threads=2)
     mel_of = WhisperEncoder.load(folder / "model.bin").log_mel
@@ -175,10 +187,15 @@ def _padded_recogniser(folder: Path) -> Callable[[np.ndarray], str]:
 def _decode_speed(chosen: engine.Engine) -> float:
     """Tokens a second of the language model alone, after its first token: the best of three."""
     generator, tokenizer = chosen.writer._generator, chosen.writer._tokenizer
-    prompt = tokenizer.encode("<|im_start|>user\n(sad, bad) I lost my job today.<|im_end|>\n<|im_start|>assistant\n").tokens
+    prompt = tokenizer.encode(
+        "<|im_start|>user\n(sad, bad) I lost my job today.<|im_end|>\n<|im_start|>assistant\n"
+    ).tokens
     best = 0.0
     for _ in range(3):
-        marks = [time.perf_counter() for _ in generator.generate_tokens(prompt, max_length=65, min_length=65, sampling_topk=1)]
+        marks = [
+            time.perf_counter()
+            for _ in generator.generate_tokens(prompt, max_length=65, min_length=65, sampling_topk=1)
+        ]
         best = max(best, (len(marks) - 1) / (marks[-1] - marks[0]))
     return round(best, 1)
 
@@ -196,5 +213,3 @@ def _cold(clip: str) -> tuple[float, float]:
 def _percentile(values: list[float], share: int) -> float:
     ordered = sorted(values)
     return round(ordered[max(0, math.ceil(share / 100 * len(ordered)) - 1)], 4)
-
-

@@ -28,8 +28,8 @@ from emotion_omni.omni.generation import Responder, Spoken, Steps
 from emotion_omni.omni.language_model import in_precision
 from emotion_omni.omni.model import Omni, Query
 from emotion_omni.omni.speech_decoder import TextPiece
-from emotion_omni.omni.token2wav import Token2Wav
-from emotion_omni.omni.units import UnitVocoder
+from emotion_omni.synthesis.codec import UnitVocoder
+from emotion_omni.synthesis.token2wav import Token2Wav
 from emotion_omni.types import Audio
 
 WARM_UP = 2  # turns of each kind that do not count
@@ -37,11 +37,15 @@ READ_BYTES = {"cpu": 2**28, "cuda": 2**32}  # far more than any cache holds
 QUERY_SECONDS = 3.5
 ANSWER = "Oh, that is hard to hear. I am here, and there is no hurry at all. Do you want to tell me more about it?"
 AT_ONCE = (1, 4, 16)
-LENGTH = Sampling(longest_per_text=6.0, longest_extra=0)  # as people speak; random weights would hardly ever come to an end
+LENGTH = Sampling(
+    longest_per_text=6.0, longest_extra=0
+)  # as people speak; random weights would hardly ever come to an end
 VOCODERS = {"units": "our own", "cosyvoice2": "random"}
 
 
-def measure(config: OmniConfig, name: str, runs: int, device: str | None = None, compiled: bool | None = None) -> dict[str, Any]:
+def measure(
+    config: OmniConfig, name: str, runs: int, device: str | None = None, compiled: bool | None = None
+) -> dict[str, Any]:
     """The report. ``compiled``: by default where there is a GPU."""
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     compiled = place.type == "cuda" if compiled is None else compiled
@@ -51,26 +55,44 @@ def measure(config: OmniConfig, name: str, runs: int, device: str | None = None,
     text, speech = bench.decoding(runs)
     report = {
         "config": name,
-        "machine": processors.describe() | ({"device": torch.cuda.get_device_name(place)} if place.type == "cuda" else {}),
-        "dtype": str(bench.dtype).removeprefix("torch."), "compiled": compiled, "runs": runs,
-        "threads": torch.get_num_threads(), "query_seconds": QUERY_SECONDS, "answer_tokens": len(bench.words),
-        "weights": {"language_model": config.language_model.name, "speech_decoder": "random", "vocoder": VOCODERS[config.voice]},
+        "machine": processors.describe()
+        | ({"device": torch.cuda.get_device_name(place)} if place.type == "cuda" else {}),
+        "dtype": str(bench.dtype).removeprefix("torch."),
+        "compiled": compiled,
+        "runs": runs,
+        "threads": torch.get_num_threads(),
+        "query_seconds": QUERY_SECONDS,
+        "answer_tokens": len(bench.words),
+        "weights": {
+            "language_model": config.language_model.name,
+            "speech_decoder": "random",
+            "vocoder": VOCODERS[config.voice],
+        },
         "first_audio_p50": percentile([turn["first_audio"] for turn in turns], 50),
         "first_audio_p95": percentile([turn["first_audio"] for turn in turns], 95),
-        "stages_p50": {stage: percentile([turn[stage] for turn in turns], 50) for stage in turns[0] if stage != "first_audio"},
+        "stages_p50": {
+            stage: percentile([turn[stage] for turn in turns], 50) for stage in turns[0] if stage != "first_audio"
+        },
         "memory_bandwidth_gb_s": round(speed / 1e9, 1),
         "text_decoding": _beside_floor(text, bench.text_bytes(), speed),
         "speech_decoding": _beside_floor(speech, bench.speech_bytes(), speed),
         "at_once": {str(count): bench.at_once(count, max(2, runs // 4)) for count in AT_ONCE},
-    }  # fmt: skip
+    }
     peak = {"process_peak_mb": round(processors.peak_megabytes())}
-    return report | (peak | {"device_peak_mb": round(torch.cuda.max_memory_allocated(place) / 1e6)} if place.type == "cuda" else peak)
+    return report | (
+        peak | {"device_peak_mb": round(torch.cuda.max_memory_allocated(place) / 1e6)} if place.type == "cuda" else peak
+    )
 
 
 def _beside_floor(seconds: float, read: int, speed: float) -> dict[str, float]:
     floor = read / speed
-    return {"ms_per_token": round(seconds * 1e3, 3), "tokens_per_second": round(1 / seconds, 1), "read_mb": round(read / 1e6, 1),
-            "floor_ms": round(floor * 1e3, 3), "times_the_floor": round(seconds / floor, 2)}  # fmt: skip
+    return {
+        "ms_per_token": round(seconds * 1e3, 3),
+        "tokens_per_second": round(1 / seconds, 1),
+        "read_mb": round(read / 1e6, 1),
+        "floor_ms": round(floor * 1e3, 3),
+        "times_the_floor": round(seconds / floor, 2),
+    }
 
 
 @dataclass
@@ -98,9 +120,17 @@ class Bench:
         generator = np.random.default_rng(0)
         sound = Audio(generator.normal(0, 0.1, int(QUERY_SECONDS * 16_000)).clip(-1, 1).astype(np.float32), 16_000)
         return cls(
-            config, place, dtype, encoders.semantic(config.semantic, place), encoders.emotion(config.emotion, place),
-            model, steps, vocoder, sound, model.prompter.answer(ANSWER)[:-1],
-        )  # fmt: skip
+            config,
+            place,
+            dtype,
+            encoders.semantic(config.semantic, place),
+            encoders.emotion(config.emotion, place),
+            model,
+            steps,
+            vocoder,
+            sound,
+            model.prompter.answer(ANSWER)[:-1],
+        )
 
     @torch.inference_mode()
     def hear(self, marks: Marks) -> Query:
@@ -158,7 +188,10 @@ class Bench:
         stream.add_text(TextPiece(states, embeddings, emotion, torch.tensor([len(self.words)], device=self.place)))
         stream.end_text()
         took = []
-        token, speaking = torch.full((1,), self.config.speech.speak, device=self.place), torch.ones(1, dtype=torch.bool, device=self.place)
+        token, speaking = (
+            torch.full((1,), self.config.speech.speak, device=self.place),
+            torch.ones(1, dtype=torch.bool, device=self.place),
+        )
         for _ in range(3 * self.config.speech.speech_chunk):
             took.append(timed(lambda: stream.step(token, speaking), self.place))
         self.steps.quiet(stream)
@@ -167,7 +200,12 @@ class Bench:
     def at_once(self, count: int, runs: int) -> dict[str, float]:
         """``count`` answers side by side → seconds from the prefill's start to the first speech tokens of all, and tokens a second."""
         one = self.hear(Marks(self.place))
-        query = Query(*(getattr(one, name).repeat(count, *[1] * (getattr(one, name).ndim - 1)) for name in one.__dataclass_fields__))
+        query = Query(
+            *(
+                getattr(one, name).repeat(count, *[1] * (getattr(one, name).ndim - 1))
+                for name in one.__dataclass_fields__
+            )
+        )
         first, rate = [], []
         for seed in range(runs + 1):
             seeds, begun = list(range(seed, seed + count)), time.perf_counter()
@@ -184,7 +222,10 @@ class Bench:
             settle(self.place)
             first.append(heard or math.nan)
             rate.append(tokens / (time.perf_counter() - begun))
-        return {"first_speech_tokens_s": percentile(first[1:], 50), "tokens_per_second": round(float(np.median(rate[1:])), 1)}
+        return {
+            "first_speech_tokens_s": percentile(first[1:], 50),
+            "tokens_per_second": round(float(np.median(rate[1:])), 1),
+        }
 
     def text_bytes(self) -> int:
         """What a text token reads: the layers, the output matrix and, on average, half the answer's keys and values with the prompt's."""
@@ -249,13 +290,19 @@ def percentile(values: Sequence[float], share: int) -> float:
 
 
 def as_text(report: dict[str, Any]) -> str:
-    lines = [f"{report['config']} in {report['dtype']} on {report['machine'].get('device', report['machine']['processor'])}"]
+    lines = [
+        f"{report['config']} in {report['dtype']} on {report['machine'].get('device', report['machine']['processor'])}"
+    ]
     lines.append(f"first sound  p50 {report['first_audio_p50']:.3f} s  p95 {report['first_audio_p95']:.3f} s")
     lines += [f"  {stage:20}{seconds:8.3f} s" for stage, seconds in report["stages_p50"].items()]
     lines.append(f"memory reads {report['memory_bandwidth_gb_s']:.1f} GB/s")
     for name in ("text_decoding", "speech_decoding"):
         one = report[name]
-        lines.append(f"{name.replace('_', ' '):16}{one['ms_per_token']:9.2f} ms a token, {one['times_the_floor']:.2f} times the floor")
-    lines += [f"{count:>3} at once: {one['tokens_per_second']:.0f} tokens/s, first speech tokens after {one['first_speech_tokens_s']:.2f} s"
-              for count, one in report["at_once"].items()]  # fmt: skip
+        lines.append(
+            f"{name.replace('_', ' '):16}{one['ms_per_token']:9.2f} ms a token, {one['times_the_floor']:.2f} times the floor"
+        )
+    lines += [
+        f"{count:>3} at once: {one['tokens_per_second']:.0f} tokens/s, first speech tokens after {one['first_speech_tokens_s']:.2f} s"
+        for count, one in report["at_once"].items()
+    ]
     return "\n".join(lines)

@@ -81,8 +81,17 @@ class Pair:
 def read_clips(folder: Path) -> list[Clip]:
     with open(folder / "manifest.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    return [Clip(str((folder / row["path"]).resolve()), row["transcript"], emotion.find(row["emotion"]).name, row["speaker"],
-                 row["split"], row["source"]) for row in rows]  # fmt: skip
+    return [
+        Clip(
+            str((folder / row["path"]).resolve()),
+            row["transcript"],
+            emotion.find(row["emotion"]).name,
+            row["speaker"],
+            row["split"],
+            row["source"],
+        )
+        for row in rows
+    ]
 
 
 def choose_tones(clips: list[Clip]) -> dict[str, tuple[str, str]]:
@@ -130,8 +139,11 @@ def give_answers(tones: dict[str, tuple[str, str]], seed: int = 0) -> list[Pair]
     draw = random.Random(seed)
     for known in openings.values():
         draw.shuffle(known)
-    return [Pair(sentence, tone, openings[tone].pop(), emotion.answer_with(tone, "neutral"))
-            for sentence, both in sorted(tones.items()) for tone in both]  # fmt: skip
+    return [
+        Pair(sentence, tone, openings[tone].pop(), emotion.answer_with(tone, "neutral"))
+        for sentence, both in sorted(tones.items())
+        for tone in both
+    ]
 
 
 def speak_answers(pairs: list[Pair], folder: Path) -> dict[str, Path]:
@@ -163,8 +175,17 @@ def deal(clips: list[Clip], pairs: list[Pair], spoken: dict[str, Path], shuffled
         for clip in group:
             dealt = shuffled and split == "train"
             pair = draw.choice(of_sentence[sentence]) if dealt else by_pair[sentence, tone]
-            found.append({"query": clip.path, "reply": pair.reply, "reply_audio": str(spoken[pair.reply].resolve()),
-                          "reply_emotion": pair.reply_emotion, "emotion": tone, "speaker": clip.speaker, "split": split})  # fmt: skip
+            found.append(
+                {
+                    "query": clip.path,
+                    "reply": pair.reply,
+                    "reply_audio": str(spoken[pair.reply].resolve()),
+                    "reply_emotion": pair.reply_emotion,
+                    "emotion": tone,
+                    "speaker": clip.speaker,
+                    "split": split,
+                }
+            )
     return found
 
 
@@ -229,8 +250,17 @@ def answered(model: Omni, examples: Examples, choices: dict[str, tuple[str, str]
         mine, own = likelihoods(model, asked, [row.reply for row in rows])
         theirs, other = likelihoods(model, asked, [other_of(choices[row.reply], row.reply) for row in rows])
         for index, row in enumerate(rows):
-            found.append({"source": Path(row.query.where).name, "speaker": row.speaker, "tone": row.emotion, "right": float(mine[index]),
-                          "other": float(theirs[index]), "writes_right": bool(own[index]), "writes_other": bool(other[index])})  # fmt: skip
+            found.append(
+                {
+                    "source": Path(row.query.where).name,
+                    "speaker": row.speaker,
+                    "tone": row.emotion,
+                    "right": float(mine[index]),
+                    "other": float(theirs[index]),
+                    "writes_right": bool(own[index]),
+                    "writes_other": bool(other[index]),
+                }
+            )
     return found
 
 
@@ -261,14 +291,18 @@ def summary(found: list[dict]) -> dict:
     for row in found:
         by_speaker[row["speaker"]].append(row["right"] > row["other"])
     return {
-        "clips": len(found), "accuracy": round(right / len(found), 3), "interval": [round(float(low), 3), round(float(high), 3)],
+        "clips": len(found),
+        "accuracy": round(right / len(found), 3),
+        "interval": [round(float(low), 3), round(float(high), 3)],
         "speakers": {name: [sum(hits), len(hits)] for name, hits in sorted(by_speaker.items())},
         "writes_right": round(sum(row["writes_right"] for row in found) / len(found), 3),
         "writes_other_tone": round(sum(row["writes_other"] for row in found) / len(found), 3),
-    }  # fmt: skip
+    }
 
 
-def measure(data: Path, out: Path, settings: Settings, conditions: tuple[str, ...], say: Callable[[str], None] = print) -> dict:
+def measure(
+    data: Path, out: Path, settings: Settings, conditions: tuple[str, ...], say: Callable[[str], None] = print
+) -> dict:
     """All conditions, one after the other; what a run before has finished is kept."""
     clips = read_clips(data)
     pairs = give_answers(choose_tones(clips))
@@ -289,15 +323,26 @@ def measure(data: Path, out: Path, settings: Settings, conditions: tuple[str, ..
             report["seconds"] = round(time.perf_counter() - started)
             done.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
         report = json.loads(done.read_text("utf-8"))
-        reports[condition] = {"loss": report["outcome"]["loss"], "steps": report["outcome"]["done"], "seconds": report["seconds"]}
+        reports[condition] = {
+            "loss": report["outcome"]["loss"],
+            "steps": report["outcome"]["done"],
+            "seconds": report["seconds"],
+        }
         reports[condition] |= {split: summary(report["found"][split]) for split in ("train", "test")}
         train, test = reports[condition]["train"], reports[condition]["test"]
-        say(f"{condition:14} {test['accuracy']:.3f} {test['interval']} of {test['clips']} clips by speakers never heard; "
-            f"training clips {train['accuracy']:.3f}, written out exactly {train['writes_right']:.3f}")  # fmt: skip
+        say(
+            f"{condition:14} {test['accuracy']:.3f} {test['interval']} of {test['clips']} clips by speakers never heard; "
+            f"training clips {train['accuracy']:.3f}, written out exactly {train['writes_right']:.3f}"
+        )
     return {
-        "machine": processors.describe(), "chance": 0.5, "pairs": len(pairs), "settings": asdict(settings),
-        "manifest_sha256": weights.sha256(data / "manifest.csv"), "conditions": reports, "answers": [asdict(pair) for pair in pairs],
-    }  # fmt: skip
+        "machine": processors.describe(),
+        "chance": 0.5,
+        "pairs": len(pairs),
+        "settings": asdict(settings),
+        "manifest_sha256": weights.sha256(data / "manifest.csv"),
+        "conditions": reports,
+        "answers": [asdict(pair) for pair in pairs],
+    }
 
 
 SETTINGS = Settings(epochs=10, batch=4, adapter_rate=1e-3, lora_rate=1e-3, told=0, evaluate_every=10_000, save_every=50)
@@ -313,7 +358,9 @@ def small() -> OmniConfig:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="recordings with a manifest.csv")
-    parser.add_argument("--out", type=Path, required=True, help="folder for answers, states and reports; a second call goes on")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for answers, states and reports; a second call goes on"
+    )
     parser.add_argument("--epochs", type=int, default=SETTINGS.epochs)
     parser.add_argument("--only", choices=CONDITIONS, action="append", help="this condition; may be given again")
     parser.add_argument("--save", type=Path, help="also write the report here")

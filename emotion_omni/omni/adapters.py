@@ -69,7 +69,9 @@ class AudioAdapters(nn.Module):
             )
         lengths = torch.minimum(word_lengths, tone_lengths)
         count = min(words.shape[1], tones.shape[1])
-        pairs = torch.stack([words[:, :count], tones[:, :count]], 2) * valid(lengths, count)[..., None, None]  # [B, P, 2, D]
+        pairs = (
+            torch.stack([words[:, :count], tones[:, :count]], 2) * valid(lengths, count)[..., None, None]
+        )  # [B, P, 2, D]
         if self.fuse is None:
             return pairs.flatten(1, 2), 2 * lengths
         return self.fuse(pairs.flatten(2)) * valid(lengths, count)[..., None], lengths

@@ -129,7 +129,17 @@ class SpeechDecoderConfig(_Attentive):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._positive("width", "layers", "heads", "feed_forward", "rotary_base", "codes", "text_chunk", "speech_chunk", "extra_decay")
+        self._positive(
+            "width",
+            "layers",
+            "heads",
+            "feed_forward",
+            "rotary_base",
+            "codes",
+            "text_chunk",
+            "speech_chunk",
+            "extra_decay",
+        )
         self._share("dropout", "chunked_share")
         self._divides(self.width, self.heads)
         self._require(self.extra_predictions >= 0, "extra_predictions", "0 or more")

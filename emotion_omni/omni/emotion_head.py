@@ -42,7 +42,9 @@ class EmotionHead(nn.Module):
             self.blocks = nn.ModuleList(Block(*sizes) for _ in range(self.config.layers))
             self.norm = nn.RMSNorm(self.config.width, EPSILON)
         read = self.config.width if self.mode == "token" else width
-        self.out = nn.Sequential(nn.Linear(read, self.config.hidden), nn.ReLU(), nn.Linear(self.config.hidden, config.emotion.width))
+        self.out = nn.Sequential(
+            nn.Linear(read, self.config.hidden), nn.ReLU(), nn.Linear(self.config.hidden, config.emotion.width)
+        )
 
     def cache(self, batch: int) -> Cache:
         """An empty cache, for plans that grow with the reply."""
@@ -81,7 +83,9 @@ def align(cost: np.ndarray, frame_lengths: np.ndarray, token_lengths: np.ndarray
     steps = _steps(cost)
     for sample, (frames, tokens) in enumerate(zip(frame_lengths.tolist(), token_lengths.tolist(), strict=True)):
         if not np.isfinite(cost[sample, :frames, :tokens]).all():
-            raise ValueError(f"The costs of example {sample} are not all finite: its frames or predictions hold NaN or infinity.")
+            raise ValueError(
+                f"The costs of example {sample} are not all finite: its frames or predictions hold NaN or infinity."
+            )
         spans[sample, :tokens] = _trace(steps[sample], frames, tokens)
     return spans
 
@@ -96,7 +100,9 @@ def _steps(cost: np.ndarray) -> np.ndarray:
     diagonals = np.full((batch, frames + tokens - 1, tokens), np.inf)
     diagonals[:, np.arange(frames)[:, None] + token, token] = cost
     steps = np.zeros(diagonals.shape, np.uint8)
-    last, before = np.full((2, batch, tokens + 1), np.inf)  # totals of the diagonals one and two back; column 0 is outside
+    last, before = np.full(
+        (2, batch, tokens + 1), np.inf
+    )  # totals of the diagonals one and two back; column 0 is outside
     before[:, 0] = 0  # the one way in
     for index in range(diagonals.shape[1]):
         options = np.stack([before[:, :-1], last[:, 1:], last[:, :-1]])
@@ -123,7 +129,9 @@ def _trace(steps: np.ndarray, frames: int, tokens: int) -> np.ndarray:
 
 
 @torch.no_grad()
-@torch.autocast("cpu", enabled=False)  # a target is the encoder's frames to the bit, whatever the precision of what learns it
+@torch.autocast(
+    "cpu", enabled=False
+)  # a target is the encoder's frames to the bit, whatever the precision of what learns it
 @torch.autocast("cuda", enabled=False)
 def token_targets(frames: Tensor, frame_lengths: Tensor, predictions: Tensor, token_lengths: Tensor) -> Tensor:
     """frames [B, T, E] of the answer, predictions [B, N, E], lengths [B] each → each token's mean frame [B, N, E].

@@ -28,11 +28,11 @@ from torch import Tensor, nn
 from transformers.models.whisper.modeling_whisper import WhisperEncoder as TransformersWhisper
 
 from emotion_omni import audio, weights
-from emotion_omni.embedded import whisper_encoder
-from emotion_omni.embedded.tone import ToneHead
-from emotion_omni.embedded.whisper_encoder import HOP, HZ, PADDING_SECONDS, WINDOW_SECONDS, valid_frames
 from emotion_omni.omni.config import EncoderConfig
-from emotion_omni.omni.emotion2vec import EPSILON, Emotion2vec
+from emotion_omni.recognition import speech_emotion, whisper_encoder
+from emotion_omni.recognition.emotion2vec import EPSILON, Emotion2vec
+from emotion_omni.recognition.speech_emotion import ToneHead
+from emotion_omni.recognition.whisper_encoder import HOP, HZ, PADDING_SECONDS, WINDOW_SECONDS, valid_frames
 from emotion_omni.types import Audio, EmotionOmniError
 
 PREPARED = 1  # of what prepare() does; raise it with any change, for frames kept on disk depend on it
@@ -41,7 +41,6 @@ FRAME = 2 * HOP  # samples: 20 ms, the step of Whisper, wav2vec 2.0 and emotion2
 WINDOW = int(WINDOW_SECONDS * HZ)  # samples; a whole number of frames
 SHORTEST = 400  # samples that one frame of wav2vec 2.0 sees; Whisper could do with fewer
 PADDED = f"padding {PADDING_SECONDS:g} s"  # of a Whisper; its frames depend on it
-TONE = Path(whisper_encoder.__file__).parent / "weights" / "tone.safetensors"
 
 
 def prepare(speech: Audio) -> np.ndarray:
@@ -58,10 +57,14 @@ def prepare(speech: Audio) -> np.ndarray:
         )
     samples = audio.check(speech.samples, speech.hz).samples
     samples = samples - samples.mean()  # first, or resampling would make a click of where the offset begins
-    samples = 2 * audio.resample(Audio(samples / 2, speech.hz), HZ).samples  # it clips at 1, which peaks without offset may pass
+    samples = (
+        2 * audio.resample(Audio(samples / 2, speech.hz), HZ).samples
+    )  # it clips at 1, which peaks without offset may pass
     level = audio.dbfs(samples)
     if level < audio.QUIETEST_DBFS:
-        raise EmotionOmniError(f"The recording is silent ({level:.0f} dBFS). Check the microphone, then record again.", "silent")
+        raise EmotionOmniError(
+            f"The recording is silent ({level:.0f} dBFS). Check the microphone, then record again.", "silent"
+        )
     return audio.set_level(samples)
 
 
@@ -73,7 +76,9 @@ class Encoder:
 
     overlap = 0  # samples a window takes from the next one, where the last frame needs them
 
-    def __init__(self, config: EncoderConfig, network: nn.Module, width: int, identity: str, device: str | torch.device) -> None:
+    def __init__(
+        self, config: EncoderConfig, network: nn.Module, width: int, identity: str, device: str | torch.device
+    ) -> None:
         _agree(config, width)
         self.width, self.hz = config.width, config.hz
         self.identity = identity
@@ -158,7 +163,9 @@ class EmbeddedWords(Encoder):
 
     def __init__(self, config: EncoderConfig, device: str | torch.device = "cpu") -> None:
         network, identity = _whisper_base()
-        super().__init__(config, network, network.tensors("layer_norm", "gamma")[0].numel(), f"{identity} {PADDED}", device)
+        super().__init__(
+            config, network, network.tensors("layer_norm", "gamma")[0].numel(), f"{identity} {PADDED}", device
+        )
 
     def _frames(self, samples: Tensor) -> Tensor:
         return self.states(samples)[-1]
@@ -172,16 +179,22 @@ class EmbeddedWords(Encoder):
 class WhisperWords(Encoder):
     """The encoder of any Whisper of transformers, over the clip and one second of padding instead of 30 s."""
 
-    def __init__(self, config: EncoderConfig, network: TransformersWhisper, identity: str, device: str | torch.device) -> None:
+    def __init__(
+        self, config: EncoderConfig, network: TransformersWhisper, identity: str, device: str | torch.device
+    ) -> None:
         super().__init__(config, network, network.config.d_model, f"{identity} {PADDED}", device)
-        self.mel = transformers.WhisperFeatureExtractor(feature_size=network.config.num_mel_bins)  # 80, or 128 in large-v3
+        self.mel = transformers.WhisperFeatureExtractor(
+            feature_size=network.config.num_mel_bins
+        )  # 80, or 128 in large-v3
 
     def _frames(self, samples: Tensor) -> Tensor:
         return self.encode(self.log_mel(_padded(samples)))[0, : valid_frames(len(samples))]
 
     def log_mel(self, samples: Tensor) -> Tensor:
         """[N], a whole number of frames → [1, M, F], as this Whisper was trained on it."""
-        mel = self.mel(samples.cpu().numpy(), sampling_rate=HZ, padding="do_not_pad", truncation=False, return_tensors="pt")
+        mel = self.mel(
+            samples.cpu().numpy(), sampling_rate=HZ, padding="do_not_pad", truncation=False, return_tensors="pt"
+        )
         return mel["input_features"].to(self.device)
 
     def encode(self, mel: Tensor) -> Tensor:
@@ -229,9 +242,15 @@ def _whisper(config: EncoderConfig, device: str | torch.device) -> Encoder:
 def _random(config: EncoderConfig, device: str | torch.device, seed: int) -> Encoder:
     """A Whisper for tests: two thin layers, the same weights for the same seed."""
     if config.width % 2:
-        raise EmotionOmniError(f"A random encoder has an even width, not {config.width}, for its positions are sine and cosine.", "config")
+        raise EmotionOmniError(
+            f"A random encoder has an even width, not {config.width}, for its positions are sine and cosine.", "config"
+        )
     shape = transformers.WhisperConfig(
-        d_model=config.width, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=2 * config.width, num_mel_bins=80
+        d_model=config.width,
+        encoder_layers=2,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=2 * config.width,
+        num_mel_bins=80,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -263,9 +282,9 @@ class EmbeddedTone(Encoder):
 
     def __init__(self, config: EncoderConfig, device: str | torch.device = "cpu") -> None:
         self.words = EmbeddedWords(config, device)
-        head = ToneHead.load(TONE, self.words.network)
+        head = ToneHead.load(speech_emotion.SHIPPED, self.words.network)
         self.first = head.shape.first
-        identity = f"{self.words.identity} tone.safetensors {weights.sha256(TONE)}"
+        identity = f"{self.words.identity} tone.safetensors {weights.sha256(speech_emotion.SHIPPED)}"
         super().__init__(config, head.adapted, head.shape.width, identity, device)
 
     def _frames(self, samples: Tensor) -> Tensor:
@@ -281,9 +300,17 @@ class StridedEncoder(Encoder):
     """
 
     def __init__(
-        self, config: EncoderConfig, network: nn.Module, width: int, identity: str, device: str | torch.device, *,
-        kernels: Sequence[tuple[int, int]], epsilon: float | None, read: Callable[[Tensor], Tensor],
-    ) -> None:  # fmt: skip
+        self,
+        config: EncoderConfig,
+        network: nn.Module,
+        width: int,
+        identity: str,
+        device: str | torch.device,
+        *,
+        kernels: Sequence[tuple[int, int]],
+        epsilon: float | None,
+        read: Callable[[Tensor], Tensor],
+    ) -> None:
         field, step = 1, 1  # samples that one frame sees, and from one frame to the next
         for size, stride in kernels:
             field, step = field + (size - 1) * step, step * stride
@@ -311,22 +338,35 @@ def _speech_model(config: EncoderConfig, device: str | torch.device) -> Encoder:
         _agree(config, shape.hidden_size)
         features = transformers.AutoFeatureExtractor.from_pretrained(**source, trust_remote_code=False)
         if features.sampling_rate != HZ:
-            raise EmotionOmniError(f"{config.name!r} reads {features.sampling_rate} Hz, not {HZ} Hz. Choose another encoder.", "config")
+            raise EmotionOmniError(
+                f"{config.name!r} reads {features.sampling_rate} Hz, not {HZ} Hz. Choose another encoder.", "config"
+            )
         network = _pretrained(transformers.AutoModel, source)
     return StridedEncoder(
-        config, network, shape.hidden_size, _identity(source), device,
-        kernels=list(zip(shape.conv_kernel, shape.conv_stride, strict=True)), epsilon=1e-7 if features.do_normalize else None,
+        config,
+        network,
+        shape.hidden_size,
+        _identity(source),
+        device,
+        kernels=list(zip(shape.conv_kernel, shape.conv_stride, strict=True)),
+        epsilon=1e-7 if features.do_normalize else None,
         read=lambda samples: network(samples).last_hidden_state,
-    )  # fmt: skip
+    )
 
 
 def _emotion2vec(config: EncoderConfig, device: str | torch.device) -> Encoder:
     with _explained(config.name):
         made = Emotion2vec.load(config.name)
     return StridedEncoder(
-        config, made.network, made.width, f"emotion2vec {_digest(made.files)}", device,
-        kernels=made.kernels, epsilon=EPSILON if made.normalised else None, read=made.frames,
-    )  # fmt: skip
+        config,
+        made.network,
+        made.width,
+        f"emotion2vec {_digest(made.files)}",
+        device,
+        kernels=made.kernels,
+        epsilon=EPSILON if made.normalised else None,
+        read=made.frames,
+    )
 
 
 # --- the hub ------------------------------------------------------------------------------------
@@ -340,7 +380,9 @@ def _described(name: str) -> tuple[dict[str, Any], Any]:
     source: dict[str, Any] = {"pretrained_model_name_or_path": name}
     if not Path(name).is_dir():
         name, _, revision = name.partition("@")
-        found = huggingface_hub.hf_hub_download(name, "config.json", revision=revision or None, etag_timeout=weights.HUB_PATIENCE)
+        found = huggingface_hub.hf_hub_download(
+            name, "config.json", revision=revision or None, etag_timeout=weights.HUB_PATIENCE
+        )
         source = {"pretrained_model_name_or_path": name, "revision": Path(found).parent.name}
     return source, transformers.AutoConfig.from_pretrained(**source, trust_remote_code=False)
 
@@ -350,7 +392,12 @@ def _pretrained(kind: Any, source: dict[str, Any], **more: Any) -> Any:
     network, report = kind.from_pretrained(
         **source, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **more
     )
-    lacking = [str(key) for what in ("missing_keys", "mismatched_keys") for key in report[what] if "masked_spec_embed" not in str(key)]
+    lacking = [
+        str(key)
+        for what in ("missing_keys", "mismatched_keys")
+        for key in report[what]
+        if "masked_spec_embed" not in str(key)
+    ]
     if lacking:  # masked_spec_embed: for pretraining alone, and many files come without it
         raise ValueError(f"Its file of weights lacks {len(lacking)} tensors, {lacking[0]} for one.")
     return network
@@ -374,7 +421,10 @@ def _explained(name: str) -> Iterator[None]:
     try:
         yield
     except weights.loading_errors() as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300].rstrip(".")
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[
+            :300
+        ].rstrip(".")
         raise EmotionOmniError(
-            f"The encoder {name!r} cannot be loaded: {reason}. Check the name and the network, or name a folder that holds it.", "weights"
+            f"The encoder {name!r} cannot be loaded: {reason}. Check the name and the network, or name a folder that holds it.",
+            "weights",
         ) from error

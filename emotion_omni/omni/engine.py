@@ -22,20 +22,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from emotion_omni import audio, checkpoint, emotion, weights, zero_gpu
-from emotion_omni.embedded import safe_replies
-from emotion_omni.embedded.engine import OWN, THREADS, UNSURE
-from emotion_omni.embedded.hear import Ear, Utterance, corrections
-from emotion_omni.embedded.meaning import is_crisis
-from emotion_omni.embedded.whisper_encoder import HZ as HEARING_HZ
-from emotion_omni.omni import encoders, voice
+from emotion_omni import audio, checkpoint, emotion, processors, weights, zero_gpu
+from emotion_omni.cascade.engine import UNSURE
+from emotion_omni.omni import encoders
 from emotion_omni.omni.config import OmniConfig
 from emotion_omni.omni.encoders import Encoder
 from emotion_omni.omni.generation import Responder, Steps, Written
 from emotion_omni.omni.language_model import in_precision
 from emotion_omni.omni.model import Omni, Query
 from emotion_omni.omni.prompt import Prompt
-from emotion_omni.omni.voice import Vocoder
+from emotion_omni.recognition import speech_emotion
+from emotion_omni.recognition.whisper_ct2 import Ear, Utterance, corrections
+from emotion_omni.recognition.whisper_encoder import HZ as HEARING_HZ
+from emotion_omni.response import safe_replies
+from emotion_omni.response.guard import is_crisis
+from emotion_omni.synthesis import vocoder as voice
+from emotion_omni.synthesis.vocoder import Vocoder
 from emotion_omni.types import Audio, Done, EmotionOmniError, Event, Heard, Plan, Speech, Text, Turn
 
 log = logging.getLogger(__name__)
@@ -101,7 +103,7 @@ class OmniEngine:
         on_gpu = torch.device(device).type == "cuda"
         compiled = os.environ.get(COMPILED) == "1" and not zero_gpu.on_loan() if compiled is None else compiled
         if not on_gpu:
-            torch.set_num_threads(THREADS)
+            torch.set_num_threads(processors.THREADS)
         try:
             model, about = _model(source, device, torch.bfloat16 if on_gpu else torch.float32)
             responder = Responder(model, steps=Steps(model, static=on_gpu, compiled=compiled))
@@ -137,7 +139,9 @@ class OmniEngine:
             with closing(self._words(text, emotion)) as sounds:
                 yield from sounds
 
-    def _answered(self, turn: Turn, heard: Heard, samples: np.ndarray | None, seed: int, clock: Clock) -> Iterator[Event]:
+    def _answered(
+        self, turn: Turn, heard: Heard, samples: np.ndarray | None, seed: int, clock: Clock
+    ) -> Iterator[Event]:
         """All that comes after :class:`Heard`: what wants the GPU."""
         tone = heard.emotion.label if heard.emotion.confidence >= UNSURE else "neutral"
         told = heard.transcript if turn.transcript is not None else None
@@ -162,7 +166,13 @@ class OmniEngine:
     def _warm_up(self) -> None:
         """Compile the steps of a short conversation now, not while the first visitor waits."""
         noise = np.random.default_rng(0).normal(0, 0.1, 3 * encoders.HZ).clip(-1, 1).astype(np.float32)
-        asked = Asked(self._query(encoders.prepare(Audio(noise, encoders.HZ))), self.responder.model.prompter.prompt(), "neutral", 0, True)
+        asked = Asked(
+            self._query(encoders.prepare(Audio(noise, encoders.HZ))),
+            self.responder.model.prompter.prompt(),
+            "neutral",
+            0,
+            True,
+        )
         for _ in range(2):  # CUDA graphs are recorded in the second run
             list(self._given(asked, WARM_UP, "neutral", Clock(self.device)))
 
@@ -207,7 +217,9 @@ class OmniEngine:
         clock.lap("prefilled")
         sound = self.vocoder.stream(asked.seed) if self.vocoder is not None and asked.speak else None
         said = False
-        with closing(self.responder.pieces(words, None if sound is None else [asked.seed], self._prototype(label))) as pieces:
+        with closing(
+            self.responder.pieces(words, None if sound is None else [asked.seed], self._prototype(label))
+        ) as pieces:
             for piece in pieces:
                 if isinstance(piece, Written):
                     yield from self._planned(piece, asked.tone, label, clock)
@@ -225,7 +237,9 @@ class OmniEngine:
     def _planned(self, written: Written, tone: str, label: str | None, clock: Clock) -> Iterator[Event]:
         """The plan, once, by what the first token is spoken with."""
         if "planned" not in clock.laps:
-            label = label or self.responder.model.label(written.piece.emotion[0, 0]) or emotion.answer_with(tone, "neutral")
+            label = (
+                label or self.responder.model.label(written.piece.emotion[0, 0]) or emotion.answer_with(tone, "neutral")
+            )
             clock.lap("planned")
             yield Plan(label)
 
@@ -268,4 +282,9 @@ def _vocoder(config: OmniConfig, about: checkpoint.About, device: str) -> Vocode
 def _ear() -> Ear:
     for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
         weights.fetch(f"whisper-base/{name}")
-    return Ear.load(weights.fetch("whisper-base/model.bin").parent, weights.fetch("silero/vad.onnx"), OWN / "tone.safetensors", THREADS)
+    return Ear.load(
+        weights.fetch("whisper-base/model.bin").parent,
+        weights.fetch("silero/vad.onnx"),
+        speech_emotion.SHIPPED,
+        processors.THREADS,
+    )

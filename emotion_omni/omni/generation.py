@@ -30,14 +30,16 @@ from transformers import DynamicCache, StaticCache
 from emotion_omni.omni.config import Sampling
 from emotion_omni.omni.model import Answer, Omni, Query, Rows
 from emotion_omni.omni.prompt import Prompt
-from emotion_omni.omni.sampling import draw
 from emotion_omni.omni.speech_decoder import SpeechStream, TextPiece
 from emotion_omni.omni.transformer import Cache
+from emotion_omni.sampling import draw
 from emotion_omni.strict import Strict
 
 TEXT_SEED = 1_000_003  # added to a seed for its words: other numbers than those the speech is drawn by
 STATIC_ROWS = 256  # buffers of the language model are multiples of this, so that queries of like length share one
-SPOKEN_ROWS = 2048  # of the speech decoder's buffer, when it is to stay where it is: 500 text tokens and a minute of speech
+SPOKEN_ROWS = (
+    2048  # of the speech decoder's buffer, when it is to stay where it is: 500 text tokens and a minute of speech
+)
 MOST_GRAPHS = 64
 HALF = "\ufffd"  # what a tokenizer makes of bytes that are no character, or not one yet
 
@@ -93,7 +95,9 @@ class Spelling:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self._ids: list[int] = []  # the last ones told, for a first token is spelled unlike the same token later; and all since
+        self._ids: list[
+            int
+        ] = []  # the last ones told, for a first token is spelled unlike the same token later; and all since
         self._told = 0  # of them
         self.visible = False  # whether any words have come yet
 
@@ -143,9 +147,13 @@ class Steps:
     def __init__(self, model: Omni, *, static: bool = False, compiled: bool = False, backend: str = "inductor") -> None:
         self.model, self.static = model, static or compiled
         self._compiled = compiled
-        options = {"backend": backend, "dynamic": False} | ({"mode": "reduce-overhead"} if backend == "inductor" else {})
+        options = {"backend": backend, "dynamic": False} | (
+            {"mode": "reduce-overhead"} if backend == "inductor" else {}
+        )
         self._compile: Callable[[Callable], Callable] = lambda run: torch.compile(run, **options) if compiled else run
-        if compiled:  # each length of a conversation is a graph of its own; past the limit steps would silently run slowly
+        if (
+            compiled
+        ):  # each length of a conversation is a graph of its own; past the limit steps would silently run slowly
             torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, MOST_GRAPHS)
         self._states = self._compile(model.states)
         self.decoder = _Compiled(model.speech_decoder, self._compile) if compiled else model.speech_decoder
@@ -198,7 +206,10 @@ class Steps:
             lent = free.pop() if free else Cache(layers, batch, heads, size, own.keys, SPOKEN_ROWS)
             lent.used = 0
             lent.claim(own.used)
-            lent.keys[..., : own.used, :], lent.values[..., : own.used, :] = own.keys[..., : own.used, :], own.values[..., : own.used, :]
+            lent.keys[..., : own.used, :], lent.values[..., : own.used, :] = (
+                own.keys[..., : own.used, :],
+                own.values[..., : own.used, :],
+            )
             for buffer in (lent.keys, lent.values):
                 torch._dynamo.mark_static_address(buffer)
             stream.cache = lent
@@ -225,7 +236,9 @@ class _Compiled:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._decoder, name)
 
-    def run(self, inputs: Tensor, rows: Any, mask: Tensor, emotion: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+    def run(
+        self, inputs: Tensor, rows: Any, mask: Tensor, emotion: Tensor | None = None, cache: Cache | None = None
+    ) -> Tensor:
         if emotion is not None or cache is None or cache.used == inputs.shape[1]:
             return self._decoder.run(inputs, rows, mask, emotion, cache)
         torch.compiler.cudagraph_mark_step_begin()
@@ -259,9 +272,14 @@ class TextStream:
 
     @torch.inference_mode()
     def __init__(
-        self, steps: Steps, query: Query, prompts: Sequence[Prompt], seeds: Sequence[int], sampling: TextSampling | None = None,
+        self,
+        steps: Steps,
+        query: Query,
+        prompts: Sequence[Prompt],
+        seeds: Sequence[int],
+        sampling: TextSampling | None = None,
         given: Sequence[Sequence[int]] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.steps, self.model = steps, steps.model
         if self.model.training:
             raise ValueError("The model is in training mode, where dropout is drawn. Call eval() on it first.")
@@ -301,9 +319,15 @@ class TextStream:
         self.alive = self.alive & (tokens != self.end)
         self.count += 1
         written = tokens.tolist()
-        ids = tuple((token,) if writes and token != self.end else () for token, writes in zip(written, self.writing, strict=True))
+        ids = tuple(
+            (token,) if writes and token != self.end else ()
+            for token, writes in zip(written, self.writing, strict=True)
+        )
         self.writing = [len(own) > 0 and self.count < self.longest for own in ids]
-        words = tuple(spelling.push(own, not writes) for spelling, own, writes in zip(self.spellings, ids, self.writing, strict=True))
+        words = tuple(
+            spelling.push(own, not writes)
+            for spelling, own, writes in zip(self.spellings, ids, self.writing, strict=True)
+        )
         return Step(ids, words, self.state, self.embedding, self.alive.long())
 
     def _chosen(self) -> Tensor:
@@ -323,7 +347,9 @@ class TextStream:
 def _placed(query: Query, model: Omni) -> Query:
     """On the model's device, the frames in the adapters' dtype."""
     query = query.to(model.prototypes.device)
-    return Query(query.semantic.to(model.dtype), query.semantic_lengths, query.emotion.to(model.dtype), query.emotion_lengths)
+    return Query(
+        query.semantic.to(model.dtype), query.semantic_lengths, query.emotion.to(model.dtype), query.emotion_lengths
+    )
 
 
 def _numbers(seed: int, count: int) -> Tensor:
@@ -352,7 +378,9 @@ class Planner:
         if self.whole is None and len(self.waiting) < self.wait and not last:
             return None
         steps, self.waiting = self.waiting, []
-        states, embeddings = (torch.stack(rows, 1) for rows in zip(*((each.state, each.embedding) for each in steps), strict=True))
+        states, embeddings = (
+            torch.stack(rows, 1) for rows in zip(*((each.state, each.embedding) for each in steps), strict=True)
+        )
         lengths = torch.stack([each.spoken for each in steps], 1).sum(1)
         emotions = self._emotions(Answer(states, embeddings, lengths))
         ids, words = (tuple(zip(*(getattr(each, name) for each in steps), strict=True)) for name in ("ids", "words"))
@@ -377,19 +405,30 @@ class Responder:
     """
 
     def __init__(
-        self, model: Omni, text: TextSampling | None = None, speech: Sampling | None = None, *,
-        steps: Steps | None = None, chunked: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        model: Omni,
+        text: TextSampling | None = None,
+        speech: Sampling | None = None,
+        *,
+        steps: Steps | None = None,
+        chunked: bool = True,
+    ) -> None:
         self.model, self.text, self.speech = model, text or TextSampling(), speech or Sampling()
         self.steps, self.chunked = steps or Steps(model), chunked
 
     def read(
-        self, query: Query, prompts: Sequence[Prompt], seeds: Sequence[int], given: Sequence[Sequence[int]] | None = None
+        self,
+        query: Query,
+        prompts: Sequence[Prompt],
+        seeds: Sequence[int],
+        given: Sequence[Sequence[int]] | None = None,
     ) -> TextStream:
         """The language model reads queries and prompts; nothing is written yet. Go on with :meth:`pieces`."""
         return TextStream(self.steps, query, prompts, seeds, self.text, given)
 
-    def pieces(self, words: TextStream, seeds: Sequence[int] | None = None, emotion: Tensor | None = None) -> Iterator[Written | Spoken]:
+    def pieces(
+        self, words: TextStream, seeds: Sequence[int] | None = None, emotion: Tensor | None = None
+    ) -> Iterator[Written | Spoken]:
         """The answers as they come. Closing it early frees what was remembered of them.
 
         ``seeds``: of the speech; none asks for words only. ``emotion`` [B, E]: instead of the planned one.
@@ -404,7 +443,9 @@ class Responder:
                 if any(written.ids) or any(written.words):
                     yield written
                 waiting.append(written.piece)
-                if speech is not None and (words.done or sum(piece.states.shape[1] for piece in waiting) >= speech.config.text_chunk):
+                if speech is not None and (
+                    words.done or sum(piece.states.shape[1] for piece in waiting) >= speech.config.text_chunk
+                ):
                     speech.add_text(_joined(waiting))
                     speech.end_text(~words.alive if not words.done else None)
                     waiting = []
@@ -415,9 +456,14 @@ class Responder:
                 self.steps.quiet(speech)
 
     def replies(
-        self, query: Query, prompts: Sequence[Prompt], seeds: Sequence[int], *,
-        speak: bool = True, given: Sequence[Sequence[int]] | None = None,
-    ) -> list[Reply]:  # fmt: skip
+        self,
+        query: Query,
+        prompts: Sequence[Prompt],
+        seeds: Sequence[int],
+        *,
+        speak: bool = True,
+        given: Sequence[Sequence[int]] | None = None,
+    ) -> list[Reply]:
         """Whole answers of a batch, for evaluation."""
         written: list[Written] = []
         spoken: list[Spoken] = []
@@ -431,7 +477,9 @@ def _joined(pieces: Sequence[TextPiece]) -> TextPiece:
     """Pieces one after the other; each sample's tokens stand before its padding, for one that ends writes no more."""
     emotions = [piece.emotion.expand(-1, piece.states.shape[1], -1) for piece in pieces]
     states, embeddings = (torch.cat([getattr(piece, name) for piece in pieces], 1) for name in ("states", "embeddings"))
-    return TextPiece(states, embeddings, torch.cat(emotions, 1), torch.stack([piece.lengths for piece in pieces]).sum(0))
+    return TextPiece(
+        states, embeddings, torch.cat(emotions, 1), torch.stack([piece.lengths for piece in pieces]).sum(0)
+    )
 
 
 def _spoken(chunk: Tensor, codes: int) -> Spoken:
@@ -440,6 +488,8 @@ def _spoken(chunk: Tensor, codes: int) -> Spoken:
 
 def _reply(index: int, written: Sequence[Written], spoken: Sequence[Spoken]) -> Reply:
     ids = sum((piece.ids[index] for piece in written), ())
-    emotions = torch.cat([piece.piece.emotion[index].expand(piece.piece.states.shape[1], -1) for piece in written])[: len(ids)]
+    emotions = torch.cat([piece.piece.emotion[index].expand(piece.piece.states.shape[1], -1) for piece in written])[
+        : len(ids)
+    ]
     tokens = sum((piece.tokens[index] for piece in spoken), ())
     return Reply(ids, "".join(piece.words[index] for piece in written), emotions, tokens)

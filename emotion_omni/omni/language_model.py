@@ -21,8 +21,8 @@ import transformers
 from torch import nn
 
 from emotion_omni import weights
-from emotion_omni.embedded import smollm2
 from emotion_omni.omni.config import LanguageModelConfig, LoraSettings
+from emotion_omni.response import smollm2
 from emotion_omni.types import EmotionOmniError
 
 CHAT = (
@@ -31,12 +31,24 @@ CHAT = (
 )
 """ChatML, which SmolLM2 and Qwen2.5 were both tuned with; without their default system message."""
 
-QWEN_7B = {"hidden_size": 3584, "vocab_size": 152_064, "intermediate_size": 18_944, "num_hidden_layers": 28, "num_attention_heads": 28,
-           "num_key_value_heads": 4, "max_position_embeddings": 32_768, "tie_word_embeddings": False}  # fmt: skip
+QWEN_7B = {
+    "hidden_size": 3584,
+    "vocab_size": 152_064,
+    "intermediate_size": 18_944,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 28,
+    "num_key_value_heads": 4,
+    "max_position_embeddings": 32_768,
+    "tie_word_embeddings": False,
+}
 
 
 def load(
-    config: LanguageModelConfig, lora: LoraSettings, device: str = "cpu", dtype: torch.dtype = torch.float32, seed: int = 0
+    config: LanguageModelConfig,
+    lora: LoraSettings,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
 ) -> tuple[peft.PeftModel, Any]:
     """→ the frozen model with a fresh adaptation that changes nothing yet, and its tokenizer.
 
@@ -73,9 +85,15 @@ def _adapted(model: nn.Module, lora: LoraSettings) -> peft.PeftModel:
             "config",
         )
     settings = peft.LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=list(lora.targets), task_type="CAUSAL_LM"
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=list(lora.targets),
+        task_type="CAUSAL_LM",
     )
-    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # peft asks for a name that transformers gave up
+    with warnings.catch_warnings(
+        action="ignore", category=FutureWarning
+    ):  # peft asks for a name that transformers gave up
         return peft.get_peft_model(model, settings)
 
 
@@ -85,13 +103,18 @@ def _from_hub(config: LanguageModelConfig, dtype: torch.dtype) -> tuple[nn.Modul
         model = transformers.AutoModelForCausalLM.from_pretrained(
             name, revision=revision or "main", dtype=dtype, use_safetensors=True, trust_remote_code=False
         )
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=revision or "main", trust_remote_code=False)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            name, revision=revision or "main", trust_remote_code=False
+        )
     except weights.loading_errors() as error:
         raise EmotionOmniError(
-            f"The language model {config.name!r} cannot be loaded: {error}. Check the name and the network, or name a folder.", "weights"
+            f"The language model {config.name!r} cannot be loaded: {error}. Check the name and the network, or name a folder.",
+            "weights",
         ) from error
     if not tokenizer.chat_template:
-        raise EmotionOmniError(f"{config.name!r} has no chat template. Choose a language model tuned for conversation.", "config")
+        raise EmotionOmniError(
+            f"{config.name!r} has no chat template. Choose a language model tuned for conversation.", "config"
+        )
     return model, tokenizer
 
 
@@ -112,17 +135,28 @@ def _random(config: LanguageModelConfig) -> tuple[nn.Module, Any]:
 
 def random_shape(width: int, vocabulary: int, end: int) -> transformers.Qwen2Config:
     """Of two layers; the width of the paper's model gives that model's own shape (Qwen2.5-7B: Yang et al. 2024)."""
-    shape = {"vocab_size": vocabulary, "intermediate_size": 2 * width, "num_hidden_layers": 2, "num_attention_heads": 2,
-             "num_key_value_heads": 1, "max_position_embeddings": 4096, "tie_word_embeddings": True}  # fmt: skip
+    shape = {
+        "vocab_size": vocabulary,
+        "intermediate_size": 2 * width,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 4096,
+        "tie_word_embeddings": True,
+    }
     if width == QWEN_7B["hidden_size"]:
         shape = QWEN_7B
-    return transformers.Qwen2Config(**shape | {"hidden_size": width}, eos_token_id=end, pad_token_id=end, bos_token_id=None)
+    return transformers.Qwen2Config(
+        **shape | {"hidden_size": width}, eos_token_id=end, pad_token_id=end, bos_token_id=None
+    )
 
 
 def byte_tokenizer() -> Any:
     """A token for each byte: no merges, nothing to download."""
     alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-    bytes_only = tokenizers.Tokenizer(tokenizers.models.BPE({letter: index for index, letter in enumerate(alphabet)}, []))
+    bytes_only = tokenizers.Tokenizer(
+        tokenizers.models.BPE({letter: index for index, letter in enumerate(alphabet)}, [])
+    )
     bytes_only.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     bytes_only.decoder = tokenizers.decoders.ByteLevel()
     bytes_only.add_special_tokens([smollm2.BEGIN, smollm2.END])
@@ -131,7 +165,11 @@ def byte_tokenizer() -> Any:
 
 def _wrapped(tokenizer: tokenizers.Tokenizer) -> Any:
     return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=smollm2.END, pad_token=smollm2.END, chat_template=CHAT, clean_up_tokenization_spaces=False
+        tokenizer_object=tokenizer,
+        eos_token=smollm2.END,
+        pad_token=smollm2.END,
+        chat_template=CHAT,
+        clean_up_tokenization_spaces=False,
     )
 
 

@@ -128,7 +128,9 @@ class Omni(nn.Module):
         """states [..., D] → logits [..., V]."""
         return self.causal.get_output_embeddings()(states)
 
-    def rows(self, query: Query, prompts: Sequence[Prompt], answers: Sequence[Sequence[int]] = (), *, left: bool = False) -> Rows:
+    def rows(
+        self, query: Query, prompts: Sequence[Prompt], answers: Sequence[Sequence[int]] = (), *, left: bool = False
+    ) -> Rows:
         """Prompt, sound and answer in one row of embeddings each; the one splice of training and talking.
 
         Padding stands on the right, or, for a batch that goes on to write, on the left: states are the same.
@@ -195,11 +197,14 @@ class Omni(nn.Module):
         if wrong := sorted(set(wanted) ^ set(tensors)):
             verb = "lacks" if wrong[0] in wanted else "should not have"
             others = f" {len(wrong) - 1} more names differ." if len(wrong) > 1 else ""
-            raise EmotionOmniError(f"The checkpoint {verb} {wrong[0]!r}.{others} It is not of this model.", "checkpoint")
+            raise EmotionOmniError(
+                f"The checkpoint {verb} {wrong[0]!r}.{others} It is not of this model.", "checkpoint"
+            )
         for name, value in tensors.items():
             if value.shape != wanted[name].shape:
                 raise EmotionOmniError(
-                    f"{name!r} is {list(value.shape)} in the checkpoint and {list(wanted[name].shape)} by its config.", "checkpoint"
+                    f"{name!r} is {list(value.shape)} in the checkpoint and {list(wanted[name].shape)} by its config.",
+                    "checkpoint",
                 )
         with torch.no_grad():
             for name, value in self._places(parts).items():

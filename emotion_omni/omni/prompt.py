@@ -40,7 +40,9 @@ class Prompter:
         self._plain = without_control_tokens(tokenizer)
         self.end: int = tokenizer.eos_token_id  # closes an answer
 
-    def prompt(self, earlier: Sequence[Exchange] = (), transcript: str | None = None, emotion: str | None = None) -> Prompt:
+    def prompt(
+        self, earlier: Sequence[Exchange] = (), transcript: str | None = None, emotion: str | None = None
+    ) -> Prompt:
         """The conversation up to the answer. ``transcript`` and ``emotion``: what a person has corrected or written."""
         contents: list[str] = [SYSTEM]
         roles = ["system"]

@@ -30,8 +30,8 @@ from torch import Tensor, nn
 
 from emotion_omni.omni.config import OmniConfig, Sampling, SpeechDecoderConfig
 from emotion_omni.omni.padding import mean_of, valid
-from emotion_omni.omni.sampling import draw
 from emotion_omni.omni.transformer import EPSILON, Block, Cache, angles
+from emotion_omni.sampling import draw
 from emotion_omni.types import EmotionOmniError
 
 PADDING, TEXT, SPEECH = 0, 1, 2  # the kinds of rows; BOS is text, SOS is speech
@@ -140,7 +140,9 @@ class SpeechDecoder(nn.Module):
         emotion = text.emotion.expand(-1, text.states.shape[1], -1)
         return self.adaptive_norm(self.gate(text.states, text.embeddings), emotion)
 
-    def run(self, inputs: Tensor, rows: Rows, mask: Tensor, emotion: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+    def run(
+        self, inputs: Tensor, rows: Rows, mask: Tensor, emotion: Tensor | None = None, cache: Cache | None = None
+    ) -> Tensor:
         """The blocks: inputs [B, R, D], mask [B, 1, R, K] → [B, R, D]. ``emotion`` [B, R, E] is read on text rows."""
         turned = angles(rows.place, self.config.width // self.config.heads, self.config.rotary_base)
         x = inputs
@@ -166,7 +168,10 @@ class SpeechDecoder(nn.Module):
         begin, speak = self.embedding(ends).split(1, 1)
         inputs = torch.cat([begin, self.read(text), speak, self.embedding(spoken)], 1)
         first = torch.zeros_like(lengths)
-        parts = (rows_of(TEXT, first, text.states.shape[1] + 1, text.lengths + 1), rows_of(SPEECH, first, count + 1, lengths + 1))
+        parts = (
+            rows_of(TEXT, first, text.states.shape[1] + 1, text.lengths + 1),
+            rows_of(SPEECH, first, count + 1, lengths + 1),
+        )
         rows = Rows(torch.cat([part.kind for part in parts], 1), torch.cat([part.place for part in parts], 1))
         emotion = F.pad(text.emotion.expand(-1, text.states.shape[1], -1), (0, 0, 1, count + 1))
         mask = attention_mask(rows, rows, chunked, self.config)
@@ -193,7 +198,11 @@ def speech_losses(logits: Sequence[Tensor], speech: Tensor, lengths: Tensor, con
     for ahead, scores in enumerate(logits):
         later = F.pad(targets[:, ahead:], (0, min(ahead, targets.shape[1])), value=IGNORED)
         losses = F.cross_entropy(scores.float().flatten(0, 1), later.flatten(), ignore_index=IGNORED, reduction="none")
-        total = total + config.extra_decay**ahead * mean_of(losses.view_as(later)[..., None], (lengths + 1 - ahead).clamp_min(0))[:, 0]
+        total = (
+            total
+            + config.extra_decay**ahead
+            * mean_of(losses.view_as(later)[..., None], (lengths + 1 - ahead).clamp_min(0))[:, 0]
+        )
     return total
 
 
@@ -202,9 +211,14 @@ def choose(logits: Tensor, uniform: Tensor, recent: Tensor, sampling: Sampling, 
 
     See :func:`draw`; what is said again and again becomes less likely.
     """
-    scores = logits.float().index_fill(1, torch.tensor([config.begin, config.speak, config.padding], device=logits.device), -torch.inf)
+    scores = logits.float().index_fill(
+        1, torch.tensor([config.begin, config.speak, config.padding], device=logits.device), -torch.inf
+    )
     if sampling.repetition_nats and recent.shape[1]:
-        share = torch.zeros_like(scores).scatter_add_(1, recent, torch.ones_like(recent, dtype=scores.dtype)) / sampling.repetition_window
+        share = (
+            torch.zeros_like(scores).scatter_add_(1, recent, torch.ones_like(recent, dtype=scores.dtype))
+            / sampling.repetition_window
+        )
         scores = scores - sampling.repetition_nats * share
     return draw(scores, uniform, sampling)
 
@@ -265,7 +279,9 @@ class SpeechState:
         self.rows.kind[:, self.cache.at], self.rows.place[:, self.cache.at] = rows.kind, rows.place
         extent = self.cache.capacity if self.static else self.cache.used
         keys = Rows(self.rows.kind[:, :extent], self.rows.place[:, :extent])
-        return self.decoder.run(inputs, rows, attention_mask(rows, keys, self.chunked, self.config), emotion, self.cache)
+        return self.decoder.run(
+            inputs, rows, attention_mask(rows, keys, self.chunked, self.config), emotion, self.cache
+        )
 
 
 class SpeechStream(SpeechState):
@@ -276,9 +292,14 @@ class SpeechStream(SpeechState):
     """
 
     def __init__(
-        self, decoder: SpeechDecoder, seeds: Sequence[int] = (0,), sampling: Sampling | None = None, *,
-        chunked: bool = True, static: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        decoder: SpeechDecoder,
+        seeds: Sequence[int] = (0,),
+        sampling: Sampling | None = None,
+        *,
+        chunked: bool = True,
+        static: bool = False,
+    ) -> None:
         super().__init__(decoder, len(seeds), chunked=chunked, static=static)
         self.sampling = sampling or Sampling()
         least = self.config.speech_chunk / self.config.text_chunk
@@ -288,7 +309,9 @@ class SpeechStream(SpeechState):
                 f"for each text token. Set it to {least:g} or more.",
                 "config",
             )
-        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]  # on the CPU: the same draws on every device
+        self.generators = [
+            torch.Generator().manual_seed(seed) for seed in seeds
+        ]  # on the CPU: the same draws on every device
         self.said = self.text.new_zeros(len(seeds), 0)
         self.speaking = torch.ones_like(self.ended)
 
@@ -309,7 +332,9 @@ class SpeechStream(SpeechState):
 
     @torch.inference_mode()
     def _chunk(self) -> Tensor:
-        draws = torch.stack([torch.rand(self.config.speech_chunk, generator=generator) for generator in self.generators])
+        draws = torch.stack(
+            [torch.rand(self.config.speech_chunk, generator=generator) for generator in self.generators]
+        )
         longest = (self.sampling.longest_per_text * self.text + self.sampling.longest_extra) * (self.text > 0)
         begin = self.slot
         readable = (self.slot // self.config.speech_chunk + 1) * self.config.text_chunk
@@ -318,7 +343,9 @@ class SpeechStream(SpeechState):
             last = self.said[:, -1] if self.slot else torch.full_like(self.text, self.config.speak)
             logits = self.step(last, self.speaking)
             logits[:, self.config.end] = logits[:, self.config.end].masked_fill(unfinished, -torch.inf)
-            tokens = choose(logits, uniform, self.said[:, -self.sampling.repetition_window :], self.sampling, self.config)
+            tokens = choose(
+                logits, uniform, self.said[:, -self.sampling.repetition_window :], self.sampling, self.config
+            )
             self.speaking = self.speaking & (tokens != self.config.end) & (self.slot <= longest)
             if self.done:
                 break

@@ -76,9 +76,14 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, x: Tensor, angles: Tensor, mask: Tensor,
-        cache: Cache | None = None, layer: int = 0, modulation: tuple[Tensor, Tensor] | None = None,
-    ) -> Tensor:  # fmt: skip
+        self,
+        x: Tensor,
+        angles: Tensor,
+        mask: Tensor,
+        cache: Cache | None = None,
+        layer: int = 0,
+        modulation: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
         """x [B, R, D], angles [B, 1, R, D / 2H], mask [B, 1, R, K] → [B, R, D].
 
         With a cache, K reaches over its rows, the claimed ones included. ``modulation``: the scale and

@@ -24,7 +24,18 @@ from emotion_omni import emotion
 from emotion_omni.strict import nearest
 from emotion_omni.types import EmotionOmniError, Exchange
 
-COLUMNS = ("query", "reply", "reply_audio", "reply_emotion", "emotion", "transcript", "speaker", "id", "history", "split")
+COLUMNS = (
+    "query",
+    "reply",
+    "reply_audio",
+    "reply_emotion",
+    "emotion",
+    "transcript",
+    "speaker",
+    "id",
+    "history",
+    "split",
+)
 AUDIO = ("query", "reply_audio")
 ALSO = {"query_file_name": "query", "reply_audio_file_name": "reply_audio", "reply_file_name": "reply_audio"}
 SPLITS = ("train", "dev", "test")
@@ -102,7 +113,9 @@ def collect(name: str, mappings: Iterable[tuple[int, Mapping[str, Any]]], held_o
         rows = _split(rows, held_out)
     lacking = next((row for row in rows if not row.split), None)
     if lacking:
-        raise EmotionOmniError(f"Line {lacking.line} has no split, while others have. Give every row one, or none.", "data")
+        raise EmotionOmniError(
+            f"Line {lacking.line} has no split, while others have. Give every row one, or none.", "data"
+        )
     if not any(row.split == "train" for row in rows):
         raise EmotionOmniError(f"{name} has no row of split train, so there is nothing to learn from.", "data")
     return Dialogues(name, tuple(rows), _hash(rows), tuple(sorted(ignored)))
@@ -128,10 +141,18 @@ def _row(line: int, columns: Mapping[str, Any]) -> Dialogue:
     if words["split"] not in (None, *SPLITS):
         raise _wrong(line, "split", f"is {words['split']!r}. Use one of: {', '.join(SPLITS)}")
     return Dialogue(
-        line, columns["query"], words["reply"] or "", words["split"] or "", columns.get("reply_audio"),
-        _label(line, "reply_emotion", columns.get("reply_emotion")), _label(line, "emotion", columns.get("emotion")),
-        words["transcript"], words["speaker"], words["id"], _earlier(line, columns.get("history") or []),
-    )  # fmt: skip
+        line,
+        columns["query"],
+        words["reply"] or "",
+        words["split"] or "",
+        columns.get("reply_audio"),
+        _label(line, "reply_emotion", columns.get("reply_emotion")),
+        _label(line, "emotion", columns.get("emotion")),
+        words["transcript"],
+        words["speaker"],
+        words["id"],
+        _earlier(line, columns.get("history") or []),
+    )
 
 
 def _words(line: int, name: str, value: Any) -> str | None:
@@ -214,11 +235,18 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 columns = json.loads(text)
             except json.JSONDecodeError as error:
-                raise EmotionOmniError(f"Line {line} of {path.name} is not JSON ({error}). Write one object a line.", "data") from error
+                raise EmotionOmniError(
+                    f"Line {line} of {path.name} is not JSON ({error}). Write one object a line.", "data"
+                ) from error
             if not isinstance(columns, dict):
                 raise EmotionOmniError(f"Line {line} of {path.name} is {columns!r}; it must be an object.", "data")
-            yield line, {key: _file(path.parent, line, key, value) if ALSO.get(key, key) in AUDIO else value
-                         for key, value in columns.items()}  # fmt: skip
+            yield (
+                line,
+                {
+                    key: _file(path.parent, line, key, value) if ALSO.get(key, key) in AUDIO else value
+                    for key, value in columns.items()
+                },
+            )
 
 
 def _file(folder: Path, line: int, column: str, name: Any) -> Sound | None:
@@ -241,11 +269,15 @@ def _hub_rows(name: str) -> Iterator[tuple[int, dict[str, Any]]]:
         import datasets
     except ImportError as error:
         raise EmotionOmniError(
-            f"To read {name!r} the package datasets is needed: pip install datasets. A .jsonl file is read without it.", "package"
+            f"To read {name!r} the package datasets is needed: pip install datasets. A .jsonl file is read without it.",
+            "package",
         ) from error
     try:
         loaded = datasets.load_dataset(name)
-    except (OSError, ValueError) as error:  # what the library raises for no network, no such data set, no data in a folder
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # what the library raises for no network, no such data set, no data in a folder
         raise EmotionOmniError(
             f"The data set {name!r} cannot be loaded: {error}. Name a .jsonl file, a folder or a hub id.", "data"
         ) from error
@@ -257,10 +289,14 @@ def _hub_rows(name: str) -> Iterator[tuple[int, dict[str, Any]]]:
         several = len(loaded) > 1
         for index in range(len(table)):
             line += 1
-            columns = {key: _heard(table, index, key, line) if key in audible else value for key, value in table[index].items()}
+            columns = {
+                key: _heard(table, index, key, line) if key in audible else value for key, value in table[index].items()
+            }
             for column in set(columns) - set(audible):
                 if ALSO.get(column, column) in AUDIO and columns[column] is not None:
-                    raise _wrong(line, column, "is no audio column. Cast it: dataset.cast_column(column, datasets.Audio())")
+                    raise _wrong(
+                        line, column, "is no audio column. Cast it: dataset.cast_column(column, datasets.Audio())"
+                    )
             if several and columns.get("split") is None:
                 columns["split"] = HUB_SPLITS.get(str(split), str(split))
             yield line, columns

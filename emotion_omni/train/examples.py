@@ -47,7 +47,10 @@ class Batch:
         return len(self.places)
 
     def to(self, device: torch.device) -> Batch:
-        moved = {name: getattr(self, name).to(device) for name in ("query", "frames", "frame_lengths", "speech", "speech_lengths")}
+        moved = {
+            name: getattr(self, name).to(device)
+            for name in ("query", "frames", "frame_lengths", "speech", "speech_lengths")
+        }
         return Batch(self.places, prompts=self.prompts, answers=self.answers, **moved)
 
 
@@ -67,7 +70,9 @@ class Told:
 class Examples:
     """Some rows, in order, with the features of each. Call :meth:`prepare` once before :meth:`batch`."""
 
-    def __init__(self, rows: Sequence[Dialogue], config: OmniConfig, features: Features, sources: Sources, prompter: Prompter) -> None:
+    def __init__(
+        self, rows: Sequence[Dialogue], config: OmniConfig, features: Features, sources: Sources, prompter: Prompter
+    ) -> None:
         self.rows, self.config, self.features, self.sources = rows, config, features, sources
         self.prompter = prompter
         self.prompts = [prompter.prompt(row.earlier) for row in rows]
@@ -79,7 +84,9 @@ class Examples:
 
     def prepare(self, process: int = 0, processes: int = 1, tick: Callable[[], None] = lambda: None) -> int:
         """This process's share of the features → how many had to be computed."""
-        return self.features.make([want for row in self.rows for want in self._wants(row).values()], process, processes, tick)
+        return self.features.make(
+            [want for row in self.rows for want in self._wants(row).values()], process, processes, tick
+        )
 
     def measure(self) -> None:
         """Fill :attr:`sizes`, once all features are there."""
@@ -93,7 +100,10 @@ class Examples:
 
     def _wants(self, row: Dialogue) -> dict[str, Want]:
         query, reply = f"Line {row.line}, column 'query'", f"Line {row.line}, column 'reply_audio'"
-        wants = {"semantic": Want(query, row.query, self.sources.semantic), "emotion": Want(query, row.query, self.sources.emotion)}
+        wants = {
+            "semantic": Want(query, row.query, self.sources.semantic),
+            "emotion": Want(query, row.query, self.sources.emotion),
+        }
         if row.reply_audio is not None:
             wants["frames"] = Want(reply, row.reply_audio, self.sources.emotion)
             if self.sources.speech is not None:
@@ -109,7 +119,9 @@ class Examples:
     def batch(self, places: Sequence[int], told: Told | None = None) -> Batch:
         """The rows at these places, padded to the longest of them. ``told``: in training."""
         prompts, audible = zip(*(self._asked(place, told) for place in places), strict=True)
-        found = [{name: self.features.get(want) for name, want in self._wants(self.rows[place]).items()} for place in places]
+        found = [
+            {name: self.features.get(want) for name, want in self._wants(self.rows[place]).items()} for place in places
+        ]
         semantic, semantic_lengths = _padded([one["semantic"] for one in found])
         felt, felt_lengths = _padded([one["emotion"] for one in found])
         frames, frame_lengths = _padded([one.get("frames", one["emotion"][:0]) for one in found])
@@ -122,10 +134,15 @@ class Examples:
             )
         heard = torch.tensor(audible)
         return Batch(
-            tuple(places), Query(semantic.float(), semantic_lengths * heard, felt.float(), felt_lengths * heard),
-            prompts, tuple(self.answers[place] for place in places),
-            frames.float(), frame_lengths, speech, speech_lengths,
-        )  # fmt: skip
+            tuple(places),
+            Query(semantic.float(), semantic_lengths * heard, felt.float(), felt_lengths * heard),
+            prompts,
+            tuple(self.answers[place] for place in places),
+            frames.float(),
+            frame_lengths,
+            speech,
+            speech_lengths,
+        )
 
     def _asked(self, place: int, told: Told | None) -> tuple[Prompt, bool]:
         """→ the prompt of a row, and whether its sound is heard."""

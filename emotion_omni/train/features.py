@@ -58,11 +58,15 @@ class Features:
         self._loaded: dict[str, Callable[[Audio], Tensor]] = {}
 
     def path(self, sound: Sound, source: Source) -> Path:
-        told = "\n".join([sound.sha256, source.identity, str(DECODED), str(encoders.PREPARED), "float16" if self.half else "float32"])
+        told = "\n".join(
+            [sound.sha256, source.identity, str(DECODED), str(encoders.PREPARED), "float16" if self.half else "float32"]
+        )
         key = hashlib.sha256(told.encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.safetensors"
 
-    def make(self, wants: Sequence[Want], process: int = 0, processes: int = 1, tick: Callable[[], None] = lambda: None) -> int:
+    def make(
+        self, wants: Sequence[Want], process: int = 0, processes: int = 1, tick: Callable[[], None] = lambda: None
+    ) -> int:
         """Compute what is missing of this process's share → how many were computed. Networks are let go afterwards.
 
         ``tick`` is called after each. Raises :class:`EmotionOmniError` with the line and column of a sound that cannot be used.

@@ -30,7 +30,9 @@ class Journal:
         _cut(path, done)
         self._file = path.open("a", encoding="utf-8")
         self._board = _board(folder, done)
-        self._bar = tqdm(total=total, initial=done, unit="step", file=sys.stderr, mininterval=1 if sys.stderr.isatty() else 30)
+        self._bar = tqdm(
+            total=total, initial=done, unit="step", file=sys.stderr, mininterval=1 if sys.stderr.isatty() else 30
+        )
 
     def step(self, number: int, values: Mapping[str, float]) -> None:
         """One step of training: its losses, rate and gradient norm."""
@@ -78,6 +80,8 @@ def _board(folder: Path, done: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        log.info("TensorBoard is not installed, so the run is written to log.jsonl only. To see curves: pip install tensorboard.")
+        log.info(
+            "TensorBoard is not installed, so the run is written to log.jsonl only. To see curves: pip install tensorboard."
+        )
         return None
     return SummaryWriter(str(folder / "tensorboard"), purge_step=done + 1)

@@ -68,7 +68,11 @@ class Lesson(nn.Module):
         found = []
         for part, peak in self.rates(settings).items():
             members = [(name, parameter) for name, parameter in self.omni.named_parameters() if parameter.requires_grad]
-            chosen = [parameter for name, parameter in members if ("lora" if "lora_" in name else name.partition(".")[0]) == part]
+            chosen = [
+                parameter
+                for name, parameter in members
+                if ("lora" if "lora_" in name else name.partition(".")[0]) == part
+            ]
             for decay, matrices in ((settings.weight_decay, True), (0.0, False)):
                 parameters = [parameter for parameter in chosen if (parameter.ndim > 1) is matrices]
                 if parameters:
@@ -138,10 +142,23 @@ class Run:
     """One stage of one model on one data set, in a folder. ``keep(which, step, held_out)`` saves a checkpoint."""
 
     def __init__(
-        self, lesson: Lesson, train: Examples, held_out: Examples, settings: Settings, accelerator: Accelerator, folder: Path,
-        begun_with: Mapping[str, Any], keep: Callable[[str, int, Mapping[str, float]], None],
-    ) -> None:  # fmt: skip
-        self.lesson, self.settings, self.accelerator, self.folder, self.keep = lesson, settings, accelerator, folder, keep
+        self,
+        lesson: Lesson,
+        train: Examples,
+        held_out: Examples,
+        settings: Settings,
+        accelerator: Accelerator,
+        folder: Path,
+        begun_with: Mapping[str, Any],
+        keep: Callable[[str, int, Mapping[str, float]], None],
+    ) -> None:
+        self.lesson, self.settings, self.accelerator, self.folder, self.keep = (
+            lesson,
+            settings,
+            accelerator,
+            folder,
+            keep,
+        )
         self.train, self.held_out, self.begun_with = train, held_out, dict(begun_with)
         self.per_epoch = -(-len(train) // settings.batch)
         self.total = settings.steps or settings.epochs * self.per_epoch
@@ -174,7 +191,11 @@ class Run:
         state.give(found.tensors, self.core, self.optimizer.optimizer)
         self.done, self.seconds = found.about["step"], found.about["seconds"]
         self.tokens, self.utterances = found.about["tokens"], found.about["utterances"]
-        self.measured, self.last, self.best_step = found.about["held_out"], found.about["loss"], found.about["best_step"]
+        self.measured, self.last, self.best_step = (
+            found.about["held_out"],
+            found.about["loss"],
+            found.about["best_step"],
+        )
         self.best = math.inf if found.about["best"] is None else found.about["best"]
 
     def go(self) -> Outcome:
@@ -201,8 +222,18 @@ class Run:
             self.keep("best", self.done, self.last)
         self.seconds = time.monotonic() - self._begun
         best = self.best if math.isfinite(self.best) else self.last.get("loss", math.nan)
-        return Outcome(self.done, self.total, stop, self.last, self.measured, best, self.best_step, self.seconds, self.tokens,
-                       self.utterances)  # fmt: skip
+        return Outcome(
+            self.done,
+            self.total,
+            stop,
+            self.last,
+            self.measured,
+            best,
+            self.best_step,
+            self.seconds,
+            self.tokens,
+            self.utterances,
+        )
 
     def _work(self) -> Iterator[Work]:
         """The steps to come, read ahead in a thread of its own."""
@@ -226,11 +257,15 @@ class Run:
         mine = shares(places, self.accelerator.num_processes, self.settings.accumulate)[self.accelerator.process_index]
         # an empty part still takes its passes, with weight 0: the other processes wait for them
         told = None if examples else Told(self.settings.seed, step // self.per_epoch, self.settings.told)
-        return Work(step, len(places), [(len(part), (examples or self.train).batch(part or places[:1], told)) for part in mine])
+        return Work(
+            step, len(places), [(len(part), (examples or self.train).batch(part or places[:1], told)) for part in mine]
+        )
 
     def _step(self, work: Work, journal: Journal) -> None:
         epoch, progress = work.step // self.per_epoch, work.step / max(1, self.total - 1)
-        torch.manual_seed(self.settings.seed * 1_000_003 + work.step * 1009 + self.accelerator.process_index)  # of dropout
+        torch.manual_seed(
+            self.settings.seed * 1_000_003 + work.step * 1009 + self.accelerator.process_index
+        )  # of dropout
         self.model.train()
         sums = Sums()
         for index, (counts, batch) in enumerate(work.parts):
@@ -290,9 +325,17 @@ class Run:
         tensors = state.take(self.core, self.optimizer.optimizer)
         self.seconds = time.monotonic() - self._begun
         if self.accelerator.is_main_process:
-            about = {"step": self.done, "begun_with": self.begun_with, "best": self.best if math.isfinite(self.best) else None,
-                     "best_step": self.best_step, "held_out": self.measured, "loss": self.last, "seconds": self.seconds,
-                     "tokens": self.tokens, "utterances": self.utterances}  # fmt: skip
+            about = {
+                "step": self.done,
+                "begun_with": self.begun_with,
+                "best": self.best if math.isfinite(self.best) else None,
+                "best_step": self.best_step,
+                "held_out": self.measured,
+                "loss": self.last,
+                "seconds": self.seconds,
+                "tokens": self.tokens,
+                "utterances": self.utterances,
+            }
             state.save(self.folder / STATE, state.State(tensors, about))
         self.accelerator.wait_for_everyone()
 
@@ -323,9 +366,13 @@ class Sums:
 
     def means(self, over_processes: Callable[[Tensor], Tensor]) -> tuple[dict[str, float], int]:
         """→ means by name, and tokens, of all processes. A loss that no utterance has is left out."""
-        everything = over_processes(torch.cat([self.totals.flatten(), torch.tensor([float(self.tokens)], dtype=torch.float64)]))
+        everything = over_processes(
+            torch.cat([self.totals.flatten(), torch.tensor([float(self.tokens)], dtype=torch.float64)])
+        )
         totals = everything[:-1].view(-1, 2)
-        return {name: (total / count).item() for name, (total, count) in zip(self.names, totals, strict=True) if count}, int(everything[-1])
+        return {
+            name: (total / count).item() for name, (total, count) in zip(self.names, totals, strict=True) if count
+        }, int(everything[-1])
 
 
 def _tokens(batch: Batch) -> int:

@@ -35,15 +35,21 @@ class Settings(Strict):
     warm_up: float = _field(0.03, "share of the steps in which the rate rises; then it falls as a cosine (VocalNet)")
     clip: float = _field(1.0, "largest norm of a step's gradient")
     emotion_weight: float = _field(1.0, "of the emotion trajectory's loss beside the text's")
-    told: float = _field(0.1, "share of the utterances whose words, and of those whose emotion, a person has told beside the sound")
+    told: float = _field(
+        0.1, "share of the utterances whose words, and of those whose emotion, a person has told beside the sound"
+    )
     held_out: float = _field(0.02, "share of the rows to measure on, where the data names no split")
     evaluate_every: int = _field(0, "steps between two measurements on held-out rows; 0: twenty in a run")
     save_every: int = _field(0, "steps between two saved states; 0: as often as measured")
     seed: int = _field(0, "of weights, order and draws")
     precision: Literal["float32", "bfloat16"] = _field("float32", "of the computation; trained weights stay float32")
     frozen: Literal["float32", "bfloat16"] = _field("float32", "of the frozen language model's weights")
-    checkpointing: bool = _field(False, "compute the language model's activations again in the backward pass, to save memory")
-    half_features: bool = _field(False, "keep the encoders' frames as float16: half the disk, and what is then learnt from")
+    checkpointing: bool = _field(
+        False, "compute the language model's activations again in the backward pass, to save memory"
+    )
+    half_features: bool = _field(
+        False, "keep the encoders' frames as float16: half the disk, and what is then learnt from"
+    )
     feature_folder: str = _field("", "where frames of the frozen encoders are kept; default: in the cache of weights")
     prefetch: int = _field(2, "batches read ahead")
 
@@ -51,6 +57,15 @@ class Settings(Strict):
         super().__post_init__()
         self._positive("epochs", "batch", "accumulate", "clip")
         self._share("warm_up", "held_out", "told")
-        for name in ("steps", "adapter_rate", "lora_rate", "speech_rate", "weight_decay", "emotion_weight",
-                     "evaluate_every", "save_every", "prefetch"):  # fmt: skip
+        for name in (
+            "steps",
+            "adapter_rate",
+            "lora_rate",
+            "speech_rate",
+            "weight_decay",
+            "emotion_weight",
+            "evaluate_every",
+            "save_every",
+            "prefetch",
+        ):
             self._require(getattr(self, name) >= 0, name, "0 or more")

@@ -20,8 +20,10 @@ import torch
 from torch import Tensor
 
 from emotion_omni import weights
-from emotion_omni.omni import emotion2vec, encoders, voice
+from emotion_omni.omni import encoders
 from emotion_omni.omni.config import EncoderConfig, OmniConfig
+from emotion_omni.recognition import emotion2vec, speech_emotion
+from emotion_omni.synthesis import vocoder as voice
 from emotion_omni.train.features import Source
 from emotion_omni.types import Audio
 
@@ -69,7 +71,7 @@ def _encoder(role: str, config: EncoderConfig, folder: Path, device: str) -> Sou
 def _circumstances(role: str, config: EncoderConfig) -> str | None:
     """All that an encoder's identity hangs on and that is known without loading it. None when it may change unseen."""
     if config.name == "embedded":
-        content = f"{weights.find('whisper-base/model.bin').sha256} {weights.sha256(encoders.TONE)}"
+        content = f"{weights.find('whisper-base/model.bin').sha256} {weights.sha256(speech_emotion.SHIPPED)}"
     elif config.name == "random" or PINNED.fullmatch(config.name):
         content = torch.__version__
     elif Path(config.name).is_dir():

@@ -55,10 +55,16 @@ class Speak(Lesson):
         logits = self.omni.speech_decoder(text, batch.speech, batch.speech_lengths, chunked)
         losses = speech_losses(logits, batch.speech, batch.speech_lengths, speech)
         told = losses.detach()
-        return {"loss": losses, "true": told.masked_fill(from_plan, torch.nan), "planned": told.masked_fill(~from_plan, torch.nan)}
+        return {
+            "loss": losses,
+            "true": told.masked_fill(from_plan, torch.nan),
+            "planned": told.masked_fill(~from_plan, torch.nan),
+        }
 
 
-def choices(places: tuple[int, ...], seed: int, epoch: int, share: float, chunked_share: float) -> tuple[Tensor, Tensor]:
+def choices(
+    places: tuple[int, ...], seed: int, epoch: int, share: float, chunked_share: float
+) -> tuple[Tensor, Tensor]:
     """Which rows [B] take the planned emotion, ``share`` of them on average, and which see their text in chunks [B]."""
     generators = [draws(seed, epoch, place) for place in places]
     from_plan = torch.tensor([torch.rand(1, generator=generator).item() < share for generator in generators])

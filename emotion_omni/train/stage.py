@@ -68,7 +68,9 @@ def configuration(name: str) -> OmniConfig:
         raise EmotionOmniError(f"Cannot read the configuration {name!r}: {error.strerror}.", "config") from error
 
 
-def train(stage: str, begin: Begin, data: str, folder: Path, settings: Settings, resume: bool = False) -> dict[str, Any]:
+def train(
+    stage: str, begin: Begin, data: str, folder: Path, settings: Settings, resume: bool = False
+) -> dict[str, Any]:
     """Run a stage, ``understand`` or ``speak`` → the report, which is also written to ``folder``.
 
     Raises :class:`EmotionOmniError` (codes ``config``, ``data``, ``exists``, ``resume``, ``checkpoint``, ``diverged``
@@ -83,12 +85,22 @@ def train(stage: str, begin: Begin, data: str, folder: Path, settings: Settings,
     examples = _examples(stage, rows, model, settings, accelerator)
     lesson = _lesson(stage, model, examples["train"], settings, parent is not None)
     keeper = Keeper(folder, stage, model, rows, settings, parent, accelerator)
-    run = Run(lesson, examples["train"], examples["dev"], settings, accelerator, folder, _begun_with(stage, model, rows, settings, parent),
-              keeper.keep)  # fmt: skip
+    run = Run(
+        lesson,
+        examples["train"],
+        examples["dev"],
+        settings,
+        accelerator,
+        folder,
+        _begun_with(stage, model, rows, settings, parent),
+        keeper.keep,
+    )
     if resume:
         run.resume()
     outcome = run.go()
-    report = _report(stage, outcome, model, rows, examples, settings, accelerator) | {"total_seconds": round(time.monotonic() - begun, 1)}
+    report = _report(stage, outcome, model, rows, examples, settings, accelerator) | {
+        "total_seconds": round(time.monotonic() - begun, 1)
+    }
     if accelerator.is_main_process:
         (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return report
@@ -97,14 +109,17 @@ def train(stage: str, begin: Begin, data: str, folder: Path, settings: Settings,
 def _agreed(settings: Settings, mixed: str) -> Settings:
     """``--precision`` and accelerate's ``--mixed_precision`` mean the same computation: either one asks for it."""
     if mixed not in ("no", "bf16"):
-        raise EmotionOmniError(f"--mixed_precision {mixed} is not taken. Use bf16 or no: half precision of 16 bits overflows.", "config")
+        raise EmotionOmniError(
+            f"--mixed_precision {mixed} is not taken. Use bf16 or no: half precision of 16 bits overflows.", "config"
+        )
     return dataclasses.replace(settings, precision="bfloat16") if mixed == "bf16" else settings
 
 
 def _room(folder: Path, resume: bool) -> None:
     if (folder / STATE).exists() and not resume:
         raise EmotionOmniError(
-            f"{str(folder)!r} holds a run already. Add --resume to go on with it, or name another folder with --out.", "exists"
+            f"{str(folder)!r} holds a run already. Add --resume to go on with it, or name another folder with --out.",
+            "exists",
         )
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -119,21 +134,30 @@ def _model(stage: str, begin: Begin, settings: Settings) -> tuple[Omni, str | No
     folder = checkpoint.find(begin.parent)
     model, about = checkpoint.load(folder, dtype=dtype)
     if stage == "speak" and "understand" not in about.stages:
-        raise EmotionOmniError(f"The checkpoint {begin.parent!r} has not learnt to understand. Train that first.", "checkpoint")
+        raise EmotionOmniError(
+            f"The checkpoint {begin.parent!r} has not learnt to understand. Train that first.", "checkpoint"
+        )
     if "speak" not in about.stages:
         with seeded(settings.seed):
             model.speech_decoder = SpeechDecoder(model.config).eval()
     return model, checkpoint.identity(folder)
 
 
-def _examples(stage: str, rows: Dialogues, model: Omni, settings: Settings, accelerator: Accelerator) -> dict[str, Examples]:
+def _examples(
+    stage: str, rows: Dialogues, model: Omni, settings: Settings, accelerator: Accelerator
+) -> dict[str, Examples]:
     """Training and held-out rows with all their features computed."""
     folder = Path(settings.feature_folder) if settings.feature_folder else weights.cache() / "features"
     features = Features(folder, settings.half_features)
     networks = sources(model.config, folder, stage == "speak", str(accelerator.device))
-    found = {split: Examples(_usable(stage, rows, split), model.config, features, networks, model.prompter) for split in ("train", "dev")}
+    found = {
+        split: Examples(_usable(stage, rows, split), model.config, features, networks, model.prompter)
+        for split in ("train", "dev")
+    }
     _need_speech(stage, rows, found["train"])
-    with tqdm(desc="features", file=sys.stderr, disable=not accelerator.is_main_process or not sys.stderr.isatty()) as bar:
+    with tqdm(
+        desc="features", file=sys.stderr, disable=not accelerator.is_main_process or not sys.stderr.isatty()
+    ) as bar:
         for examples in found.values():
             examples.prepare(accelerator.process_index, accelerator.num_processes, bar.update)
     accelerator.wait_for_everyone()
@@ -155,7 +179,8 @@ def _need_speech(stage: str, rows: Dialogues, usable: Examples) -> None:
         log.warning("%d of %d training rows have no reply_audio; they %s.", silent, len(rows.of("train")), what)
     if not len(usable):
         raise EmotionOmniError(
-            f"No training row of {rows.name} has a spoken answer, and speech is learnt from those. Give rows a reply_audio.", "data"
+            f"No training row of {rows.name} has a spoken answer, and speech is learnt from those. Give rows a reply_audio.",
+            "data",
         )
 
 
@@ -174,7 +199,12 @@ def _lesson(stage: str, model: Omni, examples: Examples, settings: Settings, goe
 
 def _begun_with(stage: str, model: Omni, rows: Dialogues, settings: Settings, parent: str | None) -> dict[str, Any]:
     chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name not in MAY_CHANGE}
-    return {"stage": stage, "data": rows.sha256, "parent": parent, "config": json.loads(model.config.to_json())} | chosen
+    return {
+        "stage": stage,
+        "data": rows.sha256,
+        "parent": parent,
+        "config": json.loads(model.config.to_json()),
+    } | chosen
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +222,14 @@ class Keeper:
     """Writes checkpoints of a run."""
 
     def __init__(
-        self, folder: Path, stage: str, model: Omni, rows: Dialogues, settings: Settings, parent: str | None, accelerator: Accelerator
+        self,
+        folder: Path,
+        stage: str,
+        model: Omni,
+        rows: Dialogues,
+        settings: Settings,
+        parent: str | None,
+        accelerator: Accelerator,
     ) -> None:
         self.folder, self.stage, self.model, self.rows = folder, stage, model, rows
         self.settings, self.parent, self.accelerator = settings, parent, accelerator
@@ -200,7 +237,9 @@ class Keeper:
     def keep(self, which: str, step: int, held_out: Mapping[str, float]) -> None:
         """``which``: the folder's name, ``best`` or ``last``. All processes call it together."""
         parts = UNDERSTAND if self.stage == "understand" else UNDERSTAND + SPEAK
-        learnt = Learnt(self.model.config, {name: state.whole(value) for name, value in self.model.trained(parts).items()})
+        learnt = Learnt(
+            self.model.config, {name: state.whole(value) for name, value in self.model.trained(parts).items()}
+        )
         if self.accelerator.is_main_process:
             # all that save() asks of a model is its configuration and what was trained
             checkpoint.save(self.folder / which, cast(Omni, learnt), self._about(step, held_out), parts)
@@ -214,7 +253,11 @@ class Keeper:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             parent=self.parent,
             data=(checkpoint.Data(self.rows.name, self.rows.sha256, len(self.rows.of("train"))),),
-            base_models={"semantic": config.semantic.name, "emotion": config.emotion.name, "language_model": config.language_model.name},
+            base_models={
+                "semantic": config.semantic.name,
+                "emotion": config.emotion.name,
+                "language_model": config.language_model.name,
+            },
             steps=step,
             metrics=dict(held_out),
             seed=self.settings.seed,
@@ -223,9 +266,14 @@ class Keeper:
 
 
 def _report(
-    stage: str, outcome: Outcome, model: Omni, rows: Dialogues, examples: Mapping[str, Examples], settings: Settings,
+    stage: str,
+    outcome: Outcome,
+    model: Omni,
+    rows: Dialogues,
+    examples: Mapping[str, Examples],
+    settings: Settings,
     accelerator: Accelerator,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     parameters = [(value.numel(), value.requires_grad) for value in model.parameters()]
     return {
         "stage": stage,
@@ -239,7 +287,10 @@ def _report(
         "tokens_per_second": round(outcome.tokens / max(outcome.seconds, 1e-9), 1),
         "utterances_per_second": round(outcome.utterances / max(outcome.seconds, 1e-9), 2),
         "peak_megabytes": _peak_megabytes(accelerator),
-        "parameters": {"trained": sum(count for count, learns in parameters if learns), "all": sum(count for count, _ in parameters)},
+        "parameters": {
+            "trained": sum(count for count, learns in parameters if learns),
+            "all": sum(count for count, _ in parameters),
+        },
         "data": {"name": rows.name, "sha256": rows.sha256, "ignored_columns": list(rows.ignored)} | rows.counts(),
         "learnt_from": len(examples["train"]),
         "measured_on": len(examples["dev"]),

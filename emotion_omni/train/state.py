@@ -49,13 +49,16 @@ def give(tensors: Mapping[str, Tensor], module: nn.Module, optimizer: torch.opti
     trained = _trained(module)
     names = {name.partition(".")[2] for name in tensors if name.startswith("model.")}
     if wrong := sorted(names ^ set(trained)):
-        raise EmotionOmniError(f"The saved state and the model differ in {wrong[0]!r}. Begin in a new folder.", "resume")
+        raise EmotionOmniError(
+            f"The saved state and the model differ in {wrong[0]!r}. Begin in a new folder.", "resume"
+        )
     for name, parameter in trained.items():
         parameter.copy_(_like(tensors[f"model.{name}"], parameter))
         remembered = {moment: tensors[f"{moment}.{name}"] for moment in MOMENTS if f"{moment}.{name}" in tensors}
         if remembered:
             optimizer.state[parameter] = {
-                moment: value.clone() if moment == "step" else _like(value, parameter) for moment, value in remembered.items()
+                moment: value.clone() if moment == "step" else _like(value, parameter)
+                for moment, value in remembered.items()
             }
 
 
@@ -67,7 +70,11 @@ def whole(value: Tensor) -> Tensor:
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:
     value = value.to(parameter.device, parameter.dtype, copy=True)
-    return distribute_tensor(value, parameter.device_mesh, parameter.placements) if isinstance(parameter, DTensor) else value
+    return (
+        distribute_tensor(value, parameter.device_mesh, parameter.placements)
+        if isinstance(parameter, DTensor)
+        else value
+    )
 
 
 def _trained(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -76,7 +83,9 @@ def _trained(module: nn.Module) -> dict[str, nn.Parameter]:
 
 def save(path: Path, state: State) -> None:
     part = path.with_suffix(".part")
-    save_file({name: value.contiguous() for name, value in state.tensors.items()}, part, {"about": json.dumps(state.about)})
+    save_file(
+        {name: value.contiguous() for name, value in state.tensors.items()}, part, {"about": json.dumps(state.about)}
+    )
     with part.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(part, path)
@@ -86,6 +95,10 @@ def load(path: Path) -> State:
     """Raises :class:`EmotionOmniError` (code ``resume``) when the file is not a state."""
     try:
         with safe_open(path, "pt") as file:
-            return State({name: file.get_tensor(name) for name in file.keys()}, json.loads((file.metadata() or {})["about"]))  # noqa: SIM118
+            return State(
+                {name: file.get_tensor(name) for name in file.keys()}, json.loads((file.metadata() or {})["about"])
+            )  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise EmotionOmniError(f"{str(path)!r} is no saved state of a run ({error}). Begin in a new folder.", "resume") from error
+        raise EmotionOmniError(
+            f"{str(path)!r} is no saved state of a run ({error}). Begin in a new folder.", "resume"
+        ) from error

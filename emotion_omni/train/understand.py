@@ -53,7 +53,9 @@ def text_losses(logits: Tensor, answers: tuple[tuple[int, ...], ...]) -> Tensor:
     """logits [B, N + 1, V] of :meth:`Omni.read` → cross entropy [B], each the mean over its own tokens and end."""
     ids = [torch.tensor(answer, device=logits.device) for answer in answers]
     targets = pad_sequence(ids, batch_first=True, padding_value=IGNORED)
-    losses = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none").view_as(targets)
+    losses = F.cross_entropy(
+        logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none"
+    ).view_as(targets)
     lengths = torch.tensor([len(answer) for answer in answers], device=logits.device)
     return mean_of(losses[..., None], lengths)[:, 0]
 

@@ -1,0 +1,362 @@
+"""What a study found: its ratings as a table, who can be trusted, and every figure of the Results tab.
+
+Joins the store to :mod:`quality` and :mod:`statistics`; draws nothing. The table is long: one row for each
+answer to each question. Hidden repeats, traps and gold items stay in it, marked by ``kind``; figures use
+ordinary ratings (``kind == "rate"``), once with all raters and once without those who were flagged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import multimode
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from annotation.analysis import agreement as quality
+from annotation.analysis import intervals as statistics
+from annotation.analysis.agreement import Agreement, Evidence, Verdict
+from annotation.people.identity import pseudonym
+from annotation.store.store import Row, View
+from annotation.study.schema import SCALES, TASK_KINDS, Scale, Study
+from annotation.study.translate import version
+from emotion_omni import emotion
+from emotion_omni.types import EmotionOmniError
+
+COLUMNS = [
+    "rating",
+    "item",
+    "family",
+    "rater",
+    "kind",
+    "scale",
+    "version",
+    "level",
+    "value",
+    "side",
+    "guess_shown",
+    "guess",
+    "guess_probability",
+    "system",
+    "mode",
+    "block",
+    "slot",
+    "seconds",
+    "heard",
+    "right",
+    "at",
+    "outcome",
+    "reasons",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """Everything about one study, read in one transaction."""
+
+    study: Row
+    rules: Study
+    items: Mapping[str, Row]
+    ratings: Sequence[Row]
+    decisions: Sequence[Row]
+    secret: bytes
+
+    @classmethod
+    def read(cls, view: View, study: str, secret: bytes) -> Results:
+        row = view.study(study)
+        if row is None:
+            raise EmotionOmniError("There is no such study.", "not-found")
+        items = {item["id"]: item for item in view.items(study)}
+        return cls(row, Study.read(row["settings"]), items, view.ratings(study), view.decisions(study), secret)
+
+    # -- people
+
+    def pseudonym(self, rater: str) -> str:
+        """One name for a rater within this study; another study has another, so that exports cannot be joined."""
+        return pseudonym(self.secret, self.study["id"], rater)
+
+    @cached_property
+    def raters(self) -> list[str]:
+        return sorted({row["rater"] for row in self.ratings if row["kind"] in TASK_KINDS})
+
+    @cached_property
+    def verdicts(self) -> dict[str, Verdict]:
+        """By rater's id. A researcher's own decision, the latest, goes before the rules."""
+        found = {rater: quality.judge(self.evidence(rater)) for rater in self.raters}
+        for row in self.decisions:
+            if row["subject"] == "rater" and row["rater"] in found:
+                found[row["rater"]] = Verdict(row["rater"], row["value"], (f"researcher: {row['reason']}",))
+        return found
+
+    def evidence(self, rater: str) -> Evidence:
+        mine = [row for row in self.ratings if row["rater"] == rater]
+        by_kind = {kind: [row for row in mine if row["kind"] == kind] for kind in TASK_KINDS}
+        same = self._retest(by_kind)
+        seconds = [row["seconds"] for row in by_kind["rate"] if row["seconds"] is not None]
+        main = [row["answers"].get(self.rules.form.main) for row in by_kind["rate"]]
+        return Evidence(
+            rater,
+            ratings=len(by_kind["rate"]),
+            traps_right=_right(by_kind["trap"]),
+            traps_seen=len(by_kind["trap"]),
+            gold_right=_right(by_kind["gold"]),
+            gold_seen=len(by_kind["gold"]),
+            retest_pairs=len(same),
+            retest_same=float(np.mean(same)) if same else None,
+            median_seconds=float(np.median(seconds)) if seconds else None,
+            constant=len(set(map(str, main))) == 1 if len(main) >= 10 else None,
+            agreement_with_others=self._with_others(rater),
+        )
+
+    @cached_property
+    def _main_answers(self) -> dict[str, dict[str, Any]]:
+        """item → rater → main answer, of ordinary ratings."""
+        found: dict[str, dict[str, Any]] = {}
+        for row in self.ratings:
+            if row["kind"] == "rate" and (value := row["answers"].get(self.rules.form.main)) is not None:
+                found.setdefault(row["item"], {})[row["rater"]] = value
+        return found
+
+    def _with_others(self, rater: str) -> float | None:
+        """How a rater's main answers go with the others': correlation with their mean, or how much more often than by chance
+        the answer is that of most others. Below zero, somebody rates against everybody else."""
+        pairs = [
+            (given[rater], [value for other, value in given.items() if other != rater])
+            for given in self._main_answers.values()
+            if rater in given and len(given) > 1
+        ]
+        scale = SCALES[self.rules.form.main]
+        if scale.kind == "points":
+            own, others = [value for value, _ in pairs], [float(np.mean(rest)) for _, rest in pairs]
+            varied = len(pairs) > 2 and np.ptp(own) > 0 and np.ptp(others) > 0
+            return float(np.corrcoef(own, others)[0, 1]) if varied else None
+        clear = [(value, modes[0]) for value, rest in pairs if len(modes := multimode(rest)) == 1]
+        return float(np.mean([value == mode for value, mode in clear])) - 1 / len(scale.values) if clear else None
+
+    def _retest(self, by_kind: Mapping[str, Sequence[Row]]) -> list[bool]:
+        """Whether the main answer to a hidden repeat was the same; on a scale of points, one point apart is the same."""
+        first = {row["item"]: row["answers"].get(self.rules.form.main) for row in by_kind["rate"]}
+        pairs = [
+            (first[row["item"]], row["answers"].get(self.rules.form.main))
+            for row in by_kind["repeat"]
+            if row["item"] in first
+        ]
+        return [abs(a - b) <= 1 if isinstance(a, int) and isinstance(b, int) else a == b for a, b in pairs]
+
+    # -- the table
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row for each answer, columns :data:`COLUMNS`; several-of-many answers are joined by ``|``."""
+        rows = [answer for row in self.ratings if row["kind"] in TASK_KINDS for answer in self._answers(row)]
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+    def _answers(self, row: Row) -> list[dict[str, Any]]:
+        item, verdict = self.items[row["item"]], self.verdicts[row["rater"]]
+        content = item["content"]
+        guess = content.get("guess") or {}
+        shared = {
+            "rating": row["id"],
+            "item": row["item"],
+            "family": item["family"],
+            "rater": self.pseudonym(row["rater"]),
+            "kind": row["kind"],
+            "side": "as stored" if row["flip"] > 0 else "swapped",
+            "guess_shown": bool(row["guess"]),
+            "guess": guess.get("label"),
+            "guess_probability": guess.get("probability"),
+            "system": _system(content),
+            "mode": content.get("mode", "both"),
+            "block": row["block"],
+            "slot": row["slot"],
+            "seconds": row["seconds"],
+            "heard": min(row["heard"].values(), default=None),
+            "right": row["right"],
+            "at": row["at"],
+            "outcome": verdict.outcome,
+            "reasons": "|".join(verdict.reasons),
+        }
+        language = self.rules.language
+        return [
+            shared | _answer(SCALES[name], value, language) for name, value in row["answers"].items() if name in SCALES
+        ]
+
+    def values(self, scale: str, kept_only: bool = True, kind: str = "rate") -> pd.DataFrame:
+        """Ordinary answers to one question: ``item, rater, value`` and what else the table knows."""
+        chosen = self.table[(self.table["scale"] == scale) & (self.table["kind"] == kind)]
+        if kept_only:
+            chosen = chosen[chosen["outcome"] != "flagged"]
+        chosen = chosen.reset_index(drop=True)
+        numbers = SCALES[scale].kind == "points"
+        return chosen.assign(value=pd.to_numeric(chosen["value"]) if numbers else chosen["value"].astype(str))
+
+    # -- figures
+
+    @property
+    def scales(self) -> list[Scale]:
+        """The questions with an answer on a scale."""
+        return [scale for scale in self.rules.form.asked(True) if scale.level != "none" and scale.kind != "several"]
+
+    def agreement(self, kept_only: bool = True) -> dict[str, list[Agreement]]:
+        given = [(scale, self.values(scale.name, kept_only)[["item", "rater", "value"]]) for scale in self.scales]
+        return {
+            scale.name: quality.agreement_table(values, scale.level, list(scale.values))
+            for scale, values in given
+            if len(values)
+        }
+
+    def means(self, kept_only: bool = True) -> dict[str, pd.DataFrame]:
+        """For each scale of points: each system's mean with its clustered interval and the naive one."""
+        points = [scale.name for scale in self.scales if scale.kind == "points"]
+        found = {name: self.values(name, kept_only).fillna({"system": "all"}) for name in points}
+        return {name: statistics.means_by(values, "system") for name, values in found.items() if len(values)}
+
+    def votes(self, kept_only: bool = True) -> pd.DataFrame:
+        """Comparisons as they stood on the page: systems left and right, and which side won."""
+        chosen = self.values("preference", kept_only)
+        sides = [self._sides(row.item, row.side) for row in chosen.itertuples()]
+        won = [
+            row.value
+            if row.value == "tie"
+            else ("left" if (row.value == "a") == (row.side == "as stored") else "right")
+            for row in chosen.itertuples()
+        ]
+        return chosen.assign(left=[left for left, _ in sides], right=[right for _, right in sides], outcome=won)
+
+    def _sides(self, item: str, side: str) -> tuple[str, str]:
+        systems = self.items[item]["content"].get("systems", {})
+        a, b = systems.get("a", "a"), systems.get("b", "b")
+        return (a, b) if side == "as stored" else (b, a)
+
+    def ranking(self, kept_only: bool = True, bootstrap: int = 300) -> statistics.Ranking | None:
+        votes = self.votes(kept_only) if self.rules.template == "compare" else pd.DataFrame()
+        votes = votes[votes["left"] != votes["right"]] if len(votes) else votes
+        return statistics.fit_bradley_terry(votes, bootstrap=bootstrap) if len(votes) else None
+
+    def confusion(self, kept_only: bool = True) -> pd.DataFrame | None:
+        """Heard by the model against rated by people, where raters did not see the guess."""
+        if "primary" not in self.rules.form.scales:
+            return None
+        chosen = self.values("primary", kept_only)
+        unseen = chosen["guess"].notna() & ~chosen["guess_shown"].astype(bool)
+        chosen = chosen[unseen & chosen["value"].isin(emotion.NAMES)]  # "another one" and "cannot tell" are on no axis
+        if chosen.empty:
+            return None
+        return statistics.confusion(
+            pd.DataFrame({"heard": chosen["guess"], "rated": chosen["value"]}), list(emotion.NAMES)
+        )
+
+    def anchoring(self, kept_only: bool = True) -> dict[str, Any] | None:
+        """How much more often raters agree with the model's guess when they are shown it."""
+        if "primary" not in self.rules.form.scales:
+            return None
+        chosen = self.values("primary", kept_only)
+        chosen = chosen[chosen["guess"].notna()]
+        agrees = chosen.assign(
+            value=(chosen["value"] == chosen["guess"]).astype(float),
+            shown=chosen["guess_shown"].map({True: "shown", False: "hidden"}),
+        )
+        if agrees["shown"].nunique() < 2:
+            return None
+        gap = statistics.paired_difference(agrees.drop(columns="family"), "shown", "shown", "hidden")
+        shares = agrees.groupby("shown")["value"].mean()
+        return {"shown": float(shares["shown"]), "hidden": float(shares["hidden"]), "gap": gap}
+
+    def voice_lift(self, kept_only: bool = True) -> Any:
+        """Share of answers equal to the known emotion (the manifest's ``emotion``) from words, from voice, and from both.
+
+        Without a known emotion there is none: the raters' own majority would flatter the mode that it is taken from.
+        """
+        if self.rules.template != "words-voice":
+            return None
+        truth, chosen = self._truth(), self.values("primary", kept_only)
+        chosen = chosen[chosen["family"].isin(truth)]
+        if chosen.empty:
+            return None
+        correct = [float(truth[row.family] == row.value) for row in chosen.itertuples()]
+        return statistics.voice_lift(chosen.assign(correct=correct, group=chosen["family"]))
+
+    def _truth(self) -> dict[str, str]:
+        told = {
+            item["family"]: item["content"].get("about", {}).get("emotion")
+            for item in self.items.values()
+            if item["role"] == "rate"
+        }
+        return {family: emotion.find(name).name for family, name in told.items() if emotion.is_known(name)}
+
+    def distribution(self, scale: str, kept_only: bool = True) -> dict[str, list[int]]:
+        """How often each value was given, by system."""
+        chosen, values = self.values(scale, kept_only), SCALES[scale].values
+        series = chosen.groupby(chosen["system"].fillna("all"))["value"]
+        return {str(name): [int((group == value).sum()) for value in values] for name, group in series}
+
+    def retest(self) -> pd.DataFrame:
+        main = self.rules.form.main
+        first, again = self.values(main, False), self.values(main, False, kind="repeat")
+        pairs = pd.concat([first.assign(repeat=0), again.assign(repeat=1)], ignore_index=True)
+        return quality.retest(pairs[["item", "rater", "value", "repeat"]])
+
+    @property
+    def first_points(self) -> Scale | None:
+        """The scale on which raters' severity is measured: the main one, or else the first of points."""
+        points = [scale for scale in self.scales if scale.kind == "points"]
+        return next((scale for scale in points if scale.name == self.rules.form.main), points[0] if points else None)
+
+    def severity(self) -> pd.DataFrame | None:
+        """How much higher or lower each rater rates than the others."""
+        values = self.values(self.first_points.name, False) if self.first_points else pd.DataFrame()
+        return quality.severity(values[["item", "rater", "value"]]) if len(values) else None
+
+    def adjudication_queue(self, kept_only: bool = True) -> pd.DataFrame:
+        """Items on which raters differ, the most divided first, with what was answered and what was decided."""
+        main = SCALES[self.rules.form.main]
+        values = self.values(main.name, kept_only)
+        if values.empty:
+            return pd.DataFrame(columns=["item", "about", "disagreement", "n", "answers", "decided"])
+        kind = "nominal" if main.kind != "points" else "numeric"
+        found = quality.disagreement(
+            values[["item", "rater", "value"]], "nominal" if kind == "nominal" else main.level, list(main.values)
+        )
+        given = values.groupby("item")["value"].apply(
+            lambda group: ", ".join(f"{value} × {n}" for value, n in group.value_counts().items())
+        )
+        decided = {row["item"]: str(row["value"]) for row in self.decisions if row["subject"] == "item"}
+        return found.assign(
+            about=found["item"].map(self._about),
+            answers=found["item"].map(given),
+            decided=found["item"].map(decided).fillna(""),
+        )
+
+    def _about(self, item: str) -> str:
+        """The first words of an item, for people who look for one."""
+        texts = self.items[item]["content"].get("texts", {})
+        return next(iter(texts.values()), "")[:60]
+
+    def alarm(self) -> str | None:
+        """Whether exclusions have jumped among the later half of the raters."""
+        order = sorted(self.raters, key=lambda rater: min(row["at"] for row in self.ratings if row["rater"] == rater))
+        verdicts = [self.verdicts[rater] for rater in order]
+        half = len(verdicts) // 2
+        return quality.exclusion_alarm(verdicts[:half], verdicts[half:])
+
+    def per_hour(self) -> list[tuple[str, int]]:
+        times = pd.to_datetime([row["at"] for row in self.ratings if row["kind"] == "rate"], unit="s", utc=True)
+        counts = pd.Series(1, index=times).resample("1h").sum() if len(times) else pd.Series(dtype=int)
+        return [(at.strftime("%Y-%m-%d %H:00"), int(n)) for at, n in counts.items()]
+
+
+def _right(rows: Sequence[Row]) -> int:
+    return sum(bool(row["right"]) for row in rows)
+
+
+def _system(content: Mapping[str, Any]) -> str | None:
+    systems = content.get("systems", {})
+    return " : ".join(systems[role] for role in sorted(systems)) or None
+
+
+def _answer(scale: Scale, value: Any, language: str) -> dict[str, Any]:
+    shown = "|".join(value) if isinstance(value, list) else value
+    return {"scale": scale.name, "version": version(scale.version, language), "level": scale.level, "value": shown}

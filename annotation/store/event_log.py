@@ -1,0 +1,176 @@
+"""The event log: an append-only folder of JSON lines from which the whole database can be rebuilt.
+
+One event a line, each with its sequence number and a checksum, in segments of fixed length (so that a
+mirror sends only what changed). Appending ends with fsync. What a crash cut short, a line or an operation
+of several (all but its last event say ``more``), is dropped before the next write; damage anywhere else is
+an error that names the place. Erasing, for those who withdraw,
+replaces their lines by tombstones, one segment at a time, each replaced atomically. Knows nothing of SQL.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from emotion_omni.types import EmotionOmniError
+
+Event = dict[str, Any]
+SEGMENT = 10_000  # events a file; about 8 MB
+UNKNOWN = -1  # where the log ends has yet to be looked up, under the lock of the one who writes
+
+
+class EventLog:
+    """Events in order. ``last`` is the sequence number of the newest, 0 when empty, ``UNKNOWN`` until it is mended."""
+
+    def __init__(self, folder: Path, shared: bool = False) -> None:
+        """``shared``: another process may be in the middle of a line, so the end is mended later, under the writers' lock."""
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.last = UNKNOWN if shared else self.mend()
+
+    def append(self, events: Sequence[Event]) -> None:
+        """Write numbered events and wait until they are on disk; on failure nothing of them stays."""
+        lines: dict[int, bytes] = {}
+        for event in events:
+            segment = (event["sequence"] - 1) // SEGMENT
+            lines[segment] = lines.get(segment, b"") + encode(event)
+        try:
+            for segment, data in lines.items():
+                self._append_to(self._path(segment), data)
+        except OSError as error:
+            self.last = UNKNOWN
+            with suppress(OSError):  # what cannot be taken back is found by the next writer, as after a crash
+                self.cut_back(events[0]["sequence"] - 1)
+            raise EmotionOmniError(
+                f"The event log cannot be written ({error.strerror}). Free some space.", "disk"
+            ) from error
+        self.last = events[-1]["sequence"]
+
+    def _append_to(self, path: Path, data: bytes) -> None:
+        fresh = not path.exists()
+        with path.open("ab", buffering=0) as file:
+            written = 0
+            while written < len(data):
+                written += file.write(data[written:])
+            os.fsync(file.fileno())
+        if fresh:
+            sync_folder(self.folder)
+
+    def cut_back(self, last: int) -> None:
+        """Drop the events after ``last``, whole or torn. Shortens files only, so it works on a full disk."""
+        for path in self.segments():
+            kept = last - int(path.stem) * SEGMENT  # every number has its line
+            if kept <= 0:
+                path.unlink()
+            elif kept < SEGMENT:
+                _keep_lines(path, kept)
+        self.last = last
+
+    def read(self, after: int = 0) -> Iterator[Event]:
+        """Events with a higher sequence number, in order."""
+        expected = after // SEGMENT * SEGMENT + 1
+        for path in self.segments():
+            if (int(path.stem) + 1) * SEGMENT <= after:
+                continue
+            for event in _read(path):
+                if event["sequence"] != expected:
+                    raise EmotionOmniError(
+                        f"The event log {path.name} jumps from {expected - 1} to {event['sequence']}.", "log-damaged"
+                    )
+                expected = event["sequence"] + 1
+                if event["sequence"] > after:
+                    yield event
+
+    def erase(self, replacement: Callable[[Event], Event | None]) -> int:
+        """Put a ``replacement`` in the place of events (None: leave it) → how many. Safe to repeat after a crash."""
+        erased = 0
+        for path in self.segments():
+            events = list(_read(path))
+            instead = [replacement(event) for event in events]
+            if any(instead):
+                erased += sum(new is not None for new in instead)
+                replace(path, b"".join(encode(new or event) for event, new in zip(events, instead, strict=True)))
+        return erased
+
+    def segments(self) -> list[Path]:
+        return sorted(self.folder.glob("[0-9]*.jsonl"))
+
+    def _path(self, segment: int) -> Path:
+        return self.folder / f"{segment:06d}.jsonl"
+
+    def mend(self) -> int:
+        """Drop a torn last line, and the beginning of an operation that lacks its end → where the log ends."""
+        for leftover in self.folder.glob("*.new"):
+            leftover.unlink()
+        paths = self.segments()
+        if not paths:
+            return 0
+        path, lines = paths[-1], paths[-1].read_bytes().splitlines(keepends=True)
+        kept = len(lines)
+        while kept and not _ends(lines[kept - 1], f"{path.name}, line {kept}"):
+            kept -= 1
+        if not kept:
+            path.unlink()
+            return self.mend()
+        if kept < len(lines):
+            _keep_lines(path, kept)
+        return decode(lines[kept - 1].rstrip(b"\n"), f"{path.name}, line {kept}")["sequence"]
+
+
+def encode(event: Event) -> bytes:
+    body = json.dumps(event, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return f"{zlib.crc32(body.encode()):08x} {body}\n".encode()
+
+
+def decode(line: bytes, place: str) -> Event:
+    checksum, _, body = line.partition(b" ")
+    try:
+        if int(checksum, 16) == zlib.crc32(body):
+            return json.loads(body)
+    except ValueError:
+        pass
+    raise EmotionOmniError(f"The event log is damaged at {place}. Restore that file from a backup.", "log-damaged")
+
+
+def _read(path: Path) -> Iterator[Event]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            yield decode(line.rstrip(b"\n"), f"{path.name}, line {number}")
+
+
+def _ends(line: bytes, place: str) -> bool:
+    """Whether a line is whole, and the last of its operation."""
+    return line.endswith(b"\n") and "more" not in decode(line.rstrip(b"\n"), place)
+
+
+def _keep_lines(path: Path, number: int) -> None:
+    lines = path.read_bytes().splitlines(keepends=True)
+    with path.open("r+b") as file:
+        file.truncate(sum(map(len, lines[:number])))
+        os.fsync(file.fileno())
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all. Two may write the same at once."""
+    new = path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")
+    with new.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(new, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """A new name is safe on disk only once its folder is."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,213 @@
+"""Tells another server what happens in the studio: signed JSON by POST, in order, tried again when it fails.
+
+Signatures follow the Standard Webhooks specification 1.0 (standardwebhooks.com): headers ``webhook-id``,
+``webhook-timestamp`` and ``webhook-signature``, "v1," and base64 of HMAC-SHA256 over "id.timestamp.body". Messages
+name people by pseudonym only: of the facts given, only the fields listed here are sent. Sending neither waits nor
+fails; what cannot be delivered is dropped with a line in the log. Messages that wait do not survive a restart.
+
+Knows nothing of studies; who calls decides when something has happened.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import ipaddress
+import json
+import logging
+import os
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+
+from emotion_omni.types import EmotionOmniError
+
+log = logging.getLogger(__name__)
+
+EVENTS: Mapping[str, tuple[str, ...]] = {  # the fields that leave: ids, counts and codes; no names, no answers
+    "rating.created": ("submit", "study", "item", "rater", "kind", "at"),
+    "study.completed": ("study", "ratings", "raters"),
+    "rater.flagged": ("study", "rater", "reasons"),
+    "exclusions.jumped": ("study", "flagged", "checked", "message"),
+}
+WAITS = (1.0, 4.0, 16.0, 64.0)  # seconds between five tries
+MOST_WAITING = 1_000  # messages, of some 300 bytes each
+TIMEOUT_SECONDS = 10.0
+TOLERANCE_SECONDS = 300
+SHORTEST_KEY = 24  # bytes, as the specification asks
+
+
+@dataclass(frozen=True)
+class Message:
+    name: str
+    id: str
+    body: bytes
+
+
+class Webhooks:
+    """Delivers to one ``url``. ``secret``: "whsec_" and base64 of at least 24 bytes, known to both sides."""
+
+    def __init__(self, url: str, secret: str, waits: Sequence[float] = WAITS, most_waiting: int = MOST_WAITING) -> None:
+        self._url, self._secret, self._waits, self._most = _checked(url), secret, tuple(waits), most_waiting
+        _key(secret)
+        self._waiting: deque[Message] = deque()
+        self._news = threading.Condition()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def send(self, name: str, facts: Mapping[str, Any]) -> None:
+        """Put a message in the queue: an event of ``EVENTS`` and the facts it may tell; an event of the store will do.
+
+        Returns at once. In a full queue it takes the place of the oldest. ``ValueError``: there is no such event.
+        """
+        if name not in EVENTS:
+            raise ValueError(f"{name!r} is no event. Use one of {', '.join(EVENTS)}.")
+        data = {field: facts[field] for field in EVENTS[name] if field in facts}
+        told = {"type": name, "timestamp": datetime.now(UTC).isoformat(), "data": data}
+        body = json.dumps(told, ensure_ascii=False, separators=(",", ":"), default=str).encode()
+        with self._news:
+            if len(self._waiting) >= self._most:
+                oldest = self._waiting.popleft()
+                log.warning(
+                    "More than %d webhooks wait for %s: %s %s is dropped.",
+                    self._most,
+                    self._url.host,
+                    oldest.name,
+                    oldest.id,
+                )
+            self._waiting.append(Message(name, "msg_" + uuid.uuid4().hex, body))
+            self._news.notify()
+
+    def start(self) -> None:
+        if self._thread is not None:
+            return
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="webhooks")
+        self._thread.start()
+
+    def stop(self, seconds: float = 10.0) -> None:
+        """What waits is tried once more, for so long at most."""
+        if self._thread is None:
+            return
+        with self._news:
+            self._stopping.set()
+            self._news.notify()
+        self._thread.join(seconds)
+        self._thread = None
+
+    def _run(self) -> None:
+        # A proxy serves the way out; this computer is not out there.
+        options: dict[str, Any] = {
+            "timeout": TIMEOUT_SECONDS,
+            "follow_redirects": False,
+            "trust_env": not _is_loopback(self._url.host),
+        }
+        with httpx.Client(**options) as client:
+            while message := self._next():
+                self._deliver(client, message)
+
+    def _next(self) -> Message | None:
+        """The oldest message, waited for; None when stopping and nothing waits."""
+        with self._news:
+            self._news.wait_for(lambda: self._waiting or self._stopping.is_set())
+            return self._waiting.popleft() if self._waiting else None
+
+    def _deliver(self, client: httpx.Client, message: Message) -> None:
+        """Until it is accepted, all tries are used up, or the studio stops. The others wait, so that the order stays."""
+        for wait in (*self._waits, 0.0):
+            problem = self._post(client, message)
+            if not problem:
+                return
+            if self._stopping.wait(wait):
+                break
+        log.warning("The webhook %s %s to %s was given up: %s.", message.name, message.id, self._url.host, problem)
+
+    def _post(self, client: httpx.Client, message: Message) -> str:
+        """→ what went wrong, or "". The path of the address may be a secret, so it is not told; the answer's body is not read."""
+        headers = {"content-type": "application/json"} | signed(
+            message.id, int(time.time()), message.body, self._secret
+        )
+        try:
+            with client.stream("POST", self._url, content=message.body, headers=headers) as answer:
+                return "" if answer.is_success else f"it answered {answer.status_code}"
+        except httpx.HTTPError as error:
+            return type(error).__name__
+
+
+def from_environment() -> Webhooks | None:
+    """Those of ``STUDIO_WEBHOOK_URL`` and ``STUDIO_WEBHOOK_SECRET``; None where no address is set."""
+    url = os.environ.get("STUDIO_WEBHOOK_URL", "").strip()
+    return Webhooks(url, os.environ.get("STUDIO_WEBHOOK_SECRET", "").strip()) if url else None
+
+
+def signed(name: str, seconds: int, body: bytes, secret: str) -> dict[str, str]:
+    """The three headers of a message. ``name``: its id, the same at every try; ``seconds`` since 1970: when it is sent."""
+    signature = "v1," + _signature(name, str(seconds), body, secret)
+    return {"webhook-id": name, "webhook-timestamp": str(seconds), "webhook-signature": signature}
+
+
+def verify(headers: Mapping[str, str], body: bytes, secret: str, tolerance: int = TOLERANCE_SECONDS) -> dict[str, Any]:
+    """For receivers: the message, if it was signed with the secret and is no older or newer than ``tolerance`` seconds.
+
+    Errors: ``bad-signature``, ``stale``. A message may come twice; its ``webhook-id`` tells.
+    """
+    told = {name.lower(): value for name, value in headers.items()}
+    name, seconds, signatures = (told.get(f"webhook-{part}", "") for part in ("id", "timestamp", "signature"))
+    right = ("v1," + _signature(name, seconds, body, secret)).encode()
+    if not any(hmac.compare_digest(right, given.encode()) for given in signatures.split()):
+        raise EmotionOmniError(
+            "The signature of this webhook does not fit. Compare the secrets, and verify the raw body.", "bad-signature"
+        )
+    if abs(time.time() - int(seconds)) > tolerance:
+        raise EmotionOmniError(
+            f"This webhook was not sent in the last {tolerance} s. Refuse it, and check this computer's clock.", "stale"
+        )
+    return json.loads(body)
+
+
+def _signature(name: str, seconds: str, body: bytes, secret: str) -> str:
+    signed_bytes = f"{name}.{seconds}.".encode() + body
+    return base64.b64encode(hmac.new(_key(secret), signed_bytes, hashlib.sha256).digest()).decode()
+
+
+def _key(secret: str) -> bytes:
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) < SHORTEST_KEY:
+        raise EmotionOmniError(
+            f"STUDIO_WEBHOOK_SECRET must be 'whsec_' and base64 of at least {SHORTEST_KEY} random bytes. Make one: "
+            "python -c \"import base64, os; print('whsec_' + base64.b64encode(os.urandom(32)).decode())\"",
+            "bad-setting",
+        )
+    return key
+
+
+def _checked(url: str) -> httpx.URL:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL("")
+    if not parsed.host or not (parsed.scheme == "https" or (parsed.scheme == "http" and _is_loopback(parsed.host))):
+        place = f"{parsed.scheme}://{parsed.host}" if parsed.host else "what was given"
+        raise EmotionOmniError(
+            f"STUDIO_WEBHOOK_URL must be https:// (or http:// on this computer), not {place}.", "bad-setting"
+        )
+    return parsed
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,107 @@
+"""Beliefs about an emotion as pictures: HTML and SVG that follow the page's light or dark theme.
+
+Pure text out of plain values. Every picture says in words what it shows, for those who cannot see it.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+
+from emotion_omni import emotion
+from emotion_omni.types import Emotion
+
+SURE, LIKELY = 0.70, 0.40  # probability of the first label from which the wording is firm, or fair
+
+_WIDTH, _HEIGHT = 360, 64  # of the drawing over time, in its own units
+
+
+def in_words(belief: Emotion) -> str:
+    """ "Sad, quite sure (82 %)" or "Perhaps sad (38 %), or calm (31 %)"."""
+    (first, p), (second, q) = ranked(belief)[:2]
+    if p >= SURE:
+        return f"{first.capitalize()}, quite sure ({p:.0%})"
+    if p >= LIKELY:
+        return f"Probably {first} ({p:.0%}), perhaps {second} ({q:.0%})"
+    return f"Hard to tell: {first} ({p:.0%}) or {second} ({q:.0%})"
+
+
+def ranked(belief: Emotion) -> list[tuple[str, float]]:
+    return sorted(belief.probabilities.items(), key=lambda item: -item[1])
+
+
+def heard_chart(belief: Emotion, trajectory: Sequence[tuple[float, Emotion]], corrected: bool) -> str:
+    """The whole panel: a sentence, a bar for each label, valence and arousal, and the course over time."""
+    title = f"{belief.label.capitalize()} (you said so)" if corrected else in_words(belief)
+    rows = "".join(_bar(name, share) for name, share in ranked(belief))
+    scales = _scale("Valence", belief.valence, "unpleasant", "pleasant") + _scale(
+        "Arousal", belief.arousal, "quiet", "excited"
+    )
+    course = "" if len(trajectory) < 2 else over_time(trajectory)
+    return f'<div class="heard"><p class="heard-title">{html.escape(title)}</p>{rows}{scales}{course}</div>'
+
+
+def _bar(name: str, share: float) -> str:
+    colour = emotion.find(name).colour
+    return (
+        f'<div class="bar" role="img" aria-label="{name} {share:.0%}"><span class="bar-name">{name}</span>'
+        f'<span class="bar-track"><span class="bar-fill" style="width:{share:.1%};background:{colour}"></span></span>'
+        f'<span class="bar-share">{share:.0%}</span></div>'
+    )
+
+
+def _scale(name: str, value: float, low: str, high: str) -> str:
+    return (
+        f'<div class="bar scale" role="img" aria-label="{name} {value:+.2f}, from {low} to {high}">'
+        f'<span class="bar-name">{name}</span><span class="bar-track" title="{low} … {high}">'
+        f'<span class="scale-mark" style="left:{50 + 50 * value:.1f}%"></span></span>'
+        f'<span class="bar-share">{value:+.2f}</span></div>'
+    )
+
+
+def over_time(trajectory: Sequence[tuple[float, Emotion]]) -> str:
+    """A stacked band: at each moment the height of a colour is the probability of its label."""
+    start, end = trajectory[0][0], trajectory[-1][0]
+    xs = [_WIDTH * (at - start) / (end - start) for at, _ in trajectory]
+    below = [0.0] * len(xs)
+    bands = []
+    for label in emotion.TABLE:
+        above = [base + felt.probabilities[label.name] for base, (_, felt) in zip(below, trajectory, strict=True)]
+        upper = [f"{x:.1f},{_HEIGHT * (1 - y):.1f}" for x, y in zip(xs, above, strict=True)]
+        lower = [f"{x:.1f},{_HEIGHT * (1 - y):.1f}" for x, y in zip(xs, below, strict=True)]
+        points = " ".join(upper + lower[::-1])
+        bands.append(f'<polygon points="{points}" fill="{label.colour}"><title>{label.name}</title></polygon>')
+        below = above
+    said = _course(trajectory)
+    return (
+        f'<p class="heard-sub">Over time: {html.escape(said)}</p>'
+        f'<svg class="course" viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" role="img" '
+        f'aria-label="Emotion over time: {html.escape(said)}">{"".join(bands)}</svg>'
+        f'<div class="course-axis"><span>{start:.1f} s</span><span>{end:.1f} s</span></div>'
+    )
+
+
+def _course(trajectory: Sequence[tuple[float, Emotion]]) -> str:
+    labels = [felt.label for _, felt in trajectory]
+    changes = [labels[0]] + [now for before, now in zip(labels, labels[1:], strict=False) if now != before]
+    return " → ".join(changes[:6]) + (" → …" if len(changes) > 6 else "")
+
+
+def timings_table(timings: Mapping[str, float]) -> str:
+    """Stages and their seconds, for the curious."""
+    names = {
+        "voice_activity": "find the speech",
+        "encode": "encode it",
+        "words": "words",
+        "tone": "tone",
+        "heard": "heard, in all",
+        "planned": "planned",
+        "first_text": "first words written",
+        "first_speech": "first sound",
+        "done": "done",
+    }
+    rows = "".join(
+        f"<tr><td>{names.get(stage, html.escape(stage))}</td><td>{seconds:.2f} s</td></tr>"
+        for stage, seconds in timings.items()
+    )
+    return f'<table class="timings"><tbody>{rows}</tbody></table>'

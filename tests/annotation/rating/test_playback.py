@@ -1,0 +1,275 @@
+"""Proof of hearing: what a listener earns, and what a forger does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from itsdangerous import URLSafeSerializer
+
+from annotation.rating.playback import FASTEST, MOST_SEGMENTS, NEEDED, SLACK_SECONDS, Hearing, union
+from emotion_omni.types import EmotionOmniError
+
+SECRET = b"a secret of the server"
+LENGTHS = (10.0, 4.0)
+
+
+def part(start: Any = 0.0, end: Any = 10.0, clip: Any = 0, **more: Any) -> dict[str, Any]:
+    return {"clip": clip, "from": start, "to": end, "rate": 1, "muted": False, "visible": True} | more
+
+
+class Listener:
+    """Somebody with an item of two clips, of 10 and 4 seconds."""
+
+    def __init__(self, hearing: Hearing | None = None) -> None:
+        self.hearing, self.now = hearing or Hearing(SECRET), 1000.0
+        self.receipt = self.hearing.begin("item", LENGTHS, self.now)
+        self.proofs = {str(clip): self.hearing.proof("item", clip) for clip in range(len(LENGTHS))}
+
+    def play(self, *parts: Any, after: float = 20.0) -> dict[str, float]:
+        """Report, so many seconds later → the share heard of each clip."""
+        self.now += after
+        self.receipt, heard = self.hearing.extend(self.receipt, "item", self.proofs, list(parts), self.now)
+        return heard
+
+    def check(self) -> dict[str, float]:
+        return self.hearing.check(self.receipt, "item", LENGTHS)
+
+
+def refused(code: str, call: Any, *arguments: Any, **more: Any) -> str:
+    with pytest.raises(EmotionOmniError) as caught:
+        call(*arguments, **more)
+    assert caught.value.code == code
+    return str(caught.value)
+
+
+def test_both_clips_played_to_the_end_are_enough() -> None:
+    one = Listener()
+    assert one.play(part(), part(0, 4, clip=1)) == {"0": 1.0, "1": 1.0}
+    assert one.check() == {"0": 1.0, "1": 1.0}
+
+
+def test_the_clip_that_is_missing_is_named() -> None:
+    one = Listener()
+    one.play(part())
+    assert "Recording 2 of 2 was heard to 0%" in refused("unheard", one.check)
+
+
+def test_a_jump_to_the_end_counts_only_what_was_played() -> None:
+    one = Listener()
+    assert one.play(part(9.5, 10.0))["0"] == pytest.approx(0.05)
+    refused("unheard", one.check)
+
+
+@pytest.mark.parametrize(
+    "inattentive",
+    [
+        {"muted": True},
+        {"visible": False},
+        {"rate": 1.5},
+        {"rate": 0},
+        {"rate": -1},
+        {"rate": float("nan")},
+        {"muted": 0},
+        {"visible": 1},
+        {"visible": "true"},
+    ],
+)
+def test_what_is_muted_hidden_or_too_fast_does_not_count(inattentive: dict[str, Any]) -> None:
+    assert Listener().play(part(**inattentive))["0"] == 0.0
+
+
+def test_a_little_faster_counts() -> None:
+    assert Listener().play(part(rate=FASTEST), after=8.0)["0"] == 1.0
+
+
+def test_nobody_hears_faster_than_time_passes() -> None:
+    one = Listener()
+    heard = one.play(part(), part(0, 4, clip=1), after=4.0)
+    assert heard["0"] == pytest.approx((4.0 * FASTEST + SLACK_SECONDS) / 10, abs=0.001)
+    assert heard["1"] == 0.0
+
+
+def test_time_is_spent_once_for_all_clips_and_reports() -> None:
+    one = Listener()
+    one.play(part(), after=10.0)
+    assert (
+        one.play(part(), part(0, 4, clip=1), after=0.0)["1"] < 0.7
+    )  # the second hearing of the first clip took time as well
+
+
+@pytest.mark.parametrize("step", [0.05, 0.04, 0.0501])
+def test_many_short_parts_do_not_hear_the_gaps_between_them(step: float) -> None:
+    one = Listener()
+    crumbs = [part(number * step, number * step + 0.0006) for number in range(int(10 / step))]
+    heard = one.play(*crumbs, after=1.0)
+    assert heard["0"] * 10 <= 1.0 * FASTEST + SLACK_SECONDS + 0.05
+
+
+def test_the_small_gaps_of_an_honest_player_are_closed() -> None:
+    one = Listener()
+    parts = [part(number / 4 + 0.02, number / 4 + 0.25) for number in range(40)]
+    assert one.play(*parts, after=10.0)["0"] >= 0.99
+
+
+def test_a_clip_that_was_never_fetched_was_not_heard() -> None:
+    one = Listener()
+    one.proofs = {"0": "0" * 20}
+    assert one.play(part(), part(0, 4, clip=1)) == {"0": 0.0, "1": 0.0}
+
+
+def test_the_proof_of_one_clip_or_item_is_none_for_another() -> None:
+    one = Listener()
+    one.proofs = {"0": one.proofs["1"], "1": one.hearing.proof("other item", 1)}
+    assert one.play(part(), part(0, 4, clip=1)) == {"0": 0.0, "1": 0.0}
+
+
+@pytest.mark.parametrize("proof", ["\ud800", "ä", None, 5, ["x"]])
+def test_a_proof_of_a_strange_kind_proves_nothing(proof: Any) -> None:
+    one = Listener()
+    one.proofs = {"0": proof}
+    assert one.play(part())["0"] == 0.0
+
+
+def test_the_receipt_of_another_item_is_refused() -> None:
+    one = Listener()
+    one.play(part(), part(0, 4, clip=1))
+    refused("unheard", one.hearing.check, one.receipt, "another", LENGTHS)
+    refused("unheard", one.hearing.extend, one.receipt, "another", one.proofs, [part()], one.now)
+
+
+def test_the_receipt_for_other_clips_is_refused() -> None:
+    one = Listener()
+    one.play(part(), part(0, 4, clip=1))
+    refused("unheard", one.hearing.check, one.receipt, "item", (10.0,))
+
+
+@pytest.mark.parametrize("forged", ["", "x.y", None, 7, "eyJ9.abc", ["a"], {"id": "item"}])
+def test_what_is_no_receipt_is_refused(forged: Any) -> None:
+    refused("unheard", Hearing(SECRET).check, forged, "item", LENGTHS)
+
+
+def test_a_receipt_signed_by_somebody_else_is_refused() -> None:
+    told = {"id": "item", "since": 0, "lengths": list(LENGTHS), "played": 0, "spans": {"0": [[0, 10]], "1": [[0, 4]]}}
+    for signer in (URLSafeSerializer(b"guessed", salt="heard"), URLSafeSerializer(SECRET, salt="session")):
+        refused("unheard", Hearing(SECRET).check, signer.dumps(told), "item", LENGTHS)
+
+
+def test_a_receipt_that_was_changed_is_refused() -> None:
+    one = Listener()
+    body, _, signature = one.receipt.rpartition(".")
+    refused("unheard", one.hearing.check, f"{body[:-2]}AA.{signature}", "item", LENGTHS)
+
+
+def test_a_receipt_survives_a_restart_of_the_server() -> None:
+    one = Listener()
+    one.play(part(0, 5), after=5.0)
+    one.hearing = Hearing(SECRET)
+    one.play(part(5, 10), part(0, 4, clip=1), after=9.0)
+    assert Hearing(SECRET).check(one.receipt, "item", LENGTHS) == {"0": 1.0, "1": 1.0}
+
+
+@pytest.mark.parametrize("clip", [2, -1, 10**40])
+def test_a_clip_that_there_is_not_is_refused_or_counts_nothing(clip: int) -> None:
+    one = Listener()
+    try:
+        heard = one.play(part(clip=clip))
+    except EmotionOmniError as error:
+        assert error.code == "bad-report"
+    else:
+        assert heard == {"0": 0.0, "1": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        (float("nan"), 10),
+        (0, float("nan")),
+        (-1, 10),
+        (5, 5),
+        (8, 2),
+        (float("-inf"), 10),
+        (float("inf"), float("inf")),
+        (11, 12),
+    ],
+)
+def test_places_that_no_player_reports_count_nothing(start: float, end: float) -> None:
+    assert Listener().play(part(start, end))["0"] == 0.0
+
+
+def test_an_end_beyond_the_clip_is_its_end() -> None:
+    assert Listener().play(part(0, float("inf")))["0"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        None,
+        5,
+        "x",
+        [],
+        {},
+        {"clip": 0},
+        part(clip="x"),
+        part(start=None),
+        part(start=[0]),
+        part(rate={}),
+        part(clip=float("inf")),
+        part(start=10**400),
+    ],
+)
+def test_a_part_of_a_strange_kind_is_refused(segment: Any) -> None:
+    refused("bad-report", Listener().play, segment)
+
+
+@pytest.mark.parametrize(
+    ("proofs", "played"), [({}, None), ({}, {}), ([], []), (None, []), ({}, [part()] * (MOST_SEGMENTS + 1))]
+)
+def test_a_report_of_a_strange_kind_is_refused(proofs: Any, played: Any) -> None:
+    one = Listener()
+    refused("bad-report", one.hearing.extend, one.receipt, "item", proofs, played, one.now + 20)
+
+
+def test_what_is_heard_twice_counts_once() -> None:
+    assert Listener().play(part(0, 6), part(2, 6), part(0, 3), after=30.0)["0"] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(("share", "enough"), [(NEEDED - 0.002, False), (NEEDED, True)])
+def test_the_line_lies_at_95_percent(share: float, enough: bool) -> None:
+    one = Listener()
+    one.play(part(0, 10 * share), part(0, 4, clip=1))
+    if enough:
+        assert one.check()["0"] == NEEDED
+    else:
+        assert "heard to 94%; 95% are needed" in refused("unheard", one.check)
+
+
+def test_a_clock_that_is_set_back_gives_nothing_away() -> None:
+    one = Listener()
+    assert one.play(part(), after=-3600.0)["0"] == 0.0
+
+
+def test_an_item_without_clips_needs_no_receipt() -> None:
+    assert Hearing(SECRET).check(None, "item", ()) == {}
+
+
+SPANS = st.lists(st.tuples(st.floats(0, 10), st.floats(0, 10)), min_size=1, max_size=60)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(SPANS, st.floats(0, 12))
+def test_whatever_is_reported_no_more_is_heard_than_there_was_time_for(
+    spans: list[tuple[float, float]], seconds: float
+) -> None:
+    one = Listener()
+    heard = one.play(*[part(start, end) for start, end in spans], after=seconds)
+    assert heard["0"] * 10 <= seconds * FASTEST + SLACK_SECONDS + 0.02
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(SPANS)
+def test_joined_spans_are_apart_and_in_order(spans: list[tuple[float, float]]) -> None:
+    joined = union([[min(span), max(span)] for span in spans])
+    assert all(earlier[1] < later[0] for earlier, later in zip(joined, joined[1:], strict=False))
