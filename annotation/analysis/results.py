@@ -20,8 +20,9 @@ from annotation.analysis import agreement as quality
 from annotation.analysis import intervals as statistics
 from annotation.analysis.agreement import Agreement, Evidence, Verdict
 from annotation.people.identity import pseudonym
-from annotation.store.store import Row, View
-from annotation.study.schema import SCALES, TASK_KINDS, Scale, Study
+from annotation.store.queries import View
+from annotation.store.tables import TASK_KINDS, Row
+from annotation.study.schema import SCALES, Scale, Study
 from annotation.study.translate import version
 from emotion_omni import emotion
 from emotion_omni.types import EmotionOmniError

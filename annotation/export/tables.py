@@ -40,7 +40,8 @@ from annotation.analysis import agreement as quality
 from annotation.analysis.agreement import Agreement
 from annotation.analysis.results import COLUMNS, Results
 from annotation.store.event_log import EventLog, decode
-from annotation.store.store import MIGRATIONS, Row
+from annotation.store.migrations import MIGRATIONS
+from annotation.store.tables import Row
 from annotation.studio import Studio
 from annotation.study import clips, schema
 from annotation.study.schema import SCALES, Scale, Study

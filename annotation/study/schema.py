@@ -18,12 +18,6 @@ from emotion_omni import emotion
 from emotion_omni.types import EmotionOmniError
 
 LONGEST_TEXT = 2000  # characters of a note or a rewritten answer
-TASK_KINDS = (
-    "rate",
-    "trap",
-    "gold",
-    "repeat",
-)  # of what a rater is given in the task; sound check and training come before
 
 
 @dataclass(frozen=True)

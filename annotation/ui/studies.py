@@ -16,7 +16,7 @@ import gradio as gr
 
 from annotation.analysis import intervals as statistics
 from annotation.people.identity import ROLES
-from annotation.store.store import View
+from annotation.store.queries import View
 from annotation.studio import Studio
 from annotation.study import importing as studies
 from annotation.study.schema import STATES, Study
