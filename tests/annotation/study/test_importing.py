@@ -29,8 +29,8 @@ from annotation.study import importing as studies
 from annotation.study.clips import HZ, LEAD_SECONDS, LUFS, TAIL_SECONDS, Clips, equalised, flac, without_words
 from annotation.study.importing import Source, read_source
 from annotation.study.schema import TEMPLATES, Study
+from annotation.ui.engine_pool import EnginePool
 from annotation.ui.studies import Handlers
-from annotation.ui.talk.tab import Engines
 from emotion_omni import audio
 from emotion_omni.fake import FakeEngine
 from emotion_omni.types import Audio, EmotionOmniError, Event, Turn
@@ -451,7 +451,7 @@ def test_stop_ends_what_one_has_begun_and_nobody_elses(tmp_path: Path) -> None:
     for file in files:
         Path(file).write_bytes(WAV)
     studio, engine = Studio.open(tmp_path / "home"), GatedEngine()
-    handlers = Handlers(studio, Engines(lambda _: engine))
+    handlers = Handlers(studio, EnginePool(lambda _: engine))
     people = [studio.identity.accept(studio.identity.invite("researcher", name=name)) for name in ("Ada", "Bo", "Cy")]
 
     def make(title: str, request: gr.Request) -> None:
