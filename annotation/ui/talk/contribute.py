@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from annotation.studio import Studio
-from annotation.study import importing as studies
-from annotation.study.importing import Answer
-from annotation.study.schema import Study
+from annotation.study import live_turns
+from annotation.study.producing import Answer
+from annotation.study.rules import Study
 from annotation.ui.access import explained
 from emotion_omni import audio
 from emotion_omni.types import EmotionOmniError
@@ -39,7 +39,7 @@ class Handlers:
         named = [
             (row["settings"]["title"], row["id"])
             for row in fitting
-            if not row["id"].startswith(("practice-", studies.LIVE))
+            if not row["id"].startswith(("practice-", live_turns.LIVE))
         ]
         return [("Live turns", ""), *named]
 
@@ -54,7 +54,7 @@ class Handlers:
         if not conversation.turns or not conversation.turns[-1].timings:
             raise EmotionOmniError("There is no finished turn yet. Record something and wait for the reply.", "missing")
         turn = conversation.turns[-1]
-        code = studies.save_turn(
+        code = live_turns.save_turn(
             self.studio.store, self.studio.clips, turn.query, _as_answer(turn), _corrections(turn), study or ""
         )
         return "Saved. Thank you. Keep this code: with it, and only with it, the turn can be deleted.", gr.update(
