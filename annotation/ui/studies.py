@@ -69,8 +69,8 @@ class Handlers:
         split: str,
         more: str,
         request: gr.Request,
-        progress: gr.Progress = gr.Progress(),
-    ) -> tuple:  # noqa: B008
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple:
         """A study from what the form says → (message, choices of studies)."""
         by = researcher(self.studio, request)
         settings = {
