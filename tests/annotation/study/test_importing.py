@@ -31,8 +31,8 @@ from annotation.study.items import make_item
 from annotation.study.rules import Study
 from annotation.study.source import Source
 from annotation.study.templates import TEMPLATES
+from annotation.ui.engine_pool import EnginePool
 from annotation.ui.studies import Handlers
-from annotation.ui.talk.tab import Engines
 from emotion_omni import audio
 from emotion_omni.fake import FakeEngine
 from emotion_omni.types import Audio, EmotionOmniError, Event, Turn
@@ -453,7 +453,7 @@ def test_stop_ends_what_one_has_begun_and_nobody_elses(tmp_path: Path) -> None:
     for file in files:
         Path(file).write_bytes(WAV)
     studio, engine = Studio.open(tmp_path / "home"), GatedEngine()
-    handlers = Handlers(studio, Engines(lambda _: engine))
+    handlers = Handlers(studio, EnginePool(lambda _: engine))
     people = [studio.identity.accept(studio.identity.invite("researcher", name=name)) for name in ("Ada", "Bo", "Cy")]
 
     def make(title: str, request: gr.Request) -> None:
