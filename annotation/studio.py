@@ -1,4 +1,4 @@
-"""The studio as one object: its store, sounds, people, raters' journeys, backup and messages.
+"""The studio as one object: its store, sounds, people, raters' sessions, backup and messages.
 
 Screens, routes and commands all work on this. Everything is kept under ``EMOTION_OMNI_HOME`` (default
 ``./studio-data``); ``STUDIO_DATABASE`` names another database.
@@ -14,12 +14,12 @@ from pathlib import Path
 
 from annotation.analysis.results import Results
 from annotation.people.identity import Identity, pseudonym
-from annotation.rating.session import Journey
+from annotation.rating.session import Sessions
 from annotation.store.store import Store
 from annotation.store.tables import Row
-from annotation.study import importing as studies
+from annotation.study import lifecycle
 from annotation.study.clips import Clips
-from annotation.study.schema import Study
+from annotation.study.rules import Study
 from annotation.sync import hub, webhooks
 from annotation.sync.hub import Mirror
 from annotation.sync.webhooks import Webhooks
@@ -34,7 +34,7 @@ class Studio:
     store: Store
     clips: Clips
     identity: Identity
-    journey: Journey
+    sessions: Sessions
     mirror: Mirror | None = None
     webhooks: Webhooks | None = None
 
@@ -51,7 +51,7 @@ class Studio:
         for service in (mirror, sender):
             if service:
                 service.start()
-        return cls(home, store, Clips(home / "audio"), identity, Journey(identity.secret), mirror, sender)
+        return cls(home, store, Clips(home / "audio"), identity, Sessions(identity.secret), mirror, sender)
 
     def close(self) -> None:
         """Finish what is under way: the last messages, the last backup."""
@@ -69,7 +69,7 @@ class Studio:
 
     def withdraw(self, rater: str, study: str | None = None) -> int:
         """Erase what a rater gave in one study, or all and the rater too → the number of events erased."""
-        self.journey.forget(rater)
+        self.sessions.forget(rater)
         erased = self.store.withdraw_rater(rater, study)
         self._clean_up([])
         return erased
@@ -86,7 +86,7 @@ class Studio:
 
     def _clean_up(self, gone: Sequence[Row]) -> None:
         """Delete the sounds of erased items, and bring the backup up to date."""
-        studies.clean(self.store, self.clips, gone)
+        lifecycle.delete_unused_clips(self.store, self.clips, gone)
         if self.mirror:
             self.mirror.flush()
 

@@ -22,7 +22,8 @@ from annotation.analysis.agreement import Agreement, Evidence, Verdict
 from annotation.people.identity import pseudonym
 from annotation.store.queries import View
 from annotation.store.tables import TASK_KINDS, Row
-from annotation.study.schema import SCALES, Scale, Study
+from annotation.study.rules import Study
+from annotation.study.scales import SCALES, Scale
 from annotation.study.translate import version
 from emotion_omni import emotion
 from emotion_omni.types import EmotionOmniError
