@@ -15,7 +15,7 @@ import pandas as pd
 from annotation.analysis import intervals as statistics
 from annotation.analysis.results import Results
 from annotation.studio import Studio
-from annotation.study.schema import SCALES
+from annotation.study.scales import SCALES
 from annotation.ui import access, plots
 from annotation.ui.access import explained, researcher
 from annotation.ui.studies import is_real

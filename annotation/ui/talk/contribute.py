@@ -12,9 +12,9 @@ from typing import Any
 import gradio as gr
 
 from annotation.studio import Studio
-from annotation.study import importing as studies
-from annotation.study.importing import Answer
-from annotation.study.schema import Study
+from annotation.study import live_turns
+from annotation.study.producing import Answer
+from annotation.study.rules import Study
 from annotation.ui.access import explained
 from annotation.ui.talk.conversation import ChatTurn, Conversation
 from emotion_omni import audio
@@ -37,7 +37,7 @@ class Handlers:
             (row["settings"]["title"], row["id"])
             for row in rows
             if row["state"] != "closed"
-            and not row["id"].startswith(("practice-", studies.LIVE))
+            and not row["id"].startswith(("practice-", live_turns.LIVE))
             and _takes_turns(Study.read(row["settings"]))
         ]
         return [("Live turns", ""), *named]
@@ -54,7 +54,7 @@ class Handlers:
             raise EmotionOmniError("There is no finished turn yet. Record something and wait for the reply.", "missing")
         turn = conversation.turns[-1]
         store, clips = self.studio.store, self.studio.clips
-        code = studies.save_turn(store, clips, turn.query, _answer(turn), _corrections(turn), study or "")
+        code = live_turns.save_turn(store, clips, turn.query, _answer(turn), _corrections(turn), study or "")
         message = "Saved. Thank you. Keep this code: only with it can the turn be deleted."
         return message, gr.update(value=code)
 
