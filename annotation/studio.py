@@ -1,4 +1,4 @@
-"""The studio as one object: its store, sounds, people, raters' journeys, backup and messages.
+"""The studio as one object: its store, sounds, people, raters' sessions, backup and messages.
 
 Screens, routes and commands all work on this. Everything is kept under ``EMOTION_OMNI_HOME`` (default
 ``./studio-data``); ``STUDIO_DATABASE`` names another database.
@@ -14,11 +14,11 @@ from pathlib import Path
 
 from annotation.analysis.results import Results
 from annotation.people.identity import Identity, pseudonym
-from annotation.rating.session import Journey
+from annotation.rating.session import Sessions
 from annotation.store.store import Row, Store
-from annotation.study import importing as studies
+from annotation.study import lifecycle
 from annotation.study.clips import Clips
-from annotation.study.schema import Study
+from annotation.study.rules import Study
 from annotation.sync import hub, webhooks
 from annotation.sync.hub import Mirror
 from annotation.sync.webhooks import Webhooks
@@ -33,7 +33,7 @@ class Studio:
     store: Store
     clips: Clips
     identity: Identity
-    journey: Journey
+    sessions: Sessions
     mirror: Mirror | None = None
     webhooks: Webhooks | None = None
 
@@ -50,7 +50,7 @@ class Studio:
         for service in (mirror, sender):
             if service:
                 service.start()
-        return cls(home, store, Clips(home / "audio"), identity, Journey(identity.secret), mirror, sender)
+        return cls(home, store, Clips(home / "audio"), identity, Sessions(identity.secret), mirror, sender)
 
     def close(self) -> None:
         """Finish what is under way: the last messages, the last backup."""
@@ -68,7 +68,7 @@ class Studio:
 
     def withdraw(self, rater: str, study: str | None = None) -> int:
         """Erase what a rater gave in one study, or all and the rater too → the number of events erased."""
-        self.journey.forget(rater)
+        self.sessions.forget(rater)
         return self._erase([], rater=rater, study=study)
 
     def take_back(self, code: str) -> int:
@@ -81,7 +81,7 @@ class Studio:
 
     def _erase(self, gone: Sequence[Row], **who: object) -> int:
         erased = self.store.withdraw(**who)
-        studies.clean(self.store, self.clips, gone)
+        lifecycle.delete_unused_clips(self.store, self.clips, gone)
         if self.mirror:
             self.mirror.flush()
         return erased

@@ -15,8 +15,10 @@ from typing import Any
 from conftest import tone
 
 from annotation.studio import Studio
-from annotation.study import importing as studies
-from annotation.study.schema import SCALES, SURVEY, TEMPLATES, Scale, Study
+from annotation.study.items import make_item
+from annotation.study.rules import Study
+from annotation.study.scales import SCALES, SURVEY, Scale
+from annotation.study.templates import TEMPLATES
 
 LOAD_MS = 60_000
 POLL_MS = 30
@@ -31,7 +33,7 @@ def items(studio: Studio, template: str, count: int, seconds: float = 0.1, **mor
     """Ordinary items of tones, each at its own pitch; at most a second to listen to."""
     roles = TEMPLATES[template].clips
     return [
-        studies.item(
+        make_item(
             {role: tone(seconds, pitch=180.0 + 25 * number + 7 * place) for place, role in enumerate(roles)},
             studio.clips,
             dict.fromkeys(roles, f"words {number}"),
@@ -51,7 +53,7 @@ def checks(studio: Studio, template: str, seconds: float = 0.1) -> list[dict[str
     made = []
     for role, expected in wanted.items():
         sounds = {"speech": speech} if role == "sound" else dict.fromkeys(TEMPLATES[template].clips, speech)
-        one = studies.item(sounds, studio.clips, expected=expected)
+        one = make_item(sounds, studio.clips, expected=expected)
         made.append(one | {"role": role, "content": one["content"] | {"lesson": "A lesson."}})
     return made
 

@@ -1,6 +1,6 @@
 """Simulated raters, and small studies for them: clips of a few bytes, a clock that is set by hand.
 
-A :class:`Rater` walks the whole journey either through :class:`annotation.rating.session.Journey` itself or, given a
+A :class:`Rater` walks the whole journey either through :class:`annotation.rating.session.Sessions` itself or, given a
 ``TestClient``, through the JSON routes as a browser does. It listens to every clip (the clock runs on) and
 fills in forms by a rule that a test may replace.
 """
@@ -21,7 +21,8 @@ from annotation.people.identity import join
 from annotation.store.store import Store, tables
 from annotation.studio import Studio
 from annotation.study import checks
-from annotation.study.schema import TEMPLATES, Study
+from annotation.study.rules import Study
+from annotation.study.templates import TEMPLATES
 
 Screen = dict[str, Any]
 CLIP_SECONDS = 2.0
@@ -46,7 +47,7 @@ def opened(home: Path, url: str | None = None, clock: Clock | None = None) -> It
     """A studio, closed at the end; with a ``clock``, its journey goes by that."""
     studio = Studio.open(home, url)
     if clock:
-        studio.journey._now = clock
+        studio.sessions._now = clock
     try:
         yield studio
     finally:
@@ -192,7 +193,7 @@ class Rater:
         if self.client:
             screen = self.post("next", study=self.study)
         else:
-            screen = self.studio.store.write(lambda work: self.studio.journey.next(work, self.study, self.id))
+            screen = self.studio.store.write(lambda work: self.studio.sessions.next(work, self.study, self.id))
         self.screens.append(screen)
         return screen
 
@@ -205,7 +206,7 @@ class Rater:
         body = {"study": self.study, "phase": phase, "answers": answers or {}}
         if self.client:
             return self.post("phase", **body)
-        return self.studio.store.write(lambda work: self.studio.journey.phase(work, self.id, body))
+        return self.studio.store.write(lambda work: self.studio.sessions.phase(work, self.id, body))
 
     def listen(self, screen: Screen, share: float = 1.0) -> str:
         """Play every clip → the receipt."""
@@ -216,7 +217,7 @@ class Rater:
         ]
         self.clock.on(sum(clip["seconds"] for clip in screen["clips"]) + 1)
         body = {"assignment": screen["assignment"], "receipt": screen["receipt"], "proofs": proofs, "played": played}
-        return (self.post("heard", **body) if self.client else self.studio.journey.heard(body))["receipt"]
+        return (self.post("heard", **body) if self.client else self.studio.sessions.heard(body))["receipt"]
 
     def fetch(self, clip: Mapping[str, Any]) -> str:
         """Load a clip → its proof."""
@@ -224,7 +225,7 @@ class Rater:
             return self.client.get(f"/{clip['url']}").headers["X-Proof"]
         _, assignment, number = clip["url"].split("/")
         with self.studio.store.read() as view:
-            return self.studio.journey.clip(view, self.id, assignment, int(number))[1]
+            return self.studio.sessions.clip(view, self.id, assignment, int(number))[1]
 
     def filled(self, screen: Screen, **more: Any) -> dict[str, Any]:
         """A rating ready to be sent: heard and filled in."""
@@ -253,11 +254,11 @@ class Rater:
     def submit(self, body: Mapping[str, Any]) -> dict[str, Any]:
         if self.client:
             return self.post("submit", **body)
-        return self.studio.store.write(lambda work: self.studio.journey.submit(work, self.id, body))
+        return self.studio.store.write(lambda work: self.studio.sessions.submit(work, self.id, body))
 
     def skip(self, screen: Screen, reason: str = "other") -> dict[str, Any]:
         body = {"assignment": screen["assignment"], "reason": reason}
-        return self.studio.store.write(lambda work: self.studio.journey.skip(work, self.id, body))
+        return self.studio.store.write(lambda work: self.studio.sessions.skip(work, self.id, body))
 
     def step(self) -> Screen:
         """Do what the next screen wants → that screen."""

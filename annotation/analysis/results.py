@@ -26,7 +26,8 @@ from annotation.analysis.raters import Evidence, Verdict
 from annotation.analysis.voice_lift import VoiceLift, voice_lift
 from annotation.people.identity import pseudonym
 from annotation.store.store import Row, View
-from annotation.study.schema import SCALES, TASK_KINDS, Scale, Study
+from annotation.study.rules import TASK_KINDS, Study
+from annotation.study.scales import SCALES, Scale
 from annotation.study.translate import version
 from emotion_omni import emotion
 from emotion_omni.types import EmotionOmniError

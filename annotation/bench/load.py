@@ -33,8 +33,8 @@ import numpy as np
 
 from annotation.store.store import Store
 from annotation.studio import Studio
-from annotation.study import importing as studies
-from annotation.study.schema import Study
+from annotation.study import lifecycle
+from annotation.study.rules import Study
 from emotion_omni import processors
 from emotion_omni.types import Audio, EmotionOmniError
 
@@ -135,7 +135,7 @@ def prepare(home: Path, raters: int, items: int, overlap: int, stored: int = 0) 
     rules = Study.read({"title": "Load", "template": "emotion-recognition", "ratings_per_item": overlap} | spoken)
     clips = [studio.clips.add(_clip(number)) for number in range(8)]
     rows = [{"role": "rate", "content": {"clips": {"speech": clips[n % 8]}, "texts": {}}} for n in range(items)]
-    studies.create(studio.store, studio.clips, rules, rows, study=STUDY)
+    lifecycle.create(studio.store, studio.clips, rules, rows, study=STUDY)
     names = [studio.identity.guest(f"Rater {number}") for number in range(raters)]
     studio.store.write(lambda work: [_begin(work, name) for name in names])
     if stored:

@@ -42,8 +42,10 @@ from annotation.analysis.soft_labels import soft_labels
 from annotation.store.event_log import EventLog, decode
 from annotation.store.store import MIGRATIONS, Row
 from annotation.studio import Studio
-from annotation.study import clips, schema
-from annotation.study.schema import SCALES, Scale, Study
+from annotation.study import clips
+from annotation.study.rules import Study
+from annotation.study.scales import SCALES, SURVEY, Scale
+from annotation.study.templates import CONSENT, STATEMENTS
 from annotation.study.translate import translated, version
 from emotion_omni import __version__, emotion
 from emotion_omni.types import EmotionOmniError
@@ -1033,7 +1035,9 @@ def _code_sha256() -> str:
             "analysis/ratings.py",
             "analysis/results.py",
             "analysis/soft_labels.py",
-            "study/schema.py",
+            "study/scales.py",
+            "study/templates.py",
+            "study/rules.py",
         )
     )
     return hashlib.sha256(code).hexdigest()
@@ -1268,7 +1272,7 @@ def _survey(surveys: Sequence[Mapping[str, Any]], language: str) -> str:
     if not surveys:
         return "The closing survey: no answers."
     told = []
-    for scale in schema.SURVEY:
+    for scale in SURVEY:
         counts = Counter(str(survey[scale.name]) for survey in surveys if scale.name in survey)
         if scale.values:
             question = translated(scale.question, language)
@@ -1325,9 +1329,7 @@ def _scale_line(scale: Scale, language: str) -> str:
 
 def _consent_part(source: Source, manifest: Manifest) -> str:
     rules = source.results.rules
-    text = [
-        f"> - {line}" for line in translated((*(rules.consent or schema.CONSENT), *schema.STATEMENTS), rules.language)
-    ]
+    text = [f"> - {line}" for line in translated((*(rules.consent or CONSENT), *STATEMENTS), rules.language)]
     given = sum(bool(item["contributor"]) for item in source.items)
     return "\n".join(
         [

@@ -27,8 +27,9 @@ from annotation.rating.session import may_enter
 from annotation.store.store import Row, View, Work
 from annotation.studio import Studio
 from annotation.study import checks
-from annotation.study import importing as studies
-from annotation.study.schema import TABS, Study
+from annotation.study.practice import practice_study
+from annotation.study.rules import Study
+from annotation.study.templates import TABS
 from annotation.study.translate import preferred, translated, words
 from emotion_omni.types import EmotionOmniError
 
@@ -161,13 +162,13 @@ def oauth_url() -> str | None:
 
 async def next_screen(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     rater, study = _who(studio, request), str(body.get("study"))
-    return JSONResponse(await _write(studio, lambda work: studio.journey.next(work, study, rater)))
+    return JSONResponse(await _write(studio, lambda work: studio.sessions.next(work, study, rater)))
 
 
 async def clip(studio: Studio, request: Request, _: Mapping[str, Any]) -> Response:
     """The bytes of a clip under a name that tells nothing; the proof that they were fetched goes in a header."""
     rater, name, number = _who(studio, request), request.path_params["assignment"].hex, request.path_params["number"]
-    known = studio.journey.known_clip(rater, name, number)
+    known = studio.sessions.known_clip(rater, name, number)
     sha, proof = known or await run_in_threadpool(_clip, studio, rater, name, number)
     data = studio.clips.read(sha)  # small, and in the system's cache: quicker than a thread
     return Response(data, media_type="audio/flac", headers={"X-Proof": proof, "Cache-Control": "no-store"})
@@ -175,7 +176,7 @@ async def clip(studio: Studio, request: Request, _: Mapping[str, Any]) -> Respon
 
 def _clip(studio: Studio, rater: str, name: str, number: int) -> tuple[str, str]:
     with studio.store.read() as view:
-        return studio.journey.clip(view, rater, name, number)
+        return studio.sessions.clip(view, rater, name, number)
 
 
 async def example(studio: Studio, request: Request, _: Mapping[str, Any]) -> Response:
@@ -186,27 +187,27 @@ async def example(studio: Studio, request: Request, _: Mapping[str, Any]) -> Res
 
 async def heard(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     rater = _who(studio, request)
-    told = studio.journey.heard(body)
+    told = studio.sessions.heard(body)
     if not body.get("played"):  # a heartbeat
-        await _write(studio, lambda work: studio.journey.renew(work, rater, str(body.get("assignment"))))
+        await _write(studio, lambda work: studio.sessions.renew(work, rater, str(body.get("assignment"))))
     return JSONResponse(told | {"needed": NEEDED})
 
 
 async def submit(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     rater = _who(studio, request)
-    told = await _write(studio, lambda work: studio.journey.submit(work, rater, body))
+    told = await _write(studio, lambda work: studio.sessions.submit(work, rater, body))
     fresh = studio.webhooks is not None and not told["repeat_of_known"]
     return JSONResponse(told, background=BackgroundTask(studio.announce_rating, told["id"]) if fresh else None)
 
 
 async def skip(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     rater = _who(studio, request)
-    return JSONResponse(await _write(studio, lambda work: studio.journey.skip(work, rater, body)))
+    return JSONResponse(await _write(studio, lambda work: studio.sessions.skip(work, rater, body)))
 
 
 async def phase(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     rater = _who(studio, request)
-    told = await _write(studio, lambda work: studio.journey.phase(work, rater, body))
+    told = await _write(studio, lambda work: studio.sessions.phase(work, rater, body))
     over = studio.webhooks is not None and body.get("phase") == "survey"
     return JSONResponse(
         told, background=BackgroundTask(studio.announce_finished, str(body.get("study")), rater) if over else None
@@ -216,7 +217,7 @@ async def phase(studio: Studio, request: Request, body: Mapping[str, Any]) -> Re
 async def practice(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     await run_in_threadpool(studio.identity.require, request.cookies, "rater", session(request))
     return JSONResponse(
-        {"study": await run_in_threadpool(studies.practice, studio.store, studio.clips, str(body.get("tab")))}
+        {"study": await run_in_threadpool(practice_study, studio.store, studio.clips, str(body.get("tab")))}
     )
 
 

@@ -22,8 +22,10 @@ from typing import Any
 from annotation.rating import assignment as assign
 from annotation.rating.playback import Hearing
 from annotation.store.store import Row, View, Work
-from annotation.study import checks, schema
-from annotation.study.schema import SCALES, Scale, Study
+from annotation.study import checks
+from annotation.study.rules import Study
+from annotation.study.scales import SCALES, SURVEY, Scale, check_answers, meets
+from annotation.study.templates import ABOUT_GUESSES, CONSENT, STATEMENTS
 from annotation.study.translate import translated
 from emotion_omni import emotion
 from emotion_omni.types import EmotionOmniError
@@ -46,7 +48,7 @@ _SUBMIT_ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0
 Screen = dict[str, Any]
 
 
-class Journey:
+class Sessions:
     def __init__(self, secret: bytes, now: Callable[[], float] = time.time) -> None:
         self.hearing, self._secret, self._now = Hearing(secret), secret, now
         self._catalogues: dict[str, tuple[float, Catalogue]] = {}
@@ -67,7 +69,7 @@ class Journey:
 
     def _consent(self, work: Work, row: Row, rules: Study, place: Row) -> Screen:
         return self._screen(
-            row, rules, place, "consent", text=list(rules.consent or schema.CONSENT), statements=list(schema.STATEMENTS)
+            row, rules, place, "consent", text=list(rules.consent or CONSENT), statements=list(STATEMENTS)
         )
 
     def _sound(self, work: Work, row: Row, rules: Study, place: Row) -> Screen:
@@ -75,9 +77,7 @@ class Journey:
 
     def _instructions(self, work: Work, row: Row, rules: Study, place: Row) -> Screen:
         guesses = bool(self._catalogue(work, row["id"]).guesses)
-        text = [
-            line for line in rules.instructions or rules.form.instructions if line != schema.ABOUT_GUESSES or guesses
-        ]
+        text = [line for line in rules.instructions or rules.form.instructions if line != ABOUT_GUESSES or guesses]
         examples = [{"caption": caption, "clip": f"example/{line}"} for caption, line in checks.examples(rules.form)]
         return self._screen(row, rules, place, "instructions", text=text, examples=examples, keys=True)
 
@@ -111,7 +111,7 @@ class Journey:
         return self._screen(row, rules, place, "break", text=text, minutes=2)
 
     def _survey(self, work: Work, row: Row, rules: Study, place: Row) -> Screen:
-        return self._screen(row, rules, place, "survey", scales=[scale.form() for scale in schema.SURVEY])
+        return self._screen(row, rules, place, "survey", scales=[scale.form() for scale in SURVEY])
 
     def _done(self, work: Work, row: Row, rules: Study, place: Row) -> Screen | None:
         if row["state"] == "open" and self._left(work, row, rules, place):  # more has been added since
@@ -295,9 +295,9 @@ class Journey:
             given["id"],
             [clip["seconds"] for _, clip in shown_clips(rules, item["content"], 1)],
         )
-        answers = schema.check_answers(asked(rules, given["kind"], bool(given["guess"])), body.get("values"))
+        answers = check_answers(asked(rules, given["kind"], bool(given["guess"])), body.get("values"))
         answers = corrected(answers, given["flip"])
-        right = schema.meets(item["expected"], answers) if item["expected"] and given["kind"] != "repeat" else None
+        right = meets(item["expected"], answers) if item["expected"] and given["kind"] != "repeat" else None
         event = work.record(
             "rated",
             submit=submit,
@@ -351,7 +351,7 @@ class Journey:
                 "Without your agreement nothing is stored, and the study cannot begin.", "no-consent"
             )
         kept = {"consent": {"at": self._now()}} if phase == "consent" else {}
-        kept = {"survey": schema.check_answers(schema.SURVEY, answers)} if phase == "survey" else kept
+        kept = {"survey": check_answers(SURVEY, answers)} if phase == "survey" else kept
         after = {"consent": "sound", "instructions": "training", "break": "task", "survey": "done"}[phase]
         more = {"block_began": self._now()} if phase == "break" else {"slot": 0} if phase != "survey" else {}
         self._move(work, place, phase=after, answers=place["answers"] | kept, **more)

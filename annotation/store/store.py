@@ -26,7 +26,7 @@ import sqlalchemy as sa
 from sqlalchemy import JSON, BigInteger, Column, Connection, Float, Index, Integer, MetaData, String, Table, select
 
 from annotation.store.event_log import UNKNOWN, Event, EventLog
-from annotation.study.schema import TASK_KINDS
+from annotation.study.rules import TASK_KINDS
 from emotion_omni.types import EmotionOmniError
 
 Result = TypeVar("Result")

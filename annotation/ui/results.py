@@ -16,7 +16,7 @@ from annotation.analysis.confusion import unweighted_average_recall
 from annotation.analysis.intervals import verdict
 from annotation.analysis.results import Results
 from annotation.studio import Studio
-from annotation.study.schema import SCALES
+from annotation.study.scales import SCALES
 from annotation.ui import access, plots
 from annotation.ui.access import explained, researcher
 from annotation.ui.studies import is_real

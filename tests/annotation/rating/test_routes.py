@@ -19,8 +19,8 @@ from annotation.people import identity
 from annotation.people.identity import COOKIE
 from annotation.rating.routes import LARGEST_BODY, routes
 from annotation.studio import Studio
-from annotation.study import importing as studies
-from annotation.study.schema import TEMPLATES
+from annotation.study.practice import practice_study
+from annotation.study.templates import TEMPLATES
 from emotion_omni.types import EmotionOmniError
 
 pytest_plugins = ("databases",)
@@ -112,7 +112,7 @@ def test_the_practice_of_a_tab_can_be_walked(home: Path, clock: Clock, tab: str)
 
 def test_all_who_want_the_first_practice_at_once_get_it(home: Path, clock: Clock) -> None:
     with raters.opened(home, clock=clock) as studio, ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda _: studies.practice(studio.store, studio.clips, "compare"), range(4)))
+        made = list(pool.map(lambda _: practice_study(studio.store, studio.clips, "compare"), range(4)))
     assert set(made) == {"practice-compare"}
 
 

@@ -22,8 +22,9 @@ from raters import Clock, Rater
 from annotation.rating import assignment as assign
 from annotation.rating.session import MOST_CLICKS
 from annotation.studio import Studio
-from annotation.study import schema
-from annotation.study.schema import SCALES, TEMPLATES, Study
+from annotation.study.rules import Study
+from annotation.study.scales import SCALES, check_answers
+from annotation.study.templates import TEMPLATES
 from emotion_omni.types import EmotionOmniError
 
 pytest_plugins = ("databases",)
@@ -432,7 +433,7 @@ def test_a_rater_at_work_keeps_the_lease(studio: Studio, clock: Clock) -> None:
     rater, screen = at_task(studio, clock)
     for _ in range(4):
         clock.on(10 * 60)
-        studio.store.write(lambda work: studio.journey.renew(work, rater.id, screen["assignment"]))
+        studio.store.write(lambda work: studio.sessions.renew(work, rater.id, screen["assignment"]))
     assert Rater(studio, "s1", clock).until("rate", "survey")["screen"] == "survey"
     rater.submit(rater.filled(screen))
 
@@ -443,7 +444,7 @@ def lapsed(studio: Studio, clock: Clock, wanted: int, **more: Any) -> tuple[Rate
     rater, screen = at_task(studio, clock)
     clock.on(15 * 60 + 1)
     studio.store.write(
-        lambda work: [studio.journey._expire_one(work, work.assignment(name)) for name in work.expired(clock.now)]
+        lambda work: [studio.sessions._expire_one(work, work.assignment(name)) for name in work.expired(clock.now)]
     )
     return rater, screen
 
@@ -484,7 +485,7 @@ def test_a_late_sound_check_does_not_send_a_rater_back(studio: Studio, clock: Cl
     body = rater.filled(first)
     clock.on(15 * 60 + 1)
     studio.store.write(
-        lambda work: [studio.journey._expire_one(work, work.assignment(name)) for name in work.expired(clock.now)]
+        lambda work: [studio.sessions._expire_one(work, work.assignment(name)) for name in work.expired(clock.now)]
     )
     rater.to_task()
     refused("lease-lost", rater.submit, body)
@@ -539,7 +540,7 @@ def test_the_item_of_another_rater_is_out_of_reach(studio: Studio, clock: Clock)
     for call, arguments in ((thief.submit, [body]), (thief.skip, [screen]), (thief.fetch, [screen["clips"][0]])):
         refused("not-yours", call, *arguments)
     with pytest.raises(EmotionOmniError):
-        studio.store.write(lambda work: studio.journey.renew(work, thief.id, screen["assignment"]))
+        studio.store.write(lambda work: studio.sessions.renew(work, thief.id, screen["assignment"]))
     refused("not-yours", thief.submit, body | {"assignment": "no such"})
 
 
@@ -590,18 +591,18 @@ def test_an_answer_off_its_scale_is_refused_and_the_item_stays(studio: Studio, c
 
 @pytest.mark.parametrize("values", [None, [], "x", 5])
 def test_answers_that_are_no_object_are_refused(values: Any) -> None:
-    refused("off-scale", schema.check_answers, (SCALES["primary"],), values)
+    refused("off-scale", check_answers, (SCALES["primary"],), values)
 
 
 def test_blank_words_are_no_answer_where_one_is_needed() -> None:
-    refused("incomplete", schema.check_answers, (SCALES["rewrite"],), {"rewrite": "  \n "})
+    refused("incomplete", check_answers, (SCALES["rewrite"],), {"rewrite": "  \n "})
 
 
 def test_a_question_is_asked_only_where_it_applies() -> None:
     scales = TEMPLATES["compare"].asked(False)
-    assert schema.check_answers(scales, {"preference": "tie", "certainty": 2}) == {"preference": "tie"}
-    refused("incomplete", schema.check_answers, scales, {"preference": "a"})
-    assert schema.check_answers(scales, {"preference": "a", "certainty": 2}) == {"preference": "a", "certainty": 2}
+    assert check_answers(scales, {"preference": "tie", "certainty": 2}) == {"preference": "tie"}
+    refused("incomplete", check_answers, scales, {"preference": "a"})
+    assert check_answers(scales, {"preference": "a", "certainty": 2}) == {"preference": "a", "certainty": 2}
 
 
 def test_a_choice_is_stored_for_the_answer_that_was_meant_on_whatever_side_it_stood(
@@ -615,7 +616,7 @@ def test_a_choice_is_stored_for_the_answer_that_was_meant_on_whatever_side_it_st
         while screen["screen"] == "rate":
             item, flip = rater.looked_up(screen), rater.given(screen)["flip"]
             with studio.store.read() as view:
-                clips = [studio.journey.clip(view, rater.id, screen["assignment"], number)[0] for number in range(3)]
+                clips = [studio.sessions.clip(view, rater.id, screen["assignment"], number)[0] for number in range(3)]
             heard_as = dict(zip(("query", "a", "b"), clips, strict=True))
             values = {"preference": pick} | ({} if pick == "tie" else {"certainty": 2})
             rater.submit(rater.filled(screen, values=values))

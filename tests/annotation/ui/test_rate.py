@@ -18,7 +18,7 @@ import soundfile
 from conftest import tone
 from hands import LOAD_MS, Hand, items, open_study, together, visit
 
-from annotation.study.schema import SCALES
+from annotation.study.scales import SCALES
 from annotation.ui import rate, results, studies
 
 pytest_plugins = ("browsers",)
