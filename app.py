@@ -17,6 +17,7 @@ from annotation.people.identity import oauth_is_on
 from annotation.rating.routes import routes
 from annotation.studio import Studio
 from annotation.ui import rate, results, studies
+from annotation.ui.engine_pool import EnginePool
 from annotation.ui.talk import tab as talk
 from emotion_omni import engine, processors, zero_gpu
 from emotion_omni.types import EmotionOmniError
@@ -49,7 +50,7 @@ def rating_only() -> bool:
     return os.environ.get("STUDIO_RATING_ONLY") == "1"
 
 
-def build(engines: talk.Engines, default_engine: str, studio: Studio) -> gr.Blocks:
+def build(engines: EnginePool, default_engine: str, studio: Studio) -> gr.Blocks:
     with gr.Blocks(title=TITLE, delete_cache=FORGET, analytics_enabled=False) as page:
         gr.Markdown(f"# {TITLE}\n{SUBTITLE}")
         if oauth_is_on():
@@ -98,7 +99,7 @@ def main(host: str | None = None, port: int | None = None, default_engine: str |
     logging.getLogger("httpx").setLevel(logging.WARNING)
     studio = Studio.open(connected=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # a Space that goes to sleep still finishes its backup
-    engines = talk.Engines(also=default_engine)
+    engines = EnginePool(also=default_engine)
     if zero_gpu.on_loan():
         zero_gpu.begin()
         if not rating_only():
@@ -118,7 +119,7 @@ def main(host: str | None = None, port: int | None = None, default_engine: str |
         studio.close()
 
 
-def _warm_up(engines: talk.Engines, name: str) -> None:
+def _warm_up(engines: EnginePool, name: str) -> None:
     """Fetch and load in the background, so that the page opens at once."""
     size = "about 440 MB of" if name == "embedded" else "its"
     logging.info("Preparing the %s engine (the first time, %s weights are fetched) …", name, size)

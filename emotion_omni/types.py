@@ -1,4 +1,4 @@
-"""The words every room shares: audio, emotion, a turn of conversation, and what an engine says back.
+"""The shared data types: audio, emotion, a turn of conversation, and the events that an engine yields.
 
 Depends on numpy alone. Times are seconds, rates are hertz, samples are mono float32 in [-1, 1].
 """
@@ -94,18 +94,39 @@ class Turn:
 
 @dataclass(frozen=True)
 class Heard:
-    """What was said and how. ``trajectory``: (seconds from the start of the query, emotion), rising."""
+    """What was said and how. ``trajectory``: (seconds from the start of the query, emotion), rising.
+
+    ``timings``: seconds spent by stage of recognition; two results are equal whatever they took.
+    """
 
     transcript: str
     emotion: Emotion
     trajectory: tuple[tuple[float, Emotion], ...] = ()
+    timings: Mapping[str, float] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The emotion the reply will be spoken with, a label."""
+    """``emotion``: the label that the reply is spoken with.
+
+    ``news``: what the words report, ``good``, ``bad`` or ``neutral``. ``tone``: the heard emotion that the answer
+    may rely on, ``neutral`` where recognition was unsure.
+    """
 
     emotion: str
+    news: str = "neutral"
+    tone: str = "neutral"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How a text is spoken. ``emotion``: a label; ``intensity``: 0 flat, 1 as designed; ``voice``: empty for the
+    synthesizer's own choice; ``rate``: factor of the speaking rate."""
+
+    emotion: str
+    intensity: float = 1.0
+    voice: str = ""
+    rate: float = 1.0
 
 
 @dataclass(frozen=True)

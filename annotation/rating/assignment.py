@@ -11,7 +11,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from annotation.study.schema import Study
+from annotation.study.rules import Study
 
 REPEAT_AFTER = 2  # ordinary items between a clip and its hidden repeat, at least, where the block is long enough
 

@@ -14,12 +14,14 @@ from typing import Any
 
 import gradio as gr
 
-from annotation.analysis import intervals as statistics
+from annotation.analysis.power import power_curve
 from annotation.people.identity import ROLES
-from annotation.store.store import View
+from annotation.store.queries import View
 from annotation.studio import Studio
-from annotation.study import importing as studies
-from annotation.study.schema import STATES, Study
+from annotation.study import importing, lifecycle, producing, templates
+from annotation.study.progress import Progress
+from annotation.study.rules import STATES, Study
+from annotation.study.source import Source
 from annotation.ui import access, plots
 from annotation.ui.access import explained, researcher
 from emotion_omni import audio, engine
@@ -67,8 +69,8 @@ class Handlers:
         split: str,
         more: str,
         request: gr.Request,
-        progress: gr.Progress = gr.Progress(),
-    ) -> tuple:  # noqa: B008
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple:
         """A study from what the form says → (message, choices of studies)."""
         by = researcher(self.studio, request)
         settings = {
@@ -78,7 +80,7 @@ class Handlers:
             "block_size": int(block),
             "access": access_,
             "split": split,
-        } | (studies.read_yaml(more.encode()) if more.strip() else {})
+        } | (importing.read_yaml(more.encode()) if more.strip() else {})
         if not files:
             raise EmotionOmniError("Add a zip file or recordings first.", "missing")
         report = lambda done, total, what: progress((done, total), desc=what)  # noqa: E731
@@ -87,17 +89,17 @@ class Handlers:
                 rules, items, refused = self._produced(settings, files, names, int(seed), report, stop)
         else:
             (rules, items), refused = self._imported(settings, files, report), []
-        study = studies.create(self.studio.store, self.studio.clips, rules, items, by["id"])
+        study = lifecycle.create(self.studio.store, self.studio.clips, rules, items, by["id"])
         return _said(rules, items, refused), gr.update(choices=self.choices(), value=study), self.monitor(request)
 
-    def _imported(self, settings: dict, files: Sequence[str], report: studies.Progress) -> tuple[Study, list]:
+    def _imported(self, settings: dict, files: Sequence[str], report: Progress) -> tuple[Study, list]:
         if len(files) == 1 and files[0].lower().endswith(".zip"):
-            source = studies.Source.archive(Path(files[0]))
+            source = Source.archive(Path(files[0]))
             given = {name: value for name, value in settings.items() if value not in ("", None)}
-            return studies.read_source(source, self.studio.clips, given, report)
+            return importing.read_source(source, self.studio.clips, given, report)
         by_name = {Path(file).name: Path(file) for file in files}
-        source = studies.Source(tuple(sorted(by_name)), lambda name: by_name[name].read_bytes())
-        return studies.read_source(source, self.studio.clips, settings, report)
+        source = Source(tuple(sorted(by_name)), lambda name: by_name[name].read_bytes())
+        return importing.read_source(source, self.studio.clips, settings, report)
 
     def _produced(
         self,
@@ -105,7 +107,7 @@ class Handlers:
         files: Sequence[str],
         names: list[str],
         seed: int,
-        report: studies.Progress,
+        report: Progress,
         stop: threading.Event,
     ) -> tuple:
         if not names:
@@ -113,7 +115,7 @@ class Handlers:
         rules = Study.read(settings)
         queries = [(Path(file).stem, audio.decode(file)) for file in files]
         engines = [(name, self.engines.get(name)) for name in names]
-        items, refused = studies.produce(engines, queries, rules, self.studio.clips, seed, report, stop.is_set)
+        items, refused = producing.produce(engines, queries, rules, self.studio.clips, seed, report, stop.is_set)
         if not items:
             raise EmotionOmniError("No query could be answered. " + " ".join(refused[:3]), "empty")
         return rules, items, refused
@@ -139,7 +141,7 @@ class Handlers:
 
     def set_state(self, study: str, state: str, request: gr.Request) -> tuple:
         researcher(self.studio, request)
-        studies.set_state(self.studio.store, study, state)
+        lifecycle.set_state(self.studio.store, study, state)
         return gr.update(choices=self.choices()), self.monitor(request)
 
     def delete(self, study: str, typed: str, request: gr.Request) -> tuple:
@@ -151,7 +153,7 @@ class Handlers:
             raise EmotionOmniError(
                 "Type the title of the study exactly, to confirm that it and all its ratings go.", "not-confirmed"
             )
-        studies.delete(self.studio.store, self.studio.clips, study)
+        lifecycle.delete(self.studio.store, self.studio.clips, study)
         return gr.update(choices=self.choices(), value=None), self.monitor(request), "Deleted."
 
     def invite(self, study: str, role: str, cohort: str, name: str, request: gr.Request) -> str:
@@ -175,7 +177,7 @@ class Handlers:
         """Power for a range of numbers of raters. It computes for a while, so not for strangers."""
         researcher(self.studio, request)
         counts = sorted({max(2, round(raters * share)) for share in (0.25, 0.5, 1, 2, 4)})
-        curve = statistics.plan_curve(int(items), counts, int(overlap) or None, difference=float(difference))
+        curve = power_curve(int(items), counts, int(overlap) or None, difference=float(difference))
         chosen = curve.iloc[(curve["raters"] - raters).abs().argmin()]
         tiles = plots.stat_tiles(
             [
@@ -276,7 +278,7 @@ def _new_study_form() -> tuple[list, gr.Button, gr.Button]:
     with gr.Row():
         title = gr.Textbox(label="Title", max_length=120, elem_id="new-title")
         template = gr.Dropdown(
-            list(studies.templates()), value="emotion-recognition", label="Template", elem_id="new-template"
+            list(templates.choices()), value="emotion-recognition", label="Template", elem_id="new-template"
         )
     source = gr.Radio(
         [("My recordings or a zip file", "files"), ("Engines answer my recordings", "engines")],

@@ -22,8 +22,9 @@ from raters import Clock, Rater
 from annotation.rating import assignment as assign
 from annotation.rating.session import MOST_CLICKS
 from annotation.studio import Studio
-from annotation.study import schema
-from annotation.study.schema import SCALES, TEMPLATES, Study
+from annotation.study.rules import Study
+from annotation.study.scales import SCALES, check_answers
+from annotation.study.templates import TEMPLATES
 from emotion_omni.types import EmotionOmniError
 
 pytest_plugins = ("databases",)
@@ -132,7 +133,7 @@ def test_a_hidden_repeat_shows_an_older_item_as_it_was_shown(studio: Studio, clo
     rater = Rater(studio, "s1", clock)
     rater.walk()
     with studio.store.read() as view:
-        given = view.history("s1", rater.id)
+        given = view.assignments("s1", rater.id)
     shown = [row for row in given if row["kind"] in ("rate", "repeat")]
     repeats = [(place, row) for place, row in enumerate(shown) if row["kind"] == "repeat"]
     assert len({row["item"] for _, row in repeats}) == len(repeats) == 3
@@ -266,7 +267,9 @@ def test_who_was_done_is_asked_again_when_items_are_added(studio: Studio, clock:
     rater = Rater(studio, "s1", clock)
     rater.walk()
     studio.store.write(
-        lambda work: work.record("items.added", study="s1", items=[raters.item(studio, "emotion-recognition", 77)])
+        lambda transaction: transaction.record(
+            "items.added", study="s1", items=[raters.item(studio, "emotion-recognition", 77)]
+        )
     )
     assert rater.next()["screen"] == "break"
     rater.confirm("break")
@@ -276,10 +279,10 @@ def test_who_was_done_is_asked_again_when_items_are_added(studio: Studio, clock:
 def test_a_paused_study_waits_and_loses_nothing(studio: Studio, clock: Clock) -> None:
     raters.study(studio, items=3, **PLAIN)
     rater, screen = at_task(studio, clock)
-    studio.store.write(lambda work: work.record("study.changed", study="s1", state="paused"))
+    studio.store.write(lambda transaction: transaction.record("study.changed", study="s1", state="paused"))
     assert rater.next()["screen"] == "wait"
     rater.submit(rater.filled(screen))  # was in hand already
-    studio.store.write(lambda work: work.record("study.changed", study="s1", state="open"))
+    studio.store.write(lambda transaction: transaction.record("study.changed", study="s1", state="open"))
     assert rater.next()["progress"]["done"] == 1
 
 
@@ -432,7 +435,7 @@ def test_a_rater_at_work_keeps_the_lease(studio: Studio, clock: Clock) -> None:
     rater, screen = at_task(studio, clock)
     for _ in range(4):
         clock.on(10 * 60)
-        studio.store.write(lambda work: studio.journey.renew(work, rater.id, screen["assignment"]))
+        studio.store.write(lambda transaction: studio.sessions.renew(transaction, rater.id, screen["assignment"]))
     assert Rater(studio, "s1", clock).until("rate", "survey")["screen"] == "survey"
     rater.submit(rater.filled(screen))
 
@@ -443,7 +446,10 @@ def lapsed(studio: Studio, clock: Clock, wanted: int, **more: Any) -> tuple[Rate
     rater, screen = at_task(studio, clock)
     clock.on(15 * 60 + 1)
     studio.store.write(
-        lambda work: [studio.journey._expire_one(work, work.assignment(name)) for name in work.expired(clock.now)]
+        lambda transaction: [
+            studio.sessions._expire_one(transaction, transaction.assignment(name))
+            for name in transaction.expired(clock.now)
+        ]
     )
     return rater, screen
 
@@ -484,7 +490,10 @@ def test_a_late_sound_check_does_not_send_a_rater_back(studio: Studio, clock: Cl
     body = rater.filled(first)
     clock.on(15 * 60 + 1)
     studio.store.write(
-        lambda work: [studio.journey._expire_one(work, work.assignment(name)) for name in work.expired(clock.now)]
+        lambda transaction: [
+            studio.sessions._expire_one(transaction, transaction.assignment(name))
+            for name in transaction.expired(clock.now)
+        ]
     )
     rater.to_task()
     refused("lease-lost", rater.submit, body)
@@ -539,7 +548,7 @@ def test_the_item_of_another_rater_is_out_of_reach(studio: Studio, clock: Clock)
     for call, arguments in ((thief.submit, [body]), (thief.skip, [screen]), (thief.fetch, [screen["clips"][0]])):
         refused("not-yours", call, *arguments)
     with pytest.raises(EmotionOmniError):
-        studio.store.write(lambda work: studio.journey.renew(work, thief.id, screen["assignment"]))
+        studio.store.write(lambda transaction: studio.sessions.renew(transaction, thief.id, screen["assignment"]))
     refused("not-yours", thief.submit, body | {"assignment": "no such"})
 
 
@@ -590,18 +599,18 @@ def test_an_answer_off_its_scale_is_refused_and_the_item_stays(studio: Studio, c
 
 @pytest.mark.parametrize("values", [None, [], "x", 5])
 def test_answers_that_are_no_object_are_refused(values: Any) -> None:
-    refused("off-scale", schema.check_answers, (SCALES["primary"],), values)
+    refused("off-scale", check_answers, (SCALES["primary"],), values)
 
 
 def test_blank_words_are_no_answer_where_one_is_needed() -> None:
-    refused("incomplete", schema.check_answers, (SCALES["rewrite"],), {"rewrite": "  \n "})
+    refused("incomplete", check_answers, (SCALES["rewrite"],), {"rewrite": "  \n "})
 
 
 def test_a_question_is_asked_only_where_it_applies() -> None:
     scales = TEMPLATES["compare"].asked(False)
-    assert schema.check_answers(scales, {"preference": "tie", "certainty": 2}) == {"preference": "tie"}
-    refused("incomplete", schema.check_answers, scales, {"preference": "a"})
-    assert schema.check_answers(scales, {"preference": "a", "certainty": 2}) == {"preference": "a", "certainty": 2}
+    assert check_answers(scales, {"preference": "tie", "certainty": 2}) == {"preference": "tie"}
+    refused("incomplete", check_answers, scales, {"preference": "a"})
+    assert check_answers(scales, {"preference": "a", "certainty": 2}) == {"preference": "a", "certainty": 2}
 
 
 def test_a_choice_is_stored_for_the_answer_that_was_meant_on_whatever_side_it_stood(
@@ -615,7 +624,7 @@ def test_a_choice_is_stored_for_the_answer_that_was_meant_on_whatever_side_it_st
         while screen["screen"] == "rate":
             item, flip = rater.looked_up(screen), rater.given(screen)["flip"]
             with studio.store.read() as view:
-                clips = [studio.journey.clip(view, rater.id, screen["assignment"], number)[0] for number in range(3)]
+                clips = [studio.sessions.clip(view, rater.id, screen["assignment"], number)[0] for number in range(3)]
             heard_as = dict(zip(("query", "a", "b"), clips, strict=True))
             values = {"preference": pick} | ({} if pick == "tie" else {"certainty": 2})
             rater.submit(rater.filled(screen, values=values))
