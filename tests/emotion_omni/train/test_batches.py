@@ -16,7 +16,7 @@ def test_some_training_rows_come_with_transcript_and_emotion(sounds):
     made = dataset(sounds, rows)
     told = (("It rains.", None), (None, "sad"), ("It rains.", "sad"))
     plain, prompts = made.prompts[0], {each: made.prompter.prompt((), *each) for each in told}
-    batch = made.batch(range(40), Corrections(seed=0, epoch=0, share=0.3))
+    batch = made.batch(range(40), Corrections(seed=0, epoch=0, rate=0.3))
     assert (
         batch.prompts
         == made.batch(range(40), Corrections(0, 0, 0.3)).prompts

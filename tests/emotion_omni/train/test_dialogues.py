@@ -111,7 +111,7 @@ def test_a_data_set_of_the_hub_is_read_by_its_audio_columns(sounds, tmp_path):
     )
     audible = table.features | {"query": datasets.Audio(decode=False), "reply_audio": datasets.Audio(decode=False)}
     for split, rows in (("train", range(3)), ("validation", [3])):
-        table.select(rows).cast(datasets.FeatureCache(audible)).to_parquet(
+        table.select(rows).cast(datasets.Features(audible)).to_parquet(
             tmp_path / "data" / f"{split}-00000-of-00001.parquet"
         )
     read = dialogues.read(str(tmp_path / "data"))

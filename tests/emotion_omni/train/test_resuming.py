@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_training import (
+    ROOT,
     ROWS,
     TINY,
     VALIDATION,
@@ -26,6 +28,8 @@ from tiny_training import (
 
 from emotion_omni import cli
 from emotion_omni.train import loop
+from emotion_omni.train.run_log import RunLog
+from emotion_omni.train.settings import modernize
 from emotion_omni.train.understand import UnderstandTask
 from emotion_omni.types import EmotionOmniError
 
@@ -130,3 +134,33 @@ def test_a_nan_gradient_is_never_applied(sounds, tmp_path, monkeypatch):
     assert understand(sounds, tmp_path, max_steps=5, rows=ROWS, save_steps=1, resume=True)["steps"] == 5, (
         "the state before it is valid"
     )
+
+
+def test_a_run_of_the_last_release_is_resumed(tmp_path):
+    """Written by release 0.1 on assets/examples/dialogues.jsonl and stopped after 3 of 6 steps."""
+    saved, data, folder = ROOT / "tests/data/understand-run-0.1", "assets/examples/dialogues.jsonl", tmp_path / "run"
+    shutil.copytree(saved, folder)
+    options = ["--steps=6", "--batch=2", "--accumulate=2", "--adapter-rate=3e-3", "--lora-rate=3e-3", "--warm-up=0.3"]
+    options += ["--clip=2", "--told=0.3", "--held-out=0.25", "--evaluate-every=2", "--save-every=2"]
+    options += ["--weight-decay=0.02", "--emotion-weight=0.5"]
+    start = ["train", "understand", "--config=tiny", "--data", str(ROOT / data), "--out", str(folder), "--resume"]
+    assert cli.main([*start, *options, "--batch=3"]) == 1, "other settings"
+    assert cli.main([*start, *options]) == 0
+    lines = [json.loads(line) for line in (saved / "uninterrupted.jsonl").read_text().splitlines()]
+    for line, expected in zip(log_lines(folder), lines, strict=True):
+        assert line == pytest.approx(expected, rel=1e-3)
+
+
+def test_settings_of_the_last_release_have_their_names_of_today():
+    old = {"stage": "speak", "batch": 3, "adapter_rate": 1.0, "speech_rate": 2.0, "told": 0.5, "frozen": "bfloat16"}
+    new = {"stage": "speak", "batch_size": 3, "learning_rate": 2.0, "correction_rate": 0.5, "base_dtype": "bfloat16"}
+    assert modernize("speak", old) == new
+    assert modernize("understand", old)["learning_rate"] == 1.0
+    assert modernize("speak", new) == new
+
+
+def test_a_resumed_log_keeps_the_steps_that_were_saved_under_the_names_of_today(tmp_path):
+    rows = ['{"step": 1, "loss": 2.0}', '{"step": 1, "held_out": {"loss": 3.0}}', '{"step": 2, "loss": 1.0}', '{"st']
+    (tmp_path / "log.jsonl").write_text("\n".join(rows))
+    RunLog(tmp_path, done=1, total=2).close()
+    assert log_lines(tmp_path) == [{"step": 1, "loss": 2.0}, {"step": 1, "validation": {"loss": 3.0}}]
