@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from annotation.analysis import intervals as statistics
+from annotation.analysis.confusion import unweighted_average_recall
+from annotation.analysis.intervals import verdict
 from annotation.analysis.results import Results
 from annotation.study.scales import SCALES
 from annotation.ui import plots
@@ -106,7 +107,7 @@ def _confusion(found: Results, kept_only: bool) -> str:
     counts = found.confusion(kept_only)
     if counts is None:
         return ""
-    recall = statistics.unweighted_average_recall(counts)
+    recall = unweighted_average_recall(counts)
     matrix = counts.to_numpy().tolist()
     drawn = plots.confusion_matrix(list(emotion.NAMES), matrix, "rated by people", "heard by the model")
     if recall is None:
@@ -130,7 +131,7 @@ def _effect_of_the_guess(interval: Any) -> str:
         "better": "seeing the guess pulls raters towards it",
         "worse": "seeing the guess pushes raters away from it",
     }
-    return words.get(statistics.verdict(interval), "a pull towards the guess is not shown")
+    return words.get(verdict(interval), "a pull towards the guess is not shown")
 
 
 def _interval(share: Any) -> str:

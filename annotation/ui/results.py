@@ -81,8 +81,11 @@ class Handlers:
 
     def _record(self, study: str, subject: str, by: str, **facts: Any) -> None:
         facts["reason"] = str(facts["reason"])[:400]
+        decision = uuid.uuid4().hex
         self.studio.store.write(
-            lambda work: work.record("decided", decision=uuid.uuid4().hex, study=study, subject=subject, by=by, **facts)
+            lambda transaction: transaction.record(
+                "decided", decision=decision, study=study, subject=subject, by=by, **facts
+            )
         )
 
 
