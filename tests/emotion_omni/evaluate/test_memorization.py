@@ -58,5 +58,5 @@ def test_wrong_missing_and_added_words_are_errors_but_case_is_not():
 
 
 def test_memorization_needs_the_tone_contrast_run(tmp_path):
-    with pytest.raises(EmotionOmniError, match="tone_contrast"):
+    with pytest.raises(EmotionOmniError, match="bench tone-contrast"):
         memorization.train_speech(tmp_path, Settings())
