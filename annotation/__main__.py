@@ -137,7 +137,7 @@ def chaos(options: argparse.Namespace) -> Result:
 
 def coverage(options: argparse.Namespace) -> Result:
     """How often a 95 % interval holds the truth, by simulation: the naive one and the one clustered on raters and items."""
-    from annotation.analysis.intervals import coverage as simulate
+    from annotation.analysis.power import coverage as simulate
 
     sizes = {"raters": options.raters, "items": options.items, "simulations": options.simulations}
     return sizes | simulate(**sizes)

@@ -36,11 +36,12 @@ import soundfile
 import yaml
 from scipy import stats
 
-from annotation.analysis import agreement as quality
 from annotation.analysis.agreement import Agreement
 from annotation.analysis.results import COLUMNS, Results
+from annotation.analysis.soft_labels import soft_labels
 from annotation.store.event_log import EventLog, decode
-from annotation.store.store import MIGRATIONS, Row
+from annotation.store.migrations import MIGRATIONS
+from annotation.store.tables import Row
 from annotation.studio import Studio
 from annotation.study import clips
 from annotation.study.rules import Study
@@ -832,7 +833,7 @@ class Rows:
             return []
         named = self.results.values("primary")
         named = named[named["value"].isin(emotion.NAMES)]
-        soft = quality.emotion_posterior(named[["item", "rater", "value"]], emotion.NAMES) if len(named) else None
+        soft = soft_labels(named[["item", "rater", "value"]], emotion.NAMES) if len(named) else None
         found = []
         for one in self.rated:
             if one.content.get("mode", "both") != "both":
@@ -1031,7 +1032,10 @@ def _code_sha256() -> str:
         for name in (
             "export/tables.py",
             "analysis/agreement.py",
+            "analysis/raters.py",
+            "analysis/ratings.py",
             "analysis/results.py",
+            "analysis/soft_labels.py",
             "study/scales.py",
             "study/templates.py",
             "study/rules.py",

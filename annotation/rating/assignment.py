@@ -68,7 +68,7 @@ class Assigner:
 
     def _repeat(self, enrolment: Enrolment, generator: random.Random) -> HandedItem | None:
         transaction = enrolment.transaction
-        history = transaction.history(enrolment.study_id, enrolment.rater)
+        history = transaction.assignments(enrolment.study_id, enrolment.rater)
         candidates = repeat_candidates(history, enrolment.block)
         if not candidates:
             enrolment.move(slot=enrolment.slot + 1)
@@ -79,7 +79,7 @@ class Assigner:
 
     def _hidden_check(self, enrolment: Enrolment, kind: str, generator: random.Random) -> HandedItem:
         """A trap or a gold item. It comes with a guess where ordinary items do, or its absence would tell."""
-        history = enrolment.transaction.history(enrolment.study_id, enrolment.rater)
+        history = enrolment.transaction.assignments(enrolment.study_id, enrolment.rater)
         seen = [row["item"] for row in history if row["kind"] == kind]
         catalog = self._catalogs.get(enrolment.transaction, enrolment.study_id)
         item = least_seen(catalog.checks[kind], seen, generator)

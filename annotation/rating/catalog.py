@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from annotation.store.store import View
+from annotation.store.queries import View
 
 CACHED_SECONDS = 5.0
 SAMPLED_ITEMS = 20  # of a study: they tell whether its items come with a model's guess
@@ -12,7 +12,7 @@ SAMPLED_ITEMS = 20  # of a study: they tell whether its items come with a model'
 
 class Catalog:
     def __init__(self, view: View, study: str) -> None:
-        self.families = view.families(study)
+        self.families = view.count_families(study)
         self.checks = {kind: view.items(study, kind) for kind in ("sound", "training", "trap", "gold")}
         sample = view.items(study, "rate", limit=SAMPLED_ITEMS)
         self.guesses = [item["content"]["guess"] for item in sample if "guess" in item["content"]]

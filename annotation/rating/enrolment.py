@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from annotation.store.store import Row, Transaction, View
+from annotation.store.queries import View
+from annotation.store.tables import Row
+from annotation.store.transaction import Transaction
 from annotation.study.rules import Study
 from emotion_omni.types import EmotionOmniError
 
@@ -57,7 +59,7 @@ class Enrolment:
     def has_enough(self) -> bool:
         """Whether the rater was given as many items as the study allows one rater; 0 sets no limit."""
         most = self.rules.most_per_rater
-        return bool(most) and self.transaction.given(self.study_id, self.rater) >= most
+        return bool(most) and self.transaction.count_ratings(self.study_id, self.rater) >= most
 
     def move(self, **changes: Any) -> None:
         """Store changes of the row. This object keeps what it read."""

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from annotation.rating.enrolment import Enrolment, known_item, known_study
-from annotation.store.store import Row, Transaction, View
+from annotation.store.queries import View
+from annotation.store.tables import Row
+from annotation.store.transaction import Transaction
 from annotation.study.rules import Study
 from emotion_omni.types import EmotionOmniError
 
@@ -33,10 +35,10 @@ class Leases:
     def held(self, enrolment: Enrolment) -> HandedItem | None:
         """The item that the rater holds already, with its lease renewed."""
         transaction = enrolment.transaction
-        assignment = transaction.held(enrolment.study_id, enrolment.rater)
+        assignment = transaction.open_assignment(enrolment.study_id, enrolment.rater)
         if assignment is None:
             return None
-        transaction.renew(assignment["id"], self._end(enrolment.rules))
+        transaction.extend_lease(assignment["id"], self._end(enrolment.rules))
         return HandedItem(assignment, known_item(transaction, assignment["item"]))
 
     def hand_out(
@@ -64,7 +66,7 @@ class Leases:
         row = own_assignment(transaction, rater, assignment)
         if row["state"] == "open":
             rules = Study.read(known_study(transaction, row["study"])["settings"])
-            transaction.renew(row["id"], self._end(rules))
+            transaction.extend_lease(row["id"], self._end(rules))
 
     def expire(self, transaction: Transaction) -> None:
         """Free the items whose leases have run out; looks for them once a second at most."""
@@ -115,4 +117,4 @@ def _has_moved_on(transaction: Transaction, assignment: Row) -> bool:
     enrolment = transaction.enrolment(assignment["study"], assignment["rater"])
     assert enrolment is not None, "whoever has an assignment is enrolled"
     in_place = (assignment["block"], assignment["slot"]) == (enrolment["block"], enrolment["slot"])
-    return not in_place or transaction.held(assignment["study"], assignment["rater"]) is not None
+    return not in_place or transaction.open_assignment(assignment["study"], assignment["rater"]) is not None

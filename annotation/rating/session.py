@@ -20,7 +20,9 @@ from annotation.rating.leases import Leases, own_assignment
 from annotation.rating.playback import PlaybackProof
 from annotation.rating.screens import Screen, Screens, shown_clips
 from annotation.rating.served_clips import ServedClips
-from annotation.store.store import Row, Transaction, View
+from annotation.store.queries import View
+from annotation.store.tables import Row
+from annotation.store.transaction import Transaction
 from annotation.study.rules import Study
 from annotation.study.scales import SURVEY, check_answers
 from emotion_omni.types import EmotionOmniError

@@ -13,7 +13,8 @@ from annotation.rating.enrolment import known_item, known_study
 from annotation.rating.leases import own_assignment, reclaim
 from annotation.rating.playback import PlaybackProof
 from annotation.rating.screens import NOT_OPEN, asked_scales, shown_clips
-from annotation.store.store import Row, Transaction
+from annotation.store.tables import Row
+from annotation.store.transaction import Transaction
 from annotation.study.rules import Study
 from annotation.study.scales import check_answers, meets
 from annotation.study.translate import translated

@@ -15,7 +15,7 @@ from typing import Any
 import gradio as gr
 
 from annotation.rating.routes import oauth_url, refuse_foreign
-from annotation.store.store import Row
+from annotation.store.tables import Row
 from annotation.studio import Studio
 from emotion_omni.types import EmotionOmniError
 

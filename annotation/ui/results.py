@@ -12,7 +12,8 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from annotation.analysis import intervals as statistics
+from annotation.analysis.confusion import unweighted_average_recall
+from annotation.analysis.intervals import verdict
 from annotation.analysis.results import Results
 from annotation.studio import Studio
 from annotation.study.scales import SCALES
@@ -92,7 +93,7 @@ class Handlers:
     def _record(self, study: str, subject: str, by: str, **facts: Any) -> None:
         facts["reason"] = str(facts["reason"])[:400]
         self.studio.store.write(
-            lambda work: work.record("decided", decision=uuid.uuid4().hex, study=study, subject=subject, by=by, **facts)
+            lambda transaction: transaction.record("decided", decision=uuid.uuid4().hex, study=study, subject=subject, by=by, **facts)
         )
 
 
@@ -191,7 +192,7 @@ def _confusion(found: Results, kept_only: bool) -> str:
     counts = found.confusion(kept_only)
     if counts is None:
         return ""
-    recall = statistics.unweighted_average_recall(counts)
+    recall = unweighted_average_recall(counts)
     note = (
         ""
         if recall is None
@@ -220,7 +221,7 @@ def _pull(interval: Any) -> str:
         "better": "seeing the guess pulls raters towards it",
         "worse": "seeing the guess pushes raters away from it",
     }
-    return words.get(statistics.verdict(interval), "a pull towards the guess is not shown")
+    return words.get(verdict(interval), "a pull towards the guess is not shown")
 
 
 def _lift(found: Results, kept_only: bool) -> str:

@@ -14,9 +14,9 @@ from typing import Any
 
 import gradio as gr
 
-from annotation.analysis import intervals as statistics
+from annotation.analysis.power import power_curve
 from annotation.people.identity import ROLES
-from annotation.store.store import View
+from annotation.store.queries import View
 from annotation.studio import Studio
 from annotation.study import importing, lifecycle, producing, templates
 from annotation.study.progress import Progress
@@ -177,7 +177,7 @@ class Handlers:
         """Power for a range of numbers of raters. It computes for a while, so not for strangers."""
         researcher(self.studio, request)
         counts = sorted({max(2, round(raters * share)) for share in (0.25, 0.5, 1, 2, 4)})
-        curve = statistics.plan_curve(int(items), counts, int(overlap) or None, difference=float(difference))
+        curve = power_curve(int(items), counts, int(overlap) or None, difference=float(difference))
         chosen = curve.iloc[(curve["raters"] - raters).abs().argmin()]
         tiles = plots.stat_tiles(
             [
