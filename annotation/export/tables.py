@@ -183,7 +183,7 @@ class Source:
     @classmethod
     def read(cls, studio: Studio, study: str) -> Source:
         with studio.store.read() as view:
-            results = Results.read(view, study, studio.identity.secret)
+            results = Results.read(view, study, studio.people.key)
             answers = {row["rater"]: row["answers"] for row in view.enrolments(study)}
             evaluated = [
                 row["id"]

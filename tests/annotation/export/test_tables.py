@@ -73,7 +73,7 @@ class Desk:
 
     def rate(self, study: str, answers: Answers, name: str = "Ann Example") -> str:
         """One rater goes through the whole study → their id. ``answers``: (item, screen) → values."""
-        rater = self.studio.identity.guest(name)
+        rater = self.studio.people.accounts.add_guest(name)
         while (screen := self._write(lambda transaction: self.studio.sessions.next(transaction, study, rater)))[
             "screen"
         ] != "done":
@@ -357,7 +357,7 @@ def test_a_withdrawal_during_an_export_stops_it_and_the_next_holds_nothing_of_th
     study = small(desk)
     leaving = desk.rate(study, prefers("a"))
     with desk.studio.store.read() as view:
-        pseudonym = export.Results.read(view, study, desk.studio.identity.secret).pseudonym(leaving)
+        pseudonym = export.Results.read(view, study, desk.studio.people.key).pseudonym(leaving)
         theirs = [row["id"] for row in view.ratings(study, rater=leaving)]
     export.export(desk.studio, study, tmp_path / "before")
     assert any(
@@ -484,7 +484,7 @@ def test_flagged_raters_traps_gold_and_repeats_never_count_in_a_training_row(des
     rows = lines(tmp_path / "out", "dpo.jsonl")
     assert len(rows) == 4 and manifest.rows["kto.jsonl"] == 8
     with desk.studio.store.read() as view:
-        results = export.Results.read(view, study, desk.studio.identity.secret)
+        results = export.Results.read(view, study, desk.studio.people.key)
     for row in rows:
         assert row["chosen"][0]["content"] == "That must hurt." and row["raters"] == [results.pseudonym(kept)]
         assert (row["n_raters"], row["ratings_kept"], row["ratings_flagged"], row["vote_share"]) == (1, 1, 2, 1.0)
