@@ -117,8 +117,8 @@ class Studio:
         results = self.results(study)
         verdict = results.verdicts.get(rater)
         if verdict and verdict.outcome == "flagged":
-            facts = {"study": study, "rater": results.pseudonym(rater), "reasons": list(verdict.reasons)}
-            self.webhooks.send("rater.flagged", facts)
+            about = {"study": study, "rater": results.pseudonym(rater), "reasons": list(verdict.reasons)}
+            self.webhooks.send("rater.flagged", about)
         if message := results.alarm():
             outcomes = [verdict.outcome for verdict in results.verdicts.values()]
             checked = len(outcomes) - outcomes.count("could-not-check")
