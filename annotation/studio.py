@@ -15,7 +15,8 @@ from pathlib import Path
 from annotation.analysis.results import Results
 from annotation.people.identity import Identity, pseudonym
 from annotation.rating.session import Sessions
-from annotation.store.store import Row, Store
+from annotation.store.store import Store
+from annotation.store.tables import Row
 from annotation.study import lifecycle
 from annotation.study.clips import Clips
 from annotation.study.rules import Study
@@ -69,7 +70,9 @@ class Studio:
     def withdraw(self, rater: str, study: str | None = None) -> int:
         """Erase what a rater gave in one study, or all and the rater too → the number of events erased."""
         self.sessions.forget(rater)
-        return self._erase([], rater=rater, study=study)
+        erased = self.store.withdraw_rater(rater, study)
+        self._clean_up([])
+        return erased
 
     def take_back(self, code: str) -> int:
         """Erase a voice that was given on the Talk tab, by its code, and all that was said of it."""
@@ -77,14 +80,15 @@ class Studio:
             found = view.contributed(code) if code else []
         if not found:
             raise EmotionOmniError("Nothing is stored under this code. It may have been deleted already.", "not-found")
-        return self._erase(found, contributor=code, items=[item["id"] for item in found])
+        erased = self.store.withdraw_contributor(code, [item["id"] for item in found])
+        self._clean_up(found)
+        return erased
 
-    def _erase(self, gone: Sequence[Row], **who: object) -> int:
-        erased = self.store.withdraw(**who)
+    def _clean_up(self, gone: Sequence[Row]) -> None:
+        """Delete the sounds of erased items, and bring the backup up to date."""
         lifecycle.delete_unused_clips(self.store, self.clips, gone)
         if self.mirror:
             self.mirror.flush()
-        return erased
 
     # -- telling others
 

@@ -69,9 +69,9 @@ def open_study(studio: Studio, template: str, ordinary: list[dict[str, Any]], na
     ).settings()
     rows = [_row(item) for item in [*ordinary, *checks(studio, template)]]
 
-    def add(work: Any) -> None:
-        work.record("study.created", study=name, settings=settings, state="open", by=None)
-        work.record("items.added", study=name, items=rows)
+    def add(transaction: Any) -> None:
+        transaction.record("study.created", study=name, settings=settings, state="open", by=None)
+        transaction.record("items.added", study=name, items=rows)
 
     studio.store.write(add)
     return name
@@ -137,7 +137,7 @@ class Hand:
     def given(self) -> dict[str, Any]:
         """The item in hand, as only the store knows it."""
         with self.studio.store.read() as view:
-            held = view.held(self.study, self.rater)
+            held = view.open_assignment(self.study, self.rater)
             return held | {
                 "content": view.item(held["item"])["content"],
                 "expected": view.item(held["item"])["expected"],

@@ -18,7 +18,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from annotation.people.identity import join
-from annotation.store.store import Store, tables
+from annotation.store.store import Store
+from annotation.store.tables import metadata
 from annotation.studio import Studio
 from annotation.study import checks
 from annotation.study.rules import Study
@@ -118,26 +119,26 @@ def study(
         row["id"] = f"{name}-{row['id']}"
     settings = Study.read({"title": "A study", "template": template} | rules).settings()
 
-    def add(work: Any) -> None:
-        work.record("study.created", study=name, settings=settings, state="open", by=None)
-        work.record("items.added", study=name, items=rows)
+    def add(transaction: Any) -> None:
+        transaction.record("study.created", study=name, settings=settings, state="open", by=None)
+        transaction.record("items.added", study=name, items=rows)
 
     studio.store.write(add)
     return name
 
 
 def new_rater(studio: Studio, name: str = "Ann", **more: Any) -> str:
-    return studio.store.write(lambda work: join(work, name, more.pop("role", "rater"), **more))
+    return studio.store.write(lambda transaction: join(transaction, name, more.pop("role", "rater"), **more))
 
 
 def tables_of(store: Store) -> dict[str, list[str]]:
     """All rows of all tables, as text in an order of their own: equal for equal contents."""
-    with store._reader.connect() as connection:
+    with store.read() as view:
         return {
             table.name: sorted(
-                json.dumps(dict(row), sort_keys=True) for row in connection.execute(sa.select(table)).mappings()
+                json.dumps(dict(row), sort_keys=True) for row in view.connection.execute(sa.select(table)).mappings()
             )
-            for table in tables.sorted_tables
+            for table in metadata.sorted_tables
         }
 
 
@@ -193,7 +194,9 @@ class Rater:
         if self.client:
             screen = self.post("next", study=self.study)
         else:
-            screen = self.studio.store.write(lambda work: self.studio.sessions.next(work, self.study, self.id))
+            screen = self.studio.store.write(
+                lambda transaction: self.studio.sessions.next(transaction, self.study, self.id)
+            )
         self.screens.append(screen)
         return screen
 
@@ -206,7 +209,7 @@ class Rater:
         body = {"study": self.study, "phase": phase, "answers": answers or {}}
         if self.client:
             return self.post("phase", **body)
-        return self.studio.store.write(lambda work: self.studio.sessions.phase(work, self.id, body))
+        return self.studio.store.write(lambda transaction: self.studio.sessions.phase(transaction, self.id, body))
 
     def listen(self, screen: Screen, share: float = 1.0) -> str:
         """Play every clip → the receipt."""
@@ -254,11 +257,11 @@ class Rater:
     def submit(self, body: Mapping[str, Any]) -> dict[str, Any]:
         if self.client:
             return self.post("submit", **body)
-        return self.studio.store.write(lambda work: self.studio.sessions.submit(work, self.id, body))
+        return self.studio.store.write(lambda transaction: self.studio.sessions.submit(transaction, self.id, body))
 
     def skip(self, screen: Screen, reason: str = "other") -> dict[str, Any]:
         body = {"assignment": screen["assignment"], "reason": reason}
-        return self.studio.store.write(lambda work: self.studio.sessions.skip(work, self.id, body))
+        return self.studio.store.write(lambda transaction: self.studio.sessions.skip(transaction, self.id, body))
 
     def step(self) -> Screen:
         """Do what the next screen wants → that screen."""
@@ -308,6 +311,6 @@ def kinds(rater: Rater) -> list[str]:
     with rater.studio.store.read() as view:
         return [
             row["kind"]
-            for row in view.history(rater.study, rater.id)
+            for row in view.assignments(rater.study, rater.id)
             if row["kind"] in ("rate", "trap", "gold", "repeat")
         ]

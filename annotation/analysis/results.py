@@ -25,8 +25,9 @@ from annotation.analysis.ranking import Ranking, rank
 from annotation.analysis.raters import Evidence, Verdict
 from annotation.analysis.voice_lift import VoiceLift, voice_lift
 from annotation.people.identity import pseudonym
-from annotation.store.store import Row, View
-from annotation.study.rules import TASK_KINDS, Study
+from annotation.store.queries import View
+from annotation.store.tables import TASK_KINDS, Row
+from annotation.study.rules import Study
 from annotation.study.scales import SCALES, Scale
 from annotation.study.translate import version
 from emotion_omni import emotion

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from annotation.store.store import Row
+from annotation.store.tables import Row
 from emotion_omni import emotion
 from emotion_omni.types import EmotionOmniError
 

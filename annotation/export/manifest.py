@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from annotation.store.event_log import EventLog, decode
-from annotation.store.store import MIGRATIONS
+from annotation.store.migrations import MIGRATIONS
 from annotation.study.rules import Study
 from annotation.study.translate import version
 from emotion_omni import __version__, emotion

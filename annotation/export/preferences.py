@@ -24,7 +24,7 @@ from annotation.export.training_items import (
     majority,
     user_message,
 )
-from annotation.store.store import Row
+from annotation.store.tables import Row
 
 KTO_RATIO = Fraction(7, 6)  # the middle of the advised 1:1 to 4:3, desirable to undesirable (Ethayarajh et al. 2024)
 

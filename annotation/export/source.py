@@ -11,7 +11,8 @@ from annotation.analysis.agreement import Agreement
 from annotation.analysis.results import Results
 from annotation.export.fields import rounded
 from annotation.export.split_lock import SplitLock
-from annotation.store.store import Row, View
+from annotation.store.queries import View
+from annotation.store.tables import Row
 from annotation.studio import Studio
 from annotation.study.rules import Study
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Any
 
-from annotation.store.store import Row
+from annotation.store.tables import Row
 
 NEAR_DUPLICATE = Fraction(4, 5)  # Jaccard index of two sets of words, from which two texts count as the same
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from annotation.export.fields import about_json, audio_path, audio_sha256, iso_time, rounded, text_or_none
 from annotation.export.source import Source
-from annotation.store.store import Row
+from annotation.store.tables import Row
 from annotation.study.scales import SCALES
 
 _ORDER = {name: index for index, name in enumerate(SCALES)}  # questions in the order of the schema

@@ -16,7 +16,7 @@ from annotation.export.training_items import (
     majority,
     user_message,
 )
-from annotation.store.store import Row
+from annotation.store.tables import Row
 from emotion_omni import emotion
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from annotation.export.fields import about_json, query_emotion, rounded
 from annotation.export.manifest import EXPORTER, scale_versions
 from annotation.export.source import Source
-from annotation.store.store import Row
+from annotation.store.tables import Row
 
 GOOD_MEAN, BAD_MEAN = 4.0, 2.0  # of 1 to 5: "Very much" is 5, "Somewhat" 3
 APPROVING_RATERS = 2  # a single rater's approval is not enough

@@ -31,7 +31,7 @@ from annotation.export.source import Source
 from annotation.export.tables import item_rows, rating_rows
 from annotation.export.training import training_tables
 from annotation.export.training_items import TrainingItems
-from annotation.store.store import Row
+from annotation.store.tables import Row
 from annotation.studio import Studio
 from annotation.study.clips import Clips
 from emotion_omni.types import EmotionOmniError

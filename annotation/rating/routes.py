@@ -24,7 +24,9 @@ from starlette.routing import Route
 from annotation.people.identity import COOKIE, SESSION_SECONDS, Identity, oauth_is_on
 from annotation.rating.playback import NEEDED
 from annotation.rating.session import may_enter
-from annotation.store.store import Row, View, Work
+from annotation.store.queries import View
+from annotation.store.tables import Row
+from annotation.store.transaction import Transaction
 from annotation.studio import Studio
 from annotation.study import checks
 from annotation.study.practice import practice_study
@@ -80,7 +82,7 @@ def _card(view: View, row: Row, rater: Row) -> dict[str, Any] | None:
     rules, place = Study.read(row["settings"]), view.enrolment(row["id"], rater["id"])
     if place is None and (row["state"] != "open" or not may_enter(rater, rules)):
         return None
-    wanted = view.families(row["id"])
+    wanted = view.count_families(row["id"])
     wanted = min(wanted, rules.most_per_rater) if rules.most_per_rater else wanted
     return {
         "id": row["id"],
@@ -88,7 +90,7 @@ def _card(view: View, row: Row, rater: Row) -> dict[str, Any] | None:
         "template": rules.form.title,
         "state": row["state"],
         "wanted": wanted,
-        "done": min(view.given(row["id"], rater["id"]), wanted),
+        "done": min(view.count_ratings(row["id"], rater["id"]), wanted),
         "phase": place["phase"] if place else "consent",
         "resume": bool(place) and place["phase"] != "done",
         "minutes": max(1, round(wanted * len(rules.form.scales) * 4 / 60)),
@@ -162,7 +164,7 @@ def oauth_url() -> str | None:
 
 async def next_screen(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     rater, study = _who(studio, request), str(body.get("study"))
-    return JSONResponse(await _write(studio, lambda work: studio.sessions.next(work, study, rater)))
+    return JSONResponse(await _write(studio, lambda transaction: studio.sessions.next(transaction, study, rater)))
 
 
 async def clip(studio: Studio, request: Request, _: Mapping[str, Any]) -> Response:
@@ -189,25 +191,25 @@ async def heard(studio: Studio, request: Request, body: Mapping[str, Any]) -> Re
     rater = _who(studio, request)
     told = studio.sessions.heard(body)
     if not body.get("played"):  # a heartbeat
-        await _write(studio, lambda work: studio.sessions.renew(work, rater, str(body.get("assignment"))))
+        await _write(studio, lambda transaction: studio.sessions.renew(transaction, rater, str(body.get("assignment"))))
     return JSONResponse(told | {"needed": NEEDED})
 
 
 async def submit(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     rater = _who(studio, request)
-    told = await _write(studio, lambda work: studio.sessions.submit(work, rater, body))
+    told = await _write(studio, lambda transaction: studio.sessions.submit(transaction, rater, body))
     fresh = studio.webhooks is not None and not told["repeat_of_known"]
     return JSONResponse(told, background=BackgroundTask(studio.announce_rating, told["id"]) if fresh else None)
 
 
 async def skip(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     rater = _who(studio, request)
-    return JSONResponse(await _write(studio, lambda work: studio.sessions.skip(work, rater, body)))
+    return JSONResponse(await _write(studio, lambda transaction: studio.sessions.skip(transaction, rater, body)))
 
 
 async def phase(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     rater = _who(studio, request)
-    told = await _write(studio, lambda work: studio.sessions.phase(work, rater, body))
+    told = await _write(studio, lambda transaction: studio.sessions.phase(transaction, rater, body))
     over = studio.webhooks is not None and body.get("phase") == "survey"
     return JSONResponse(
         told, background=BackgroundTask(studio.announce_finished, str(body.get("study")), rater) if over else None
@@ -268,7 +270,7 @@ def _who(studio: Studio, request: Request) -> str:
     return rater
 
 
-async def _write(studio: Studio, operation: Callable[[Work], Any]) -> Any:
+async def _write(studio: Studio, operation: Callable[[Transaction], Any]) -> Any:
     return await asyncio.wrap_future(studio.store.enqueue(operation))
 
 

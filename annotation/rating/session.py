@@ -21,7 +21,9 @@ from typing import Any
 
 from annotation.rating import assignment as assign
 from annotation.rating.playback import Hearing
-from annotation.store.store import Row, View, Work
+from annotation.store.queries import View
+from annotation.store.tables import Row
+from annotation.store.transaction import Transaction
 from annotation.study import checks
 from annotation.study.rules import Study
 from annotation.study.scales import SCALES, SURVEY, Scale, check_answers, meets
@@ -57,124 +59,136 @@ class Sessions:
 
     # -- what comes next
 
-    def next(self, work: Work, study: str, rater: str) -> Screen:
+    def next(self, transaction: Transaction, study: str, rater: str) -> Screen:
         """The screen this rater should see now."""
-        row = _known_study(work, study)
+        row = _known_study(transaction, study)
         rules = Study.read(row["settings"])
-        place = self._enrolled(work, row, rules, rater)
+        place = self._enrolled(transaction, row, rules, rater)
         if row["state"] != "open" and place["phase"] != "done":
             return self._screen(row, rules, place, "wait", text=RESTING[row["state"]])
-        screen = getattr(self, f"_{place['phase']}")(work, row, rules, place)
-        return screen or self.next(work, study, rater)  # None: that phase was over, and the next has begun
+        screen = getattr(self, f"_{place['phase']}")(transaction, row, rules, place)
+        return screen or self.next(transaction, study, rater)  # None: that phase was over, and the next has begun
 
-    def _consent(self, work: Work, row: Row, rules: Study, place: Row) -> Screen:
+    def _consent(self, transaction: Transaction, row: Row, rules: Study, place: Row) -> Screen:
         return self._screen(
             row, rules, place, "consent", text=list(rules.consent or CONSENT), statements=list(STATEMENTS)
         )
 
-    def _sound(self, work: Work, row: Row, rules: Study, place: Row) -> Screen:
-        return self._check_item(work, row, rules, place, "sound")
+    def _sound(self, transaction: Transaction, row: Row, rules: Study, place: Row) -> Screen:
+        return self._check_item(transaction, row, rules, place, "sound")
 
-    def _instructions(self, work: Work, row: Row, rules: Study, place: Row) -> Screen:
-        guesses = bool(self._catalogue(work, row["id"]).guesses)
+    def _instructions(self, transaction: Transaction, row: Row, rules: Study, place: Row) -> Screen:
+        guesses = bool(self._catalogue(transaction, row["id"]).guesses)
         text = [line for line in rules.instructions or rules.form.instructions if line != ABOUT_GUESSES or guesses]
         examples = [{"caption": caption, "clip": f"example/{line}"} for caption, line in checks.examples(rules.form)]
         return self._screen(row, rules, place, "instructions", text=text, examples=examples, keys=True)
 
-    def _training(self, work: Work, row: Row, rules: Study, place: Row) -> Screen | None:
-        lessons = self._catalogue(work, row["id"]).checks["training"]
+    def _training(self, transaction: Transaction, row: Row, rules: Study, place: Row) -> Screen | None:
+        lessons = self._catalogue(transaction, row["id"]).checks["training"]
         rounds, within = divmod(place["slot"], max(1, len(lessons)))
         passed = within == 0 and rounds > 0 and place["trained"] >= rules.training_right
         if not lessons or rules.training_right == 0 or passed or rounds >= TRAINING_ROUNDS:
-            return self._move(work, place, phase="task", slot=0, block=0, block_began=self._now())
+            return self._move(transaction, place, phase="task", slot=0, block=0, block_began=self._now())
         if within == 0 and rounds > 0 and place["trained"]:
-            self._move(work, place, trained=0)
-        return self._check_item(work, row, rules, place, "training")
+            self._move(transaction, place, trained=0)
+        return self._check_item(transaction, row, rules, place, "training")
 
-    def _task(self, work: Work, row: Row, rules: Study, place: Row) -> Screen | None:
-        catalogue = self._catalogue(work, row["id"])
-        if held := self._held(work, row, rules, place):
+    def _task(self, transaction: Transaction, row: Row, rules: Study, place: Row) -> Screen | None:
+        catalogue = self._catalogue(transaction, row["id"])
+        if held := self._held(transaction, row, rules, place):
             return held
         has = {kind: bool(catalogue.checks[kind]) for kind in ("trap", "gold")}
         plan = assign.block_plan(rules, assign.generator(row["id"], place["rater"], place["block"]), has)
         tired = place["slot"] > 0 and self._now() - (place["block_began"] or 0) > rules.block_minutes * 60
         if place["slot"] >= len(plan) or tired:
             over = place["slot"] >= len(plan)
-            if over and not self._left(work, row, rules, place):
-                return self._move(work, place, phase="survey")
+            if over and not self._left(transaction, row, rules, place):
+                return self._move(transaction, place, phase="survey")
             after = {"block": place["block"] + 1, "slot": 0} if over else {}
-            return self._move(work, place, phase="break", **after)
-        return self._assign(work, row, rules, place, plan[place["slot"]])
+            return self._move(transaction, place, phase="break", **after)
+        return self._assign(transaction, row, rules, place, plan[place["slot"]])
 
-    def _break(self, work: Work, row: Row, rules: Study, place: Row) -> Screen:
+    def _break(self, transaction: Transaction, row: Row, rules: Study, place: Row) -> Screen:
         text = "This block is done, and all of it is saved. Rest your ears for a moment; go on when you like, today or another day."
         return self._screen(row, rules, place, "break", text=text, minutes=2)
 
-    def _survey(self, work: Work, row: Row, rules: Study, place: Row) -> Screen:
+    def _survey(self, transaction: Transaction, row: Row, rules: Study, place: Row) -> Screen:
         return self._screen(row, rules, place, "survey", scales=[scale.form() for scale in SURVEY])
 
-    def _done(self, work: Work, row: Row, rules: Study, place: Row) -> Screen | None:
-        if row["state"] == "open" and self._left(work, row, rules, place):  # more has been added since
-            return self._move(work, place, phase="break")
+    def _done(self, transaction: Transaction, row: Row, rules: Study, place: Row) -> Screen | None:
+        if row["state"] == "open" and self._left(transaction, row, rules, place):  # more has been added since
+            return self._move(transaction, place, phase="break")
         text = "That is all for now. Thank you: every one of your ratings is saved."
         return self._screen(
             row, rules, place, "done", text=text, code=self._code(row["id"], place["rater"]), receipts=place["done"]
         )
 
-    def _left(self, work: Work, row: Row, rules: Study, place: Row) -> bool:
-        self._expire(work)
-        found = work.candidates(row["id"], place["rater"], rules.ratings_per_item, False, limit=1)
-        return bool(found) and not _has_enough(work, rules, place)
+    def _left(self, transaction: Transaction, row: Row, rules: Study, place: Row) -> bool:
+        self._expire(transaction)
+        found = transaction.candidates(row["id"], place["rater"], rules.ratings_per_item, False, limit=1)
+        return bool(found) and not _has_enough(transaction, rules, place)
 
     # -- handing out
 
-    def _held(self, work: Work, row: Row, rules: Study, place: Row) -> Screen | None:
+    def _held(self, transaction: Transaction, row: Row, rules: Study, place: Row) -> Screen | None:
         """What the rater has in hand already, its lease made longer."""
-        held = work.held(row["id"], place["rater"])
+        held = transaction.open_assignment(row["id"], place["rater"])
         if held is None:
             return None
-        work.renew(held["id"], self._now() + rules.lease_minutes * 60)
-        return self._item_screen(row, rules, place, held, work.item(held["item"]))
+        transaction.extend_lease(held["id"], self._now() + rules.lease_minutes * 60)
+        return self._item_screen(row, rules, place, held, transaction.item(held["item"]))
 
-    def _assign(self, work: Work, row: Row, rules: Study, place: Row, kind: str) -> Screen | None:
+    def _assign(self, transaction: Transaction, row: Row, rules: Study, place: Row, kind: str) -> Screen | None:
         draw = assign.generator(row["id"], place["rater"], place["block"], place["slot"], kind)
-        self._expire(work)
+        self._expire(transaction)
         if kind == "rate":
-            return self._assign_ordinary(work, row, rules, place, draw)
+            return self._assign_ordinary(transaction, row, rules, place, draw)
         if kind == "repeat":
-            again = assign.repeatable(work.history(row["id"], place["rater"]), place["block"])
+            again = assign.repeatable(transaction.assignments(row["id"], place["rater"]), place["block"])
             if not again:
-                return self._move(work, place, slot=place["slot"] + 1)
+                return self._move(transaction, place, slot=place["slot"] + 1)
             first = draw.choice(again)
-            return self._hand(work, row, rules, place, kind, work.item(first["item"]), first["flip"], first["guess"])
-        seen = [given["item"] for given in work.history(row["id"], place["rater"]) if given["kind"] == kind]
-        catalogue = self._catalogue(work, row["id"])
+            return self._hand(
+                transaction, row, rules, place, kind, transaction.item(first["item"]), first["flip"], first["guess"]
+            )
+        seen = [given["item"] for given in transaction.assignments(row["id"], place["rater"]) if given["kind"] == kind]
+        catalogue = self._catalogue(transaction, row["id"])
         item = assign.unused(catalogue.checks[kind], seen, draw)
         guess = "guess_right" in rules.form.scales and bool(catalogue.guesses) and not assign.hides_guess(rules, draw)
-        return self._hand(work, row, rules, place, kind, item, 1, int(guess))
+        return self._hand(transaction, row, rules, place, kind, item, 1, int(guess))
 
-    def _assign_ordinary(self, work: Work, row: Row, rules: Study, place: Row, draw: Any) -> Screen | None:
+    def _assign_ordinary(
+        self, transaction: Transaction, row: Row, rules: Study, place: Row, draw: Any
+    ) -> Screen | None:
         by_disagreement = rules.order == "disagreement"
-        found = work.candidates(row["id"], place["rater"], rules.ratings_per_item, by_disagreement)
-        if not found or _has_enough(work, rules, place):
-            return self._move(work, place, phase="survey")
+        found = transaction.candidates(row["id"], place["rater"], rules.ratings_per_item, by_disagreement)
+        if not found or _has_enough(transaction, rules, place):
+            return self._move(transaction, place, phase="survey")
         item = assign.choose(found, draw, by_disagreement)
         side = assign.flip(item, draw) if "a" in item["content"].get("clips", {}) else 1
         guess = (
             "guess_right" in rules.form.scales and "guess" in item["content"] and not assign.hides_guess(rules, draw)
         )
-        return self._hand(work, row, rules, place, "rate", item, side, int(guess))
+        return self._hand(transaction, row, rules, place, "rate", item, side, int(guess))
 
-    def _check_item(self, work: Work, row: Row, rules: Study, place: Row, kind: str) -> Screen:
-        if held := self._held(work, row, rules, place):
+    def _check_item(self, transaction: Transaction, row: Row, rules: Study, place: Row, kind: str) -> Screen:
+        if held := self._held(transaction, row, rules, place):
             return held
-        checks = self._catalogue(work, row["id"]).checks[kind]
-        return self._hand(work, row, rules, place, kind, checks[place["slot"] % len(checks)], 1, 0)
+        checks = self._catalogue(transaction, row["id"]).checks[kind]
+        return self._hand(transaction, row, rules, place, kind, checks[place["slot"] % len(checks)], 1, 0)
 
     def _hand(
-        self, work: Work, row: Row, rules: Study, place: Row, kind: str, item: Mapping, flip: int, guess: int
+        self,
+        transaction: Transaction,
+        row: Row,
+        rules: Study,
+        place: Row,
+        kind: str,
+        item: Mapping,
+        flip: int,
+        guess: int,
     ) -> Screen:
-        event = work.record(
+        event = transaction.record(
             "assigned",
             assignment=uuid.uuid4().hex,
             study=row["id"],
@@ -190,18 +204,18 @@ class Sessions:
         )
         return self._item_screen(row, rules, place, event | {"id": event["assignment"]}, item)
 
-    def _expire(self, work: Work) -> None:
+    def _expire(self, transaction: Transaction) -> None:
         """Free what raters have left lying; looked for once a second at most."""
         if self._now() - self._swept < SWEEP_SECONDS:
             return
         self._swept = self._now()
-        for name in work.expired(self._now()):
-            self._expire_one(work, work.assignment(name))
+        for name in transaction.expired(self._now()):
+            self._expire_one(transaction, transaction.assignment(name))
 
     @staticmethod
-    def _expire_one(work: Work, row: Row) -> None:
+    def _expire_one(transaction: Transaction, row: Row) -> None:
         facts = {name: row[name] for name in ("study", "rater", "item", "kind", "flip")}
-        work.record("expired", assignment=row["id"], **facts)
+        transaction.record("expired", assignment=row["id"], **facts)
 
     # -- screens
 
@@ -273,23 +287,23 @@ class Sessions:
         )
         return {"receipt": receipt, "heard": heard}
 
-    def renew(self, work: Work, rater: str, name: str) -> None:
+    def renew(self, transaction: Transaction, rater: str, name: str) -> None:
         """A rater still at work keeps the lease."""
-        given = _own(work, rater, name)
+        given = _own(transaction, rater, name)
         if given["state"] == "open":
-            rules = Study.read(_known_study(work, given["study"])["settings"])
-            work.renew(given["id"], self._now() + rules.lease_minutes * 60)
+            rules = Study.read(_known_study(transaction, given["study"])["settings"])
+            transaction.extend_lease(given["id"], self._now() + rules.lease_minutes * 60)
 
-    def submit(self, work: Work, rater: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def submit(self, transaction: Transaction, rater: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Store a rating, or say why not. The same ``submit_id`` again, or the same item again, changes nothing."""
-        submit, given = _submit_id(body), _own(work, rater, body.get("assignment"))
-        if known := work.rating(submit) or work.rating_of(given["id"]):
+        submit, given = _submit_id(body), _own(transaction, rater, body.get("assignment"))
+        if known := transaction.rating(submit) or transaction.rating_of(given["id"]):
             return self._known(known, given)
-        row, item = _known_study(work, given["study"]), work.item(given["item"])
+        row, item = _known_study(transaction, given["study"]), transaction.item(given["item"])
         if row["state"] == "closed":
             raise EmotionOmniError(RESTING["closed"], "conflict")
         rules = Study.read(row["settings"])
-        reclaimed = self._reclaimed(work, given, item, rules)
+        reclaimed = self._reclaimed(transaction, given, item, rules)
         heard = self.hearing.check(
             body.get("receipt", ""),
             given["id"],
@@ -298,7 +312,7 @@ class Sessions:
         answers = check_answers(asked(rules, given["kind"], bool(given["guess"])), body.get("values"))
         answers = corrected(answers, given["flip"])
         right = meets(item["expected"], answers) if item["expected"] and given["kind"] != "repeat" else None
-        event = work.record(
+        event = transaction.record(
             "rated",
             submit=submit,
             assignment=given["id"],
@@ -313,14 +327,14 @@ class Sessions:
             clicks=_clicks(body.get("clicks")),
             flip=given["flip"],
             reclaimed=reclaimed,
-            disagreement=_disagreement(work, rules, item["id"], answers) if given["kind"] == "rate" else None,
+            disagreement=_disagreement(transaction, rules, item["id"], answers) if given["kind"] == "rate" else None,
         )
-        self._after(work, given, bool(right))
+        self._after(transaction, given, bool(right))
         feedback = translated(_feedback(given["kind"], right, item), rules.language)
         return _receipt(event["submit"], event["at"], feedback=feedback)
 
-    def skip(self, work: Work, rater: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        given = _own(work, rater, body.get("assignment"))
+    def skip(self, transaction: Transaction, rater: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        given = _own(transaction, rater, body.get("assignment"))
         if given["state"] != "open":
             return {"saved": True}
         if given["kind"] == "sound":
@@ -329,23 +343,23 @@ class Sessions:
             )
         reason = body.get("reason") if body.get("reason") in SKIP_REASONS else "other"
         facts = {name: given[name] for name in ("study", "item", "kind", "flip")}
-        work.record("skipped", assignment=given["id"], rater=rater, reason=reason, **facts)
+        transaction.record("skipped", assignment=given["id"], rater=rater, reason=reason, **facts)
         return {"saved": True}
 
-    def phase(self, work: Work, rater: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def phase(self, transaction: Transaction, rater: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """A screen without an item is done. Sent twice, or for a phase that is over, it changes nothing."""
-        row = _known_study(work, body.get("study"))
-        place = work.enrolment(row["id"], rater)
+        row = _known_study(transaction, body.get("study"))
+        place = transaction.enrolment(row["id"], rater)
         phase, answers = body.get("phase"), body.get("answers")
         if place is None:
             raise EmotionOmniError("You have not begun this study.", "not-found")
         if phase not in ("consent", "instructions", "break", "survey"):
             raise EmotionOmniError(f"{str(phase)[:20]!r} is no phase that can be confirmed.", "bad-phase")
         if phase == place["phase"]:
-            self._pass(work, place, phase, answers if isinstance(answers, Mapping) else {})
+            self._pass(transaction, place, phase, answers if isinstance(answers, Mapping) else {})
         return {"saved": True}
 
-    def _pass(self, work: Work, place: Row, phase: str, answers: Mapping[str, Any]) -> None:
+    def _pass(self, transaction: Transaction, place: Row, phase: str, answers: Mapping[str, Any]) -> None:
         if phase == "consent" and answers.get("agreed") is not True:
             raise EmotionOmniError(
                 "Without your agreement nothing is stored, and the study cannot begin.", "no-consent"
@@ -354,7 +368,7 @@ class Sessions:
         kept = {"survey": check_answers(SURVEY, answers)} if phase == "survey" else kept
         after = {"consent": "sound", "instructions": "training", "break": "task", "survey": "done"}[phase]
         more = {"block_began": self._now()} if phase == "break" else {"slot": 0} if phase != "survey" else {}
-        self._move(work, place, phase=after, answers=place["answers"] | kept, **more)
+        self._move(transaction, place, phase=after, answers=place["answers"] | kept, **more)
 
     def clip(self, view: View, rater: str, name: str, number: int) -> tuple[str, str]:
         """→ the SHA-256 of the sound to send, and the proof that goes with it."""
@@ -391,36 +405,36 @@ class Sessions:
 
     # -- helpers that move a rater on
 
-    def _enrolled(self, work: Work, row: Row, rules: Study, rater: str) -> Row:
-        if place := work.enrolment(row["id"], rater):
+    def _enrolled(self, transaction: Transaction, row: Row, rules: Study, rater: str) -> Row:
+        if place := transaction.enrolment(row["id"], rater):
             return place
-        known = work.rater(rater)
+        known = transaction.rater(rater)
         if known is None:
             raise EmotionOmniError("Please sign in first.", "sign-in")
         if not may_enter(known, rules):
             raise EmotionOmniError("This study is by invitation. Open the link that you were sent.", "forbidden")
-        work.record("enrolled", study=row["id"], rater=rater)
-        return work.enrolment(row["id"], rater)
+        transaction.record("enrolled", study=row["id"], rater=rater)
+        return transaction.enrolment(row["id"], rater)
 
-    def _move(self, work: Work, place: Row, **changes: Any) -> None:
-        work.record("phase.changed", study=place["study"], rater=place["rater"], **changes)
+    def _move(self, transaction: Transaction, place: Row, **changes: Any) -> None:
+        transaction.record("phase.changed", study=place["study"], rater=place["rater"], **changes)
 
-    def _after(self, work: Work, given: Row, right: bool) -> None:
+    def _after(self, transaction: Transaction, given: Row, right: bool) -> None:
         """The sound check leads on once it is right; training counts what was right."""
         if not right or given["kind"] not in ("sound", "training"):
             return
-        place = work.enrolment(given["study"], given["rater"])
+        place = transaction.enrolment(given["study"], given["rater"])
         after = {"phase": "instructions", "slot": 0} if given["kind"] == "sound" else {"trained": place["trained"] + 1}
-        self._move(work, place, **after)
+        self._move(transaction, place, **after)
 
-    def _reclaimed(self, work: Work, given: Row, item: Row, rules: Study) -> int:
+    def _reclaimed(self, transaction: Transaction, given: Row, item: Row, rules: Study) -> int:
         """1 if the lease had run out but the place is still free; refused if it is taken, or this rater has been given another item."""
         if given["state"] == "open":
             return 0
         if given["state"] == "skipped":
             raise EmotionOmniError("You have skipped this item. It is not asked again.", "skipped")
-        place = work.enrolment(given["study"], given["rater"])
-        moved_on = (given["block"], given["slot"]) != (place["block"], place["slot"]) or work.held(
+        place = transaction.enrolment(given["study"], given["rater"])
+        moved_on = (given["block"], given["slot"]) != (place["block"], place["slot"]) or transaction.open_assignment(
             given["study"], given["rater"]
         )
         if moved_on or given["kind"] == "rate" and item["claimed"] >= rules.ratings_per_item:
@@ -450,7 +464,7 @@ class Catalogue:
     """What a study holds besides its ordinary items, and how many of those."""
 
     def __init__(self, view: View, study: str) -> None:
-        self.families = view.families(study)
+        self.families = view.count_families(study)
         self.checks = {kind: view.items(study, kind) for kind in ("sound", "training", "trap", "gold")}
         first = view.items(study, "rate", limit=FIRST_ITEMS)
         self.guesses = [item["content"]["guess"] for item in first if "guess" in item["content"]]
@@ -502,7 +516,7 @@ def _known_study(view: View, study: Any) -> Row:
 
 def _has_enough(view: View, rules: Study, place: Row) -> bool:
     """Whether a rater was given as many items as the study lets one rate; 0 lets one rate them all."""
-    return bool(rules.most_per_rater) and view.given(place["study"], place["rater"]) >= rules.most_per_rater
+    return bool(rules.most_per_rater) and view.count_ratings(place["study"], place["rater"]) >= rules.most_per_rater
 
 
 def _own(view: View, rater: str, name: Any) -> Row:
@@ -561,11 +575,11 @@ def _feedback(kind: str, right: bool | None, item: Row) -> dict[str, Any] | None
     return None
 
 
-def _disagreement(work: Work, rules: Study, item: str, answers: Mapping[str, Any]) -> float | None:
+def _disagreement(transaction: Transaction, rules: Study, item: str, answers: Mapping[str, Any]) -> float | None:
     """How much the raters of an item differ so far: entropy of the main answer, in bits. Only where the order asks for it."""
     if rules.order != "disagreement":
         return None
     main = rules.form.main
-    given = Counter(str(other.get(main)) for other in [*work.answers_to(item), answers])
+    given = Counter(str(other.get(main)) for other in [*transaction.answers_to(item), answers])
     total = sum(given.values())
     return round(-sum(n / total * math.log2(n / total) for n in given.values()), 4)

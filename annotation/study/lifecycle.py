@@ -5,7 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 
-from annotation.store.store import Store, Work
+from annotation.store.store import Store
+from annotation.store.transaction import Transaction
 from annotation.study import checks
 from annotation.study.clips import Clips
 from annotation.study.items import Item, new_row
@@ -21,11 +22,11 @@ def create(
     with_checks = [*items, *checks.items(rules.form, clips)]
     rows = [new_row(item) for item in with_checks]
 
-    def add(work: Work) -> str:
-        if work.study(study):
+    def add(transaction: Transaction) -> str:
+        if transaction.study(study):
             raise EmotionOmniError(f"There is a study {study!r} already.", "taken")
-        work.record("study.created", study=study, settings=rules.settings(), state="open", by=by)
-        work.record("items.added", study=study, items=rows)
+        transaction.record("study.created", study=study, settings=rules.settings(), state="open", by=by)
+        transaction.record("items.added", study=study, items=rows)
         return study
 
     return store.write(add)
@@ -35,13 +36,13 @@ def add_items(store: Store, study: str, items: Sequence[Item]) -> int:
     """More items for a study that exists. A contributor's item gets an event of its own, so that it can be erased alone."""
     rows = [new_row(item) for item in items]
 
-    def add(work: Work) -> int:
-        if work.study(study) is None:
+    def add(transaction: Transaction) -> int:
+        if transaction.study(study) is None:
             raise EmotionOmniError("There is no such study.", "not-found")
         shared = [row for row in rows if not row["contributor"]]
         for group in [shared, *([row] for row in rows if row["contributor"])]:
             if group:
-                work.record("items.added", study=study, items=group)
+                transaction.record("items.added", study=study, items=group)
         return len(rows)
 
     return store.write(add)
@@ -50,14 +51,14 @@ def add_items(store: Store, study: str, items: Sequence[Item]) -> int:
 def set_state(store: Store, study: str, state: str) -> None:
     if state not in STATES:
         raise EmotionOmniError(f"{state!r} is no state. Choose one of {', '.join(STATES)}.", "bad-setting")
-    store.write(lambda work: work.record("study.changed", study=study, state=state))
+    store.write(lambda transaction: transaction.record("study.changed", study=study, state=state))
 
 
 def delete(store: Store, clips: Clips, study: str) -> None:
     """The study, its items and ratings, and the sounds that nothing else uses."""
     with store.read() as view:
         gone = view.items(study)
-    store.write(lambda work: work.record("study.deleted", study=study))
+    store.write(lambda transaction: transaction.record("study.deleted", study=study))
     delete_unused_clips(store, clips, gone)
 
 

@@ -12,7 +12,6 @@ from annotation.study.translate import languages
 from emotion_omni.types import EmotionOmniError
 
 STATES = ("open", "paused", "closed")
-TASK_KINDS = ("rate", "trap", "gold", "repeat")  # kinds of assignment in the task; sound check and training precede it
 
 
 @dataclass(frozen=True)

@@ -202,7 +202,7 @@ def test_who_is_no_researcher_any_more_is_refused_at_the_next_request(
     name = raters.new_rater(studio, "Former", role="researcher")
     client = signed_in(studio, served, name)
     assert call(client, addresses["show"], [None, True])[0]
-    studio.store.write(lambda work: work.record("rater.changed", rater=name, role="rater"))
+    studio.store.write(lambda transaction: transaction.record("rater.changed", rater=name, role="rater"))
     assert not call(client, addresses["show"], [None, True])[0]
     assert client.get("/studio/export/secret.zip").status_code == 403
 

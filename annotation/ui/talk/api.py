@@ -31,23 +31,24 @@ class TalkApi:
         `history`: earlier turns as [{"transcript", "heard", "reply"}, …], oldest first.
         """
         try:
+            recording = audio.decode(path or "")
             query = Turn(
-                audio.decode(path or ""),
+                recording,
                 _exchanges(history or [])[-REMEMBERED_TURNS:],
                 words[:LONGEST_TRANSCRIPT] if words else None,
                 tone or None,
             )
-            return self._answer(query, name, int(seed or 0))
+            turn = ChatTurn(recording, "")
+            self._answer(query, turn, name, int(seed or 0))
         except EmotionOmniError as error:
             raise gr.Error(str(error), print_exception=False) from error
+        return _as_json(turn), turn.reply_file
 
-    def _answer(self, query: Turn, name: str, seed: int) -> tuple[dict, str]:
+    def _answer(self, query: Turn, turn: ChatTurn, name: str, seed: int) -> None:
         engine = self.engines.get(name)
-        turn = ChatTurn(query.audio, "")
         with self.queue.slot():
             for event in engine.respond(query, seed=seed):
                 turn.add(event)
-        return _as_json(turn), turn.reply_file
 
 
 def _exchanges(history: list) -> tuple[Exchange, ...]:
@@ -60,9 +61,11 @@ def _exchanges(history: list) -> tuple[Exchange, ...]:
 
 
 def _as_json(turn: ChatTurn) -> dict[str, Any]:
-    felt = turn.heard.emotion
+    heard = turn.heard
+    assert heard is not None  # the first event of every engine
+    felt = heard.emotion
     return {
-        "transcript": turn.heard.transcript,
+        "transcript": heard.transcript,
         "heard": {
             "label": felt.label,
             "probabilities": dict(felt.probabilities),

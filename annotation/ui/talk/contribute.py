@@ -18,10 +18,13 @@ from annotation.study.rules import Study
 from annotation.ui.access import explained
 from annotation.ui.talk.conversation import ChatTurn, Conversation
 from emotion_omni import audio
-from emotion_omni.types import EmotionOmniError
+from emotion_omni.types import EmotionOmniError, Heard
 
-WHAT = """Stored are: **your recording**, what was heard in it, your corrections, and the reply with its settings and timings.
-Raters of this studio may hear them, and they may become part of a research dataset. You get a code to delete everything again."""
+WHAT = """
+Stored are: **your recording**, what was heard in it, your corrections, and the reply with its settings and timings.
+Raters of this studio may hear them, and they may become part of a research dataset. You get a code to delete everything
+again.
+"""
 AGREE = "I am the speaker (18 or older), nobody else can be recognised, and I agree that this turn is stored."
 
 
@@ -50,11 +53,13 @@ class Handlers:
             raise EmotionOmniError("Tick the box first: without your agreement nothing is stored.", "no-consent")
         if (study or "") not in [name for _, name in self.studies()]:
             raise EmotionOmniError("This study does not take turns. Choose one of the list.", "not-found")
-        if not conversation.turns or not conversation.turns[-1].timings:
+        turn = conversation.turns[-1] if conversation.turns else None
+        if turn is None or turn.heard is None or turn.recognized is None or not turn.timings:
             raise EmotionOmniError("There is no finished turn yet. Record something and wait for the reply.", "missing")
-        turn = conversation.turns[-1]
+        answer = _answer(turn, turn.recognized)
+        corrections = _corrections(turn.heard, turn.recognized, turn.corrected)
         store, clips = self.studio.store, self.studio.clips
-        code = live_turns.save_turn(store, clips, turn.query, _answer(turn), _corrections(turn), study or "")
+        code = live_turns.save_turn(store, clips, turn.query, answer, corrections, study or "")
         message = "Saved. Thank you. Keep this code: only with it can the turn be deleted."
         return message, gr.update(value=code)
 
@@ -73,18 +78,18 @@ def offered() -> bool:
     return not os.environ.get("SPACE_ID") or os.environ.get("STUDIO_SAVE_TURNS") == "1"
 
 
-def _answer(turn: ChatTurn) -> Answer:
+def _answer(turn: ChatTurn, recognized: Heard) -> Answer:
     speech = audio.join(turn.sounds) if turn.sounds else None
-    return Answer(turn.engine, turn.recognized, turn.planned, turn.reply.strip(), speech, turn.seed, turn.timings)
+    return Answer(turn.engine, recognized, turn.planned, turn.reply.strip(), speech, turn.seed, turn.timings)
 
 
-def _corrections(turn: ChatTurn) -> dict[str, str]:
-    """What the speaker corrected: the emotion, the words."""
+def _corrections(heard: Heard, recognized: Heard, emotion_corrected: bool) -> dict[str, str]:
+    """What the speaker corrected. The label counts even if it is the model's own: the speaker has confirmed it."""
     corrections = {}
-    if turn.corrected:
-        corrections["emotion"] = turn.heard.emotion.label
-    if turn.heard.transcript != turn.recognized.transcript:
-        corrections["transcript"] = turn.heard.transcript
+    if emotion_corrected:
+        corrections["emotion"] = heard.emotion.label
+    if heard.transcript != recognized.transcript:
+        corrections["transcript"] = heard.transcript
     return corrections
 
 

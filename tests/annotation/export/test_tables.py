@@ -74,7 +74,9 @@ class Desk:
     def rate(self, study: str, answers: Answers, name: str = "Ann Example") -> str:
         """One rater goes through the whole study → their id. ``answers``: (item, screen) → values."""
         rater = self.studio.identity.guest(name)
-        while (screen := self._write(lambda work: self.studio.sessions.next(work, study, rater)))["screen"] != "done":
+        while (screen := self._write(lambda transaction: self.studio.sessions.next(transaction, study, rater)))[
+            "screen"
+        ] != "done":
             if screen["screen"] == "rate":
                 self._answer(screen, rater, answers)
             else:
@@ -84,7 +86,7 @@ class Desk:
                     else {"device": "headphones", "language": "yes", "difficulty": 2}
                 )
                 body = {"study": study, "phase": screen["screen"], "answers": told}
-                self._write(lambda work, body=body: self.studio.sessions.phase(work, rater, body))
+                self._write(lambda transaction, body=body: self.studio.sessions.phase(transaction, rater, body))
         return rater
 
     def _answer(self, screen: Mapping[str, Any], rater: str, answers: Answers) -> None:
@@ -102,7 +104,7 @@ class Desk:
         )
         submit = str(uuid.uuid4())
         body = {"submit_id": submit, "assignment": name, "receipt": heard["receipt"], "values": values, "seconds": 4.0}
-        self._write(lambda work: self.studio.sessions.submit(work, rater, body))
+        self._write(lambda transaction: self.studio.sessions.submit(transaction, rater, body))
         if screen["kind"] != "sound":
             self.picked[submit], self.page[submit] = values, [sha for sha, _ in fetched]
 
@@ -111,7 +113,7 @@ class Desk:
 
     def decide(self, study: str, subject: str, **facts: Any) -> None:
         self._write(
-            lambda work: work.record(
+            lambda transaction: transaction.record(
                 "decided", decision=uuid.uuid4().hex, study=study, subject=subject, by="somebody", **facts
             )
         )

@@ -93,7 +93,7 @@ def test_a_guest_walks_the_whole_way(either: Studio, clock: Clock) -> None:
     rater.walk()
     assert rater.next()["screen"] == "done"
     with either.store.read() as view:
-        assert view.given("s1", rater.id) == 4
+        assert view.count_ratings("s1", rater.id) == 4
     card = rater.client.get("/me?tab=emotion").json()["studies"][0]
     assert (card["id"], card["done"], card["wanted"], card["resume"]) == ("s1", 4, 4, False)
     assert rater.client.get("/me?tab=compare").json()["studies"] == []
@@ -266,7 +266,9 @@ def test_strange_values_get_an_error_or_an_answer_but_break_nothing(either: Stud
         assert response.status_code < 500, (path, name, value, response.text)
         if response.status_code >= 400:
             refused(response, response.status_code, response.json()["error"]["code"])
-    either.store.write(lambda work: work.record("study.changed", study="s1", state="open"))  # the writer is alive
+    either.store.write(
+        lambda transaction: transaction.record("study.changed", study="s1", state="open")
+    )  # the writer is alive
 
 
 def test_a_route_that_there_is_not_says_so_and_no_more(studio: Studio, clock: Clock) -> None:

@@ -133,7 +133,7 @@ def test_a_hidden_repeat_shows_an_older_item_as_it_was_shown(studio: Studio, clo
     rater = Rater(studio, "s1", clock)
     rater.walk()
     with studio.store.read() as view:
-        given = view.history("s1", rater.id)
+        given = view.assignments("s1", rater.id)
     shown = [row for row in given if row["kind"] in ("rate", "repeat")]
     repeats = [(place, row) for place, row in enumerate(shown) if row["kind"] == "repeat"]
     assert len({row["item"] for _, row in repeats}) == len(repeats) == 3
@@ -267,7 +267,9 @@ def test_who_was_done_is_asked_again_when_items_are_added(studio: Studio, clock:
     rater = Rater(studio, "s1", clock)
     rater.walk()
     studio.store.write(
-        lambda work: work.record("items.added", study="s1", items=[raters.item(studio, "emotion-recognition", 77)])
+        lambda transaction: transaction.record(
+            "items.added", study="s1", items=[raters.item(studio, "emotion-recognition", 77)]
+        )
     )
     assert rater.next()["screen"] == "break"
     rater.confirm("break")
@@ -277,10 +279,10 @@ def test_who_was_done_is_asked_again_when_items_are_added(studio: Studio, clock:
 def test_a_paused_study_waits_and_loses_nothing(studio: Studio, clock: Clock) -> None:
     raters.study(studio, items=3, **PLAIN)
     rater, screen = at_task(studio, clock)
-    studio.store.write(lambda work: work.record("study.changed", study="s1", state="paused"))
+    studio.store.write(lambda transaction: transaction.record("study.changed", study="s1", state="paused"))
     assert rater.next()["screen"] == "wait"
     rater.submit(rater.filled(screen))  # was in hand already
-    studio.store.write(lambda work: work.record("study.changed", study="s1", state="open"))
+    studio.store.write(lambda transaction: transaction.record("study.changed", study="s1", state="open"))
     assert rater.next()["progress"]["done"] == 1
 
 
@@ -433,7 +435,7 @@ def test_a_rater_at_work_keeps_the_lease(studio: Studio, clock: Clock) -> None:
     rater, screen = at_task(studio, clock)
     for _ in range(4):
         clock.on(10 * 60)
-        studio.store.write(lambda work: studio.sessions.renew(work, rater.id, screen["assignment"]))
+        studio.store.write(lambda transaction: studio.sessions.renew(transaction, rater.id, screen["assignment"]))
     assert Rater(studio, "s1", clock).until("rate", "survey")["screen"] == "survey"
     rater.submit(rater.filled(screen))
 
@@ -444,7 +446,10 @@ def lapsed(studio: Studio, clock: Clock, wanted: int, **more: Any) -> tuple[Rate
     rater, screen = at_task(studio, clock)
     clock.on(15 * 60 + 1)
     studio.store.write(
-        lambda work: [studio.sessions._expire_one(work, work.assignment(name)) for name in work.expired(clock.now)]
+        lambda transaction: [
+            studio.sessions._expire_one(transaction, transaction.assignment(name))
+            for name in transaction.expired(clock.now)
+        ]
     )
     return rater, screen
 
@@ -485,7 +490,10 @@ def test_a_late_sound_check_does_not_send_a_rater_back(studio: Studio, clock: Cl
     body = rater.filled(first)
     clock.on(15 * 60 + 1)
     studio.store.write(
-        lambda work: [studio.sessions._expire_one(work, work.assignment(name)) for name in work.expired(clock.now)]
+        lambda transaction: [
+            studio.sessions._expire_one(transaction, transaction.assignment(name))
+            for name in transaction.expired(clock.now)
+        ]
     )
     rater.to_task()
     refused("lease-lost", rater.submit, body)
@@ -540,7 +548,7 @@ def test_the_item_of_another_rater_is_out_of_reach(studio: Studio, clock: Clock)
     for call, arguments in ((thief.submit, [body]), (thief.skip, [screen]), (thief.fetch, [screen["clips"][0]])):
         refused("not-yours", call, *arguments)
     with pytest.raises(EmotionOmniError):
-        studio.store.write(lambda work: studio.sessions.renew(work, thief.id, screen["assignment"]))
+        studio.store.write(lambda transaction: studio.sessions.renew(transaction, thief.id, screen["assignment"]))
     refused("not-yours", thief.submit, body | {"assignment": "no such"})
 
 

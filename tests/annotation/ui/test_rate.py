@@ -334,7 +334,7 @@ def keep(studio, hand: Hand) -> None:
         "reason": "known",
         "by": "r0",
     }
-    studio.store.write(lambda work: work.record("decided", decision=uuid.uuid4().hex, **facts))
+    studio.store.write(lambda transaction: transaction.record("decided", decision=uuid.uuid4().hex, **facts))
 
 
 def decided_in_the_end(studio, page) -> list:
