@@ -40,7 +40,7 @@ class Desk:
     def __init__(self, home: Path) -> None:
         self.studio = Studio.open(home)
         self.now = 1_700_000_000.0
-        self.studio.sessions._now = lambda: self.now
+        self.studio.sessions.clock = lambda: self.now
         self.picked: dict[str, dict[str, Any]] = {}  # by submit id, as it stood on the page
         self.page: dict[str, list[str]] = {}  # by submit id: SHA-256 of what was played, in the order of the page
 
@@ -74,7 +74,7 @@ class Desk:
                     else {"device": "headphones", "language": "yes", "difficulty": 2}
                 )
                 body = {"study": study, "phase": screen["screen"], "answers": told}
-                self._write(lambda transaction, body=body: self.studio.sessions.phase(transaction, rater, body))
+                self._write(lambda transaction, body=body: self.studio.sessions.confirm_phase(transaction, rater, body))
         return rater
 
     def _answer(self, screen: Mapping[str, Any], rater: str, answers: Answers) -> None:

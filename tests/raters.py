@@ -48,7 +48,7 @@ def opened(home: Path, url: str | None = None, clock: Clock | None = None) -> It
     """A studio, closed at the end; with a ``clock``, its journey goes by that."""
     studio = Studio.open(home, url)
     if clock:
-        studio.sessions._now = clock
+        studio.sessions.clock = clock
     try:
         yield studio
     finally:
@@ -209,7 +209,9 @@ class Rater:
         body = {"study": self.study, "phase": phase, "answers": answers or {}}
         if self.client:
             return self.post("phase", **body)
-        return self.studio.store.write(lambda transaction: self.studio.sessions.phase(transaction, self.id, body))
+        return self.studio.store.write(
+            lambda transaction: self.studio.sessions.confirm_phase(transaction, self.id, body)
+        )
 
     def listen(self, screen: Screen, share: float = 1.0) -> str:
         """Play every clip → the receipt."""

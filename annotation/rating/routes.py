@@ -22,8 +22,8 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from annotation.people.identity import COOKIE, SESSION_SECONDS, Identity, oauth_is_on
+from annotation.rating.enrolment import may_enter
 from annotation.rating.playback import NEEDED
-from annotation.rating.session import may_enter
 from annotation.store.queries import View
 from annotation.store.tables import Row
 from annotation.store.transaction import Transaction
@@ -170,7 +170,7 @@ async def next_screen(studio: Studio, request: Request, body: Mapping[str, Any])
 async def clip(studio: Studio, request: Request, _: Mapping[str, Any]) -> Response:
     """The bytes of a clip under a name that tells nothing; the proof that they were fetched goes in a header."""
     rater, name, number = _who(studio, request), request.path_params["assignment"].hex, request.path_params["number"]
-    known = studio.sessions.known_clip(rater, name, number)
+    known = studio.sessions.cached_clip(rater, name, number)
     sha, proof = known or await run_in_threadpool(_clip, studio, rater, name, number)
     data = studio.clips.read(sha)  # small, and in the system's cache: quicker than a thread
     return Response(data, media_type="audio/flac", headers={"X-Proof": proof, "Cache-Control": "no-store"})
@@ -209,7 +209,7 @@ async def skip(studio: Studio, request: Request, body: Mapping[str, Any]) -> Res
 
 async def phase(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     rater = _who(studio, request)
-    told = await _write(studio, lambda transaction: studio.sessions.phase(transaction, rater, body))
+    told = await _write(studio, lambda transaction: studio.sessions.confirm_phase(transaction, rater, body))
     over = studio.webhooks is not None and body.get("phase") == "survey"
     return JSONResponse(
         told, background=BackgroundTask(studio.announce_finished, str(body.get("study")), rater) if over else None

@@ -69,8 +69,8 @@ FOR_ALL = ("entered", "entered_1", "entered_2", "entered_3", "call", "lambda_1")
 @pytest.fixture(scope="module")
 def clock(studio: Studio) -> raters.Clock:
     """Moves the clock of the served studio, so that clips need not be waited for."""
-    studio.sessions._now = raters.Clock()
-    return studio.sessions._now
+    studio.sessions.clock = raters.Clock()
+    return studio.sessions.clock
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from raters import Clock, Rater
 
-from annotation.rating import assignment as assign
-from annotation.rating.session import MOST_CLICKS
+from annotation.rating import assignment
+from annotation.rating.leases import expire_assignment
+from annotation.rating.submission import LONGEST_CLICKS
 from annotation.studio import Studio
 from annotation.study.rules import Study
 from annotation.study.scales import SCALES, check_answers
@@ -91,23 +92,23 @@ def test_a_block_has_its_extras_but_never_first_or_last(
     rules = Study(
         "t", "empathy", block_size=size, traps_per_block=traps, gold_per_block=gold, repeats_per_block=repeats
     )
-    plan = assign.block_plan(rules, random.Random(seed), {"trap": has_trap, "gold": has_gold})
+    plan = assignment.block_plan(rules, random.Random(seed), {"trap": has_trap, "gold": has_gold})
     assert plan[0] == plan[-1] == "rate"
     assert Counter(plan) == Counter(rate=size, trap=traps * has_trap, gold=gold * has_gold, repeat=repeats)
-    if size > assign.REPEAT_AFTER + 1 and repeats:
-        assert plan[: plan.index("repeat")].count("rate") > assign.REPEAT_AFTER
+    if size > assignment.REPEAT_AFTER + 1 and repeats:
+        assert plan[: plan.index("repeat")].count("rate") > assignment.REPEAT_AFTER
 
 
 def test_extras_stand_anywhere_in_a_block() -> None:
     rules = Study("t", "empathy")
-    plans = [assign.block_plan(rules, random.Random(seed), {"trap": True, "gold": True}) for seed in range(300)]
+    plans = [assignment.block_plan(rules, random.Random(seed), {"trap": True, "gold": True}) for seed in range(300)]
     assert {plan.index("trap") for plan in plans} >= set(range(1, 12))
 
 
 def test_a_block_of_one_item_has_no_extras() -> None:
-    assert assign.block_plan(Study("t", "empathy", block_size=1), random.Random(0), {"trap": True, "gold": True}) == [
-        "rate"
-    ]
+    assert assignment.block_plan(
+        Study("t", "empathy", block_size=1), random.Random(0), {"trap": True, "gold": True}
+    ) == ["rate"]
 
 
 def test_a_whole_study_holds_its_extras_in_every_block(studio: Studio, clock: Clock) -> None:
@@ -139,7 +140,7 @@ def test_a_hidden_repeat_shows_an_older_item_as_it_was_shown(studio: Studio, clo
     assert len({row["item"] for _, row in repeats}) == len(repeats) == 3
     for place, row in repeats:
         first = next(at for at, other in enumerate(shown) if other["item"] == row["item"])
-        assert place - first > assign.REPEAT_AFTER
+        assert place - first > assignment.REPEAT_AFTER
         assert (shown[first]["flip"], shown[first]["guess"]) == (row["flip"], row["guess"])
 
 
@@ -446,10 +447,7 @@ def lapsed(studio: Studio, clock: Clock, wanted: int, **more: Any) -> tuple[Rate
     rater, screen = at_task(studio, clock)
     clock.on(15 * 60 + 1)
     studio.store.write(
-        lambda transaction: [
-            studio.sessions._expire_one(transaction, transaction.assignment(name))
-            for name in transaction.expired(clock.now)
-        ]
+        lambda transaction: [expire_assignment(transaction, name) for name in transaction.expired(clock.now)]
     )
     return rater, screen
 
@@ -490,10 +488,7 @@ def test_a_late_sound_check_does_not_send_a_rater_back(studio: Studio, clock: Cl
     body = rater.filled(first)
     clock.on(15 * 60 + 1)
     studio.store.write(
-        lambda transaction: [
-            studio.sessions._expire_one(transaction, transaction.assignment(name))
-            for name in transaction.expired(clock.now)
-        ]
+        lambda transaction: [expire_assignment(transaction, name) for name in transaction.expired(clock.now)]
     )
     rater.to_task()
     refused("lease-lost", rater.submit, body)
@@ -653,7 +648,7 @@ def test_a_skipped_item_goes_to_others_and_never_comes_back(studio: Studio, cloc
 def test_a_log_of_clicks_and_a_time_are_kept_if_they_are_plausible(studio: Studio, clock: Clock) -> None:
     raters.study(studio, items=4, **PLAIN)
     rater, screen = at_task(studio, clock)
-    refused("too-large", rater.submit, rater.filled(screen, clicks=["x" * MOST_CLICKS]))
+    refused("too-large", rater.submit, rater.filled(screen, clicks=["x" * LONGEST_CLICKS]))
     for seconds, kept in ((3.21, 3.21), (-1, None), (10**9, None), ("5", None)):
         rater.submit(rater.filled(screen, seconds=seconds, clicks=[["primary", 1.5]]))
         row = [row for row in ratings(studio) if row["kind"] == "rate"][-1]

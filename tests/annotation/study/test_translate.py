@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 import annotation
 from annotation.analysis.results import Results
 from annotation.export.manifest import scale_versions
-from annotation.rating import session
+from annotation.rating import screens
 from annotation.rating.routes import Studio, routes
 from annotation.study import checks, lifecycle
 from annotation.study.rules import STATES, Study
@@ -82,7 +82,7 @@ def schema_words() -> Iterator[str]:
 
 def studio_words() -> Iterator[str]:
     """Phases, names of clips, and the titles of the studies that the studio makes by itself."""
-    yield from (*session.PHASES, *session.LABELS.values())
+    yield from (*screens.PHASES, *screens.LABELS.values())
     for name in ("practice", "live_turns"):
         source = (SOURCES / "study" / f"{name}.py").read_text(encoding="utf-8")
         yield from re.findall(r'"title": "([^"]+)"', source)
