@@ -88,7 +88,7 @@ def export(options: argparse.Namespace) -> Result:
     """Ratings, items, audio and training sets of a study, with a dataset card."""
     from dataclasses import asdict
 
-    from annotation.export.tables import export as export_study
+    from annotation.export.writing import export_study
 
     return {"out": str(Path(options.out).resolve())} | asdict(
         export_study(Studio.open(), options.study, Path(options.out))

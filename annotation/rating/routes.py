@@ -245,10 +245,10 @@ async def take_back(studio: Studio, request: Request, body: Mapping[str, Any]) -
 
 async def export(studio: Studio, request: Request, _: Mapping[str, Any]) -> Response:
     """A study's whole export as a zip file, for researchers."""
-    from annotation.export.tables import zipped
+    from annotation.export.writing import export_zip
 
     await run_in_threadpool(studio.people.require, request.cookies, "researcher", session(request))
-    path = await run_in_threadpool(zipped, studio, request.path_params["study"])
+    path = await run_in_threadpool(export_zip, studio, request.path_params["study"])
     name = f"{request.path_params['study']}.zip"
     return FileResponse(path, filename=name, background=BackgroundTask(path.unlink, missing_ok=True))
 

@@ -481,7 +481,7 @@ def test_stop_ends_what_one_has_begun_and_nobody_elses(tmp_path: Path) -> None:
         runs = [pool.submit(make, "Ada's", ada), pool.submit(make, "Bo's", bo)]
         try:
             assert engine.begun.acquire(timeout=20) and engine.begun.acquire(timeout=20), "both are being answered"
-            assert "Nothing of yours" in handlers.stop(cy) and "Stopping" in handlers.stop(ada)
+            assert "No engines are answering" in handlers.stop(cy) and "Stopping" in handlers.stop(ada)
         finally:
             engine.gate.set()
         for run in runs:
@@ -489,5 +489,5 @@ def test_stop_ends_what_one_has_begun_and_nobody_elses(tmp_path: Path) -> None:
     with studio.store.read() as view:
         counts = {row["settings"]["title"]: len(view.items(row["id"], "rate")) for row in view.studies()}
     assert counts == {"Ada's": 1, "Bo's": 3}
-    assert "Nothing of yours" in handlers.stop(ada), "it is over"
+    assert "No engines are answering" in handlers.stop(ada), "it is over"
     studio.close()

@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 
 import annotation
 from annotation.analysis.results import Results
-from annotation.export.tables import scale_versions
+from annotation.export.manifest import scale_versions
 from annotation.rating import screens
 from annotation.rating.routes import Studio, routes
 from annotation.study import checks, lifecycle
