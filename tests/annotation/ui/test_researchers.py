@@ -15,7 +15,7 @@ from conftest import tone
 from raters import Clock, Rater
 from starlette.requests import Request
 
-from annotation.people.identity import COOKIE
+from annotation.people.logins import COOKIE
 from annotation.studio import Studio
 from annotation.ui import access, results, studies
 from annotation.ui.engine_pool import EnginePool
@@ -38,8 +38,8 @@ def asking(studio: Studio, role: str, host: str = "studio.example") -> gr.Reques
     """A request by somebody with this role; "stranger" has no cookie."""
     headers = [(b"host", host.encode())]
     if role != "stranger":
-        person = studio.identity.accept(studio.identity.invite(role, name=f"A {role}"))
-        headers.append((b"cookie", f"{COOKIE}={studio.identity.session(person)}".encode()))
+        person = studio.people.invites.accept(studio.people.invites.create(role, name=f"A {role}"))
+        headers.append((b"cookie", f"{COOKIE}={studio.people.logins.issue(person)}".encode()))
     return gr.Request(request=Request({"type": "http", "headers": headers}))
 
 
@@ -139,7 +139,7 @@ def test_a_raters_link_leads_to_a_study_at_the_address_of_the_page(studio, handl
     _, chosen, _ = create(handlers, researcher, recordings(tmp_path, "a.wav"))
     address, token = handlers.invite(chosen["value"], "rater", " students ", "", researcher).split("/?invite=")
     assert address == "http://studio.example"
-    invited = studio.identity.read_invite(token)
+    invited = studio.people.invites.read(token)
     assert (invited["study"], invited["role"], invited["cohort"]) == (chosen["value"], "rater", "students")
 
 
