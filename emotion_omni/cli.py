@@ -99,7 +99,7 @@ def speak(options: argparse.Namespace) -> int:
     """Say given words in a given emotion."""
     tone = emotion.find(options.emotion).name
     with _loaded(options) as chosen:
-        if not isinstance(chosen, engine.Reader):
+        if not isinstance(chosen, engine.SpeaksText):
             raise EmotionOmniError(
                 f"The engine {chosen.name!r} answers only; it cannot read out given words.", "no-reader"
             )
@@ -253,13 +253,13 @@ def bench(options: argparse.Namespace) -> int:
 def fetch(options: argparse.Namespace) -> int:
     """Fetch and prepare everything the embedded engine needs, to go offline."""
     from emotion_omni import weights
-    from emotion_omni.cascade.engine import answer_folder
+    from emotion_omni.response.smollm2_responder import prepare_model
 
     for file in weights.FILES:
         path = weights.fetch(file.name)
         result = {"file": file.name, "path": str(path), "sha256": file.sha256, "licence": file.licence}
         _say(options, result, f"{file.name}  {file.megabytes} MB  {file.licence}  verified")
-    folder = answer_folder()
+    folder = prepare_model()
     weights.tidy()
     _say(options, {"file": "smollm2 with our adapter", "path": str(folder)}, f"ready in {weights.cache()}")
     return 0

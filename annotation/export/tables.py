@@ -690,7 +690,7 @@ class Rows:
 
     def _sft_row(self, one: Rated, text: str, how: str, role: str | None, felt: str | None, by: Sequence[Row]) -> Row:
         about = one.content.get("about") or {}
-        event = about.get("event") if about.get("event") in emotion.EVENTS else None
+        event = about.get("event") if about.get("event") in emotion.NEWS else None
         return (
             {
                 "messages": [_user(one), _assistant(text)],

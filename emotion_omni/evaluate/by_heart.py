@@ -32,6 +32,7 @@ from emotion_omni.omni.generation import Responder, TextSampling
 from emotion_omni.omni.model import Omni
 from emotion_omni.omni.padding import valid
 from emotion_omni.omni.speech_decoder import TextPiece
+from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer
 from emotion_omni.synthesis import vocoder as voice
 from emotion_omni.synthesis.vocoder import Vocoder
 from emotion_omni.train import dialogues
@@ -41,7 +42,7 @@ from emotion_omni.train.loop import STATE
 from emotion_omni.train.settings import Settings
 from emotion_omni.train.sources import sources
 from emotion_omni.train.stage import Begin, train
-from emotion_omni.types import Audio, EmotionOmniError
+from emotion_omni.types import Audio, EmotionOmniError, Turn
 
 GREEDY_WORDS, GREEDY_SPEECH = TextSampling(temperature=0), Sampling(temperature=0)
 SPEAK = replace(SETTINGS, epochs=40, speech_rate=1e-3)
@@ -124,11 +125,11 @@ def _heard(vocoder: Vocoder, tokens: tuple[int, ...] | Tensor, listen: Listener)
 
 def listener() -> Listener:
     """Whisper base, which the model hears with too: its encoder, but neither its decoder nor these words."""
-    ear = engine.load("embedded").ear
+    recognizer = WhisperCT2Recognizer.load()
 
     def listen(sound: Audio) -> str:
         try:
-            return ear.hear(sound, tone="neutral")[0].transcript
+            return recognizer.recognize(Turn(sound, emotion="neutral")).transcript
         except EmotionOmniError:  # silence, or nothing that is speech: no words
             return ""
 
