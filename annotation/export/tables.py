@@ -36,14 +36,17 @@ import soundfile
 import yaml
 from scipy import stats
 
-from annotation.analysis import agreement as quality
 from annotation.analysis.agreement import Agreement
 from annotation.analysis.results import COLUMNS, Results
+from annotation.analysis.soft_labels import soft_labels
 from annotation.store.event_log import EventLog, decode
-from annotation.store.store import MIGRATIONS, Row
+from annotation.store.migrations import MIGRATIONS
+from annotation.store.tables import Row
 from annotation.studio import Studio
-from annotation.study import clips, schema
-from annotation.study.schema import SCALES, Scale, Study
+from annotation.study import clips
+from annotation.study.rules import Study
+from annotation.study.scales import SCALES, SURVEY, Scale
+from annotation.study.templates import CONSENT, STATEMENTS
 from annotation.study.translate import translated, version
 from emotion_omni import __version__, emotion
 from emotion_omni.types import EmotionOmniError
@@ -830,7 +833,7 @@ class Rows:
             return []
         named = self.results.values("primary")
         named = named[named["value"].isin(emotion.NAMES)]
-        soft = quality.emotion_posterior(named[["item", "rater", "value"]], emotion.NAMES) if len(named) else None
+        soft = soft_labels(named[["item", "rater", "value"]], emotion.NAMES) if len(named) else None
         found = []
         for one in self.rated:
             if one.content.get("mode", "both") != "both":
@@ -1026,7 +1029,17 @@ def _code_sha256() -> str:
     here = Path(__file__).parents[1]
     code = b"".join(
         (here / name).read_bytes()
-        for name in ("export/tables.py", "analysis/agreement.py", "analysis/results.py", "study/schema.py")
+        for name in (
+            "export/tables.py",
+            "analysis/agreement.py",
+            "analysis/raters.py",
+            "analysis/ratings.py",
+            "analysis/results.py",
+            "analysis/soft_labels.py",
+            "study/scales.py",
+            "study/templates.py",
+            "study/rules.py",
+        )
     )
     return hashlib.sha256(code).hexdigest()
 
@@ -1260,7 +1273,7 @@ def _survey(surveys: Sequence[Mapping[str, Any]], language: str) -> str:
     if not surveys:
         return "The closing survey: no answers."
     told = []
-    for scale in schema.SURVEY:
+    for scale in SURVEY:
         counts = Counter(str(survey[scale.name]) for survey in surveys if scale.name in survey)
         if scale.values:
             question = translated(scale.question, language)
@@ -1317,9 +1330,7 @@ def _scale_line(scale: Scale, language: str) -> str:
 
 def _consent_part(source: Source, manifest: Manifest) -> str:
     rules = source.results.rules
-    text = [
-        f"> - {line}" for line in translated((*(rules.consent or schema.CONSENT), *schema.STATEMENTS), rules.language)
-    ]
+    text = [f"> - {line}" for line in translated((*(rules.consent or CONSENT), *STATEMENTS), rules.language)]
     given = sum(bool(item["contributor"]) for item in source.items)
     return "\n".join(
         [

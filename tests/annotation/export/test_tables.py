@@ -27,9 +27,10 @@ from hypothesis import strategies as st
 
 from annotation.export import tables as export
 from annotation.studio import Studio
-from annotation.study import importing as studies
-from annotation.study import translate
-from annotation.study.schema import SCALES, Scale, Study
+from annotation.study import lifecycle, translate
+from annotation.study.items import in_modes, make_item
+from annotation.study.rules import Study
+from annotation.study.scales import SCALES, Scale
 from emotion_omni import emotion
 from emotion_omni.types import EmotionOmniError
 
@@ -51,13 +52,13 @@ class Desk:
     def __init__(self, home: Path) -> None:
         self.studio = Studio.open(home)
         self.now = 1_700_000_000.0
-        self.studio.journey._now = lambda: self.now
+        self.studio.sessions.clock = lambda: self.now
         self.picked: dict[str, dict[str, Any]] = {}  # by submit id, as it stood on the page
         self.page: dict[str, list[str]] = {}  # by submit id: SHA-256 of what was played, in the order of the page
 
     def item(self, texts: Mapping[str, str], sounds: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:
         sounds = {role: tone(0.3, pitch=next(PITCHES)) for role in texts} | dict(sounds or {})
-        return studies.item(sounds, self.studio.clips, texts, **more)
+        return make_item(sounds, self.studio.clips, texts, **more)
 
     def study(self, template: str, items: list, name: str = "", split: str = "training", **rules: Any) -> str:
         usual = PLAIN | {
@@ -68,12 +69,14 @@ class Desk:
             "guess_hidden_share": 0.0,
         }
         settings = usual | rules
-        return studies.create(self.studio.store, self.studio.clips, Study.read(settings), items, study=name)
+        return lifecycle.create(self.studio.store, self.studio.clips, Study.read(settings), items, study=name)
 
     def rate(self, study: str, answers: Answers, name: str = "Ann Example") -> str:
         """One rater goes through the whole study → their id. ``answers``: (item, screen) → values."""
         rater = self.studio.identity.guest(name)
-        while (screen := self._write(lambda work: self.studio.journey.next(work, study, rater)))["screen"] != "done":
+        while (screen := self._write(lambda transaction: self.studio.sessions.next(transaction, study, rater)))[
+            "screen"
+        ] != "done":
             if screen["screen"] == "rate":
                 self._answer(screen, rater, answers)
             else:
@@ -83,25 +86,25 @@ class Desk:
                     else {"device": "headphones", "language": "yes", "difficulty": 2}
                 )
                 body = {"study": study, "phase": screen["screen"], "answers": told}
-                self._write(lambda work, body=body: self.studio.journey.phase(work, rater, body))
+                self._write(lambda transaction, body=body: self.studio.sessions.confirm_phase(transaction, rater, body))
         return rater
 
     def _answer(self, screen: Mapping[str, Any], rater: str, answers: Answers) -> None:
         name = screen["assignment"]
         with self.studio.store.read() as view:
             item = view.item(view.assignment(name)["item"])
-            fetched = [self.studio.journey.clip(view, rater, name, number) for number in range(len(screen["clips"]))]
+            fetched = [self.studio.sessions.clip(view, rater, name, number) for number in range(len(screen["clips"]))]
         values = {"digits": item["expected"]["digits"]} if screen["kind"] == "sound" else answers(item, screen)
         self.now += 30
         whole = {"from": 0, "rate": 1, "muted": False, "visible": True}
         played = [whole | {"clip": n, "to": clip["seconds"]} for n, clip in enumerate(screen["clips"])]
         proofs = {str(n): proof for n, (_, proof) in enumerate(fetched)}
-        heard = self.studio.journey.heard(
+        heard = self.studio.sessions.heard(
             {"assignment": name, "receipt": screen["receipt"], "proofs": proofs, "played": played}
         )
         submit = str(uuid.uuid4())
         body = {"submit_id": submit, "assignment": name, "receipt": heard["receipt"], "values": values, "seconds": 4.0}
-        self._write(lambda work: self.studio.journey.submit(work, rater, body))
+        self._write(lambda transaction: self.studio.sessions.submit(transaction, rater, body))
         if screen["kind"] != "sound":
             self.picked[submit], self.page[submit] = values, [sha for sha, _ in fetched]
 
@@ -110,7 +113,7 @@ class Desk:
 
     def decide(self, study: str, subject: str, **facts: Any) -> None:
         self._write(
-            lambda work: work.record(
+            lambda transaction: transaction.record(
                 "decided", decision=uuid.uuid4().hex, study=study, subject=subject, by="somebody", **facts
             )
         )
@@ -381,7 +384,7 @@ def test_a_withdrawal_during_an_export_stops_it_and_the_next_holds_nothing_of_th
 
 def test_no_name_no_account_and_no_contributors_code_leaves_the_studio(desk, tmp_path):
     study = desk.study("empathy", [answered(desk, "I am here.", "So am I.")])
-    studies.add_items(
+    lifecycle.add_items(
         desk.studio.store,
         study,
         [answered(desk, "This is my voice.", "It is a fine one.", contributor="code-of-the-voice")],
@@ -718,7 +721,7 @@ def test_sounds_of_different_rates_keep_their_own(desk, tmp_path):
 def test_of_words_and_voice_apart_only_the_whole_recording_is_labelled(desk, tmp_path):
     sound = tone(0.5, pitch=200)
     made = desk.item({"speech": "Just words."}, {"speech": sound})
-    study = desk.study("words-voice", studies.in_modes(made, sound, desk.studio.clips))
+    study = desk.study("words-voice", in_modes(made, sound, desk.studio.clips))
     for _ in range(3):
         desk.rate(study, lambda item, screen: {"primary": "sad", "intensity": 3})
     manifest = export.export(desk.studio, study, tmp_path / "out")
@@ -764,7 +767,7 @@ def test_a_translated_study_is_described_in_the_words_that_raters_read(desk, tmp
     monkeypatch.setattr(
         translate, "words", lambda language: {english: "Was davon ist besser?"} if language == "xx" else {}
     )
-    monkeypatch.setattr("annotation.study.schema.languages", translate.languages)
+    monkeypatch.setattr("annotation.study.rules.languages", translate.languages)
     study = desk.study("compare", [comparison(desk)], language="xx")
     desk.rate(study, prefers("a"))
     manifest = export.export(desk.studio, study, tmp_path / "out")

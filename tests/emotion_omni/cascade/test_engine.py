@@ -74,9 +74,10 @@ def test_on_zero_gpu_a_turn_crosses_into_another_process_and_back(embedded, sett
 def test_on_zero_gpu_models_are_loaded_onto_the_gpu_that_is_announced(embedded, settings):
     """By the package itself, which takes CUDA's place until a call is lent a GPU."""
     devices = loans.announced(
-        "from emotion_omni.cascade.presets import HubConfig; from emotion_omni.cascade.hub_engine import HubEngine; from dataclasses import replace\n"
-        "hub = HubEngine.load(replace(HubConfig.from_json(sys.argv[1]), device='auto'))\n"
-        "print(hub.responder.model.device, hub.ear.transcriber.model.device)",
+        "from emotion_omni.cascade.config import CascadeConfig; from emotion_omni.cascade.engine import CascadeEngine\n"
+        "from dataclasses import replace\n"
+        "hub = CascadeEngine.load(replace(CascadeConfig.from_json(sys.argv[1]), device='auto'))\n"
+        "print(hub.responder.model.device, hub.recognizer.transcriber.model.device)",
         settings.to_json(),
     )
     assert devices == "cuda:0 cuda:0"
