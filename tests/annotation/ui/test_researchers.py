@@ -54,14 +54,15 @@ def handlers(studio: Studio) -> studies.Handlers:
 
 
 def rated(studio: Studio, name: str = "rated") -> str:
-    """A study rated to the end by one rater."""
+    """A study of three items rated to the end by two raters."""
     clock = Clock()
     studio.sessions._now = clock
     items = [raters.item(studio, "emotion-recognition", number) for number in range(3)]
     for item in items:
         item["content"]["texts"] = WORDS
-    raters.study(studio, "emotion-recognition", items, name, title=HOSTILE, ratings_per_item=1)
-    Rater(studio, name, clock).walk()
+    raters.study(studio, "emotion-recognition", items, name, title=HOSTILE, ratings_per_item=2)
+    for _ in range(2):
+        Rater(studio, name, clock).walk()
     return name
 
 
@@ -180,11 +181,13 @@ def test_a_plan_names_the_power_of_the_chosen_number_of_raters(handlers, researc
 def test_flagged_raters_are_left_out_of_every_picture_unless_asked_for(studio, researcher):
     study = rated(studio)
     tab = results.Handlers(studio)
-    _, _, _, people, _ = tab.show(study, False, researcher)
-    tab.judge(study, people["choices"][0][1], "flagged", "answers at random", True, researcher)
+    _, queue, _, people, _ = tab.show(study, False, researcher)
+    assert len(queue) == 3 and set(queue["decided"]) == {""}
+    for _, rater in people["choices"]:
+        tab.judge(study, rater, "flagged", "answers at random", True, researcher)
     kept, *_, people, link = tab.show(study, True, researcher)
     everybody, *_ = tab.show(study, False, researcher)
-    for picture in ("intensity: How strong", "valence: How pleasant", "all (3 ratings)"):
+    for picture in ("intensity: How strong", "valence: How pleasant", "all (6 ratings)"):
         assert picture in everybody and picture not in kept
     assert "<img" not in everybody and f"{study}.zip" in link
     (label, rater) = people["choices"][0]
@@ -195,8 +198,10 @@ def test_a_researchers_verdict_needs_a_reason_and_brings_a_rater_back(studio, re
     study = rated(studio)
     tab = results.Handlers(studio)
     _, _, _, people, _ = tab.show(study, True, researcher)
-    rater = people["choices"][0][1]
-    assert "all (3 ratings)" not in tab.judge(study, rater, "flagged", "answers at random", True, researcher)[0]
+    (_, rater), (_, other) = people["choices"]
+    for one in (rater, other):
+        shown, *_ = tab.judge(study, one, "flagged", "answers at random", True, researcher)
+    assert "all (3 ratings)" not in shown
     for who, reason in ((rater, "  "), ("", "known to me")):
         with pytest.raises(EmotionOmniError, match="give a reason"):
             tab.judge(study, who, "kept", reason, True, researcher)
@@ -215,7 +220,8 @@ def test_an_item_is_played_with_its_words_as_text_and_decided_with_a_value_of_it
         tab.listen(study, "another", researcher)
     with pytest.raises(EmotionOmniError):
         tab.decide(study, item, "hungry", "slip", False, researcher)
-    tab.decide(study, item, "calm", "r" * 1000, False, researcher)
+    _, queue, *_ = tab.decide(study, item, "calm", "r" * 1000, False, researcher)
+    assert dict(zip(queue["item"], queue["decided"], strict=True))[item] == "calm"
     with studio.store.read() as view:
         (decision,) = view.decisions(study)
     assert (decision["value"], len(decision["reason"])) == ("calm", 400)
