@@ -21,7 +21,7 @@ import soundfile
 from conftest import noise, tone
 from starlette.requests import Request
 
-from annotation.people.identity import COOKIE
+from annotation.people.logins import COOKIE
 from annotation.store.store import Store
 from annotation.studio import Studio
 from annotation.study import checks, importing, lifecycle
@@ -444,7 +444,7 @@ class GatedEngine(FakeEngine):
 
 
 def asking(studio: Studio, person: str) -> gr.Request:
-    cookie = f"{COOKIE}={studio.identity.session(person)}".encode()
+    cookie = f"{COOKIE}={studio.people.logins.issue(person)}".encode()
     return gr.Request(request=Request({"type": "http", "headers": [(b"cookie", cookie)]}))
 
 
@@ -454,7 +454,10 @@ def test_stop_ends_what_one_has_begun_and_nobody_elses(tmp_path: Path) -> None:
         Path(file).write_bytes(WAV)
     studio, engine = Studio.open(tmp_path / "home"), GatedEngine()
     handlers = Handlers(studio, EnginePool(lambda _: engine))
-    people = [studio.identity.accept(studio.identity.invite("researcher", name=name)) for name in ("Ada", "Bo", "Cy")]
+    people = [
+        studio.people.invites.accept(studio.people.invites.create("researcher", name=name))
+        for name in ("Ada", "Bo", "Cy")
+    ]
 
     def make(title: str, request: gr.Request) -> None:
         handlers.create(

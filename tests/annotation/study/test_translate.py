@@ -161,7 +161,7 @@ def go(studio: Studio, clock: Clock, template: str, language: str) -> Way:
         lifecycle.set_state(studio.store, name, state)
         late.next()
     with studio.store.read() as view:
-        table = Results.read(view, name, studio.identity.secret).table
+        table = Results.read(view, name, studio.people.key).table
     return Way(rater.screens + late.screens, table)
 
 
