@@ -21,11 +21,9 @@ from emotion_omni.response import guard, smollm2, smollm2_responder
 from emotion_omni.response.guard import Meaning
 from emotion_omni.response.sentence_encoder import SentenceEncoder
 from emotion_omni.response.smollm2_responder import Writer
-from emotion_omni.synthesis import g2p
-from emotion_omni.synthesis import kokoro as speak
-from emotion_omni.synthesis.g2p import Pronouncer
-from emotion_omni.synthesis.kokoro import Speaker
-from emotion_omni.types import Audio, Done, Event, Heard, Plan, Speech, Text, Turn
+from emotion_omni.synthesis import kokoro
+from emotion_omni.synthesis.kokoro import KokoroSynthesizer
+from emotion_omni.types import Audio, Delivery, Done, Event, Heard, Plan, Speech, Text, Turn
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +34,10 @@ UNSURE = 0.50  # a tone less likely than not is shown, not answered: a wrong gue
 class EmbeddedEngine:
     ear: Ear
     writer: Writer
-    speaker: Speaker
+    synthesizer: KokoroSynthesizer
     meaning: Meaning
     name: str = "embedded"
-    hz: int = speak.HZ
+    hz: int = kokoro.HZ
 
     @classmethod
     def load(cls, threads: int = processors.THREADS) -> EmbeddedEngine:
@@ -52,12 +50,10 @@ class EmbeddedEngine:
             fetch(f"whisper-base/{name}")
         encoder = SentenceEncoder.load(fetch("minilm/model.safetensors"), fetch("minilm/tokenizer.json"))
         meaning = Meaning(encoder, guard.SHIPPED)
-        pronouncer = Pronouncer(fetch("misaki/us_gold.json"), fetch("misaki/us_silver.json"), g2p.SHIPPED)
-        tables = {voice: fetch(f"kokoro/{voice}.bin") for voice in speak.VOICES}
         return cls(
             Ear.load(fetch("whisper-base/model.bin").parent, fetch("silero/vad.onnx"), speech_emotion.SHIPPED, threads),
             Writer(answer_folder(), meaning, threads=1),
-            Speaker(fetch("kokoro/kokoro-82m-int8.onnx"), tables, pronouncer, threads),
+            KokoroSynthesizer.load(threads=threads),
             meaning,
         )
 
@@ -76,7 +72,7 @@ class EmbeddedEngine:
             for piece in pieces:
                 timings.setdefault("first_text", time.perf_counter() - started)
                 yield Text(piece)
-                for sound in self.speaker.speak(piece, planned) if turn.speak else ():
+                for sound in self.synthesizer.synthesize(piece, Delivery(planned), seed=seed) if turn.speak else ():
                     timings.setdefault("first_speech", time.perf_counter() - started)
                     yield Speech(sound)
         finally:
@@ -86,7 +82,7 @@ class EmbeddedEngine:
 
     def speak(self, text: str, emotion: str) -> Iterator[Audio]:
         """Given words in a given emotion."""
-        return self.speaker.speak(text, emotion)
+        return self.synthesizer.synthesize(text, Delivery(emotion))
 
     def _hear(self, turn: Turn) -> tuple[Heard, dict[str, float]]:
         transcript, tone = corrections(turn)

@@ -14,22 +14,27 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 
+import torch
+
 from emotion_omni import audio, emotion, zero_gpu
 from emotion_omni.cascade.engine import UNSURE
-from emotion_omni.cascade.presets import HubConfig
+from emotion_omni.cascade.presets import HubConfig, SpeakerConfig
 from emotion_omni.loading import find_device, memory_explained
 from emotion_omni.recognition.whisper_ct2 import corrections
 from emotion_omni.recognition.whisper_hf import HubEar
 from emotion_omni.response.transformers_responder import HubWriter
-from emotion_omni.synthesis.cosyvoice2 import HZ, Speaker, load_speaker
-from emotion_omni.types import Audio, Done, Event, Heard, Plan, Speech, Text, Turn
+from emotion_omni.synthesis.config import CosyVoice2Config
+from emotion_omni.synthesis.cosyvoice2 import HZ, CosyVoice2Synthesizer
+from emotion_omni.synthesis.kokoro import KokoroSynthesizer
+from emotion_omni.synthesis.synthesizer import Synthesizer
+from emotion_omni.types import Audio, Delivery, Done, Event, Heard, Plan, Speech, Text, Turn
 
 
 @dataclass(eq=False)
 class HubEngine:
     ear: HubEar
     writer: HubWriter
-    speaker: Speaker
+    synthesizer: Synthesizer
     name: str = "hub"
     hz: int = HZ
     _turn: Callable[[Turn, int], Iterator[Event]] = field(init=False, repr=False)
@@ -50,9 +55,9 @@ class HubEngine:
         device = find_device(config.device)
         config.check_packages()
         with memory_explained("loading the models"):
-            speaker = load_speaker(config.speaker, device)  # first: what it lacks most often is quickest to find out
+            synthesizer = load_synthesizer(config.speaker, device)  # first: what it lacks is quickest to find out
             writer = HubWriter.load(config.writer, device)
-            return cls(HubEar.load(config.transcriber, config.recogniser, device), writer, speaker)
+            return cls(HubEar.load(config.transcriber, config.recogniser, device), writer, synthesizer)
 
     def respond(self, turn: Turn, *, seed: int = 0) -> Iterator[Event]:
         with closing(self._turn(turn, seed)) as events:
@@ -69,7 +74,7 @@ class HubEngine:
 
     def _spoken(self, text: str, emotion: str) -> Iterator[Audio]:
         with memory_explained("speaking"):
-            yield from self.speaker.speak(text, emotion)
+            yield from self.synthesizer.synthesize(text, Delivery(emotion))
 
     def _events(self, turn: Turn, seed: int) -> Iterator[Event]:
         started = time.perf_counter()
@@ -84,7 +89,7 @@ class HubEngine:
             for piece in pieces:
                 timings.setdefault("first_text", time.perf_counter() - started)
                 yield Text(piece)
-                for sound in self.speaker.speak(piece, planned, seed) if turn.speak else ():
+                for sound in self.synthesizer.synthesize(piece, Delivery(planned), seed=seed) if turn.speak else ():
                     timings.setdefault("first_speech", time.perf_counter() - started)
                     yield Speech(sound)
         timings["done"] = time.perf_counter() - started
@@ -95,3 +100,9 @@ class HubEngine:
         if transcript is not None and tone is not None:
             return Heard(transcript, emotion.certain(tone)), {}
         return self.ear.hear(audio.check(turn.audio.samples, turn.audio.hz), transcript, tone)
+
+
+def load_synthesizer(config: SpeakerConfig, device: torch.device) -> Synthesizer:
+    if config.name == "embedded":
+        return KokoroSynthesizer.load()
+    return CosyVoice2Synthesizer.load(CosyVoice2Config(folder=config.folder, dtype=config.dtype), device)

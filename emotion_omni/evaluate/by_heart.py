@@ -158,7 +158,8 @@ def measure(folder: Path, settings: Settings = SPEAK) -> dict[str, Any]:
     """The report."""
     model, manifest = teach(folder, settings)
     trained = json.loads((folder / "speak" / "report.json").read_text("utf-8"))
-    vocoder, listen = voice.vocoder(model.config), listener()
+    vocoder = voice.load_vocoder(model.config.voice, model.config.speech.codes)
+    listen = listener()
     found = {
         split: answered(model, examples_of(model, manifest, split), vocoder, listen) for split in ("train", "test")
     }

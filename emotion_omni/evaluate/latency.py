@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from emotion_omni import audio, engine, processors, weights
-from emotion_omni.types import Audio, Done, EmotionOmniError, Speech, Turn
+from emotion_omni.types import Audio, Delivery, Done, EmotionOmniError, Speech, Turn
 
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
 WARM_UP = 2  # turns of each that do not count
@@ -127,7 +127,7 @@ class _Naive:
         self._model = LlamaForCausalLM(smollm2.transformers_config()).eval()
         tensors = {name: torch.from_numpy(values) for name, values in checkpoint.tensors.items()}
         self._model.load_state_dict(tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"]})
-        self._speaker = EmbeddedEngine.load().speaker
+        self._synthesizer = EmbeddedEngine.load().synthesizer
 
     def first_audio(self, query: Audio) -> float:
         started = time.perf_counter()
@@ -145,7 +145,7 @@ class _Naive:
                 attention_mask=self._torch.ones_like(ids),
             )
         reply = self._tokenizer.decode(out[0, ids.shape[1] :].tolist())
-        self._speaker.speak_clause(reply, "neutral")
+        list(self._synthesizer.synthesize(reply, Delivery("neutral")))
         return time.perf_counter() - started
 
 

@@ -99,10 +99,10 @@ def _noted(folder: Path, circumstances: str | None, find: Callable[[], str]) -> 
 
 def _tokenizer(config: OmniConfig) -> Source:
     """That of the voice: our small codec's, or CosyVoice2's."""
-    path = voice.tokenizer_file(config)
+    path = voice.tokenizer_file(config.voice)
 
     def load() -> Callable[[Audio], Tensor]:
-        tokenizer = voice.tokenizer(config)
+        tokenizer = voice.load_tokenizer(config.voice, config.speech.codes)
         return lambda speech: torch.from_numpy(tokenizer(speech)).long()
 
     return Source(f"speech tokenizer of {config.voice}", f"{config.voice} {weights.sha256(path)}", load)

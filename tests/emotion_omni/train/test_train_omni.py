@@ -23,7 +23,7 @@ from emotion_omni.evaluate import by_heart
 from emotion_omni.omni import language_model
 from emotion_omni.omni.config import LanguageModelConfig, OmniConfig
 from emotion_omni.omni.model import SPEAK, UNDERSTAND, Omni
-from emotion_omni.synthesis import codec as units
+from emotion_omni.synthesis import codec
 from emotion_omni.train import dialogues, loop, sources, stage
 from emotion_omni.train.examples import Examples, Told
 from emotion_omni.train.features import Features, Source, Want
@@ -51,10 +51,10 @@ QUICK = {"batch": 4, "adapter_rate": 3e-3, "lora_rate": 3e-3, "speech_rate": 3e-
 @pytest.fixture(scope="module", autouse=True)
 def tokenizer(tmp_path_factory):
     """Speech tokens of random weights: nothing here hangs on what they mean."""
-    path = tmp_path_factory.mktemp("voice") / "units.safetensors"
-    units.save(path, units.UnitTokenizer.random(TINY.speech.codes).codec)
+    path = tmp_path_factory.mktemp("voice") / "codec.safetensors"
+    codec.save_codec(path, codec.CodecTokenizer.random(TINY.speech.codes).codec)
     patch = pytest.MonkeyPatch()
-    patch.setattr(units, "SHIPPED", path)
+    patch.setattr(codec, "SHIPPED", path)
     yield path
     patch.undo()
 
@@ -289,7 +289,7 @@ def test_no_encoder_is_loaded_when_nothing_is_missing(sounds, monkeypatch):
         raise AssertionError("loaded")
 
     monkeypatch.setattr(sources, "MAKERS", {"semantic": refuse, "emotion": refuse})
-    monkeypatch.setattr(units.UnitTokenizer, "load", refuse)
+    monkeypatch.setattr(codec.CodecTokenizer, "load", refuse)
     again = examples(sounds, speech=True).batch([0, 1])
     assert torch.equal(first.query.semantic, again.query.semantic) and torch.equal(first.speech, again.speech)
     assert again.speech_lengths.tolist() == [23, 27] and again.frame_lengths.tolist() == [45, 53]
@@ -479,7 +479,7 @@ def test_words_and_speech_are_learnt_by_heart_and_counted(sounds, articulate, tm
     (tmp_path / "both.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[1], stranger]), "utf-8")
     model, manifest = by_heart.teach(tmp_path, Settings(batch=4, steps=150, speech_rate=1e-2))
     lengths: list[float] = []
-    vocoder = units.UnitVocoder.load(units.SHIPPED)
+    vocoder = codec.CodecVocoder.load(codec.SHIPPED)
     hear = lambda sound: lengths.append(sound.seconds) or "Well done"  # noqa: E731
     known, strange = (
         by_heart.answered(model, by_heart.examples_of(model, manifest, split), vocoder, hear)
