@@ -102,7 +102,7 @@ class WriterConfig(Pinned):
 
 @dataclass(frozen=True)
 class SpeakerConfig(Strict):
-    """Whose voice: ``embedded`` (Kokoro) or ``cosyvoice2`` from ``folder``, made once by ``python -m emotion_omni.synthesis.cosyvoice2_convert``.
+    """Whose voice: ``embedded`` (Kokoro) or ``cosyvoice2`` from ``folder``, made once by ``python -m emotion_omni convert cosyvoice2``.
 
     An empty ``folder`` is the one that ``EMOTION_OMNI_COSYVOICE`` names, else ``cosyvoice2`` in the cache of weights.
     """

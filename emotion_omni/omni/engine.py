@@ -259,7 +259,7 @@ class OmniEngine:
 def no_voice(name: str) -> EmotionOmniError:
     return EmotionOmniError(
         f"The checkpoint of {name!r} has not learnt to speak; it answers in words alone. Teach it: python -m emotion_omni train speak "
-        "--from ITS_FOLDER --data DATA --out FOLDER. Or choose one whose stages are understand and speak.",
+        "--parent ITS_FOLDER --data DATA --out FOLDER. Or choose one whose stages are understand and speak.",
         "no-voice",
     )
 

@@ -41,11 +41,11 @@ from emotion_omni.synthesis.text_normalization import normalize_text
         ("", ""),
     ],
 )
-def test_spoken_form(written, expected):
+def test_text_is_normalized(written, expected):
     assert normalize_text(written).rstrip(".") == expected
 
 
-def test_spoken_form_holds_no_digit_and_no_sign():
+def test_normalized_text_has_no_digits_and_no_symbols():
     for text in (
         "Flight BA2490 at 06:45 from gate 12B, seat 3-A!",
         "x^2 + y = 42; #7",

@@ -130,14 +130,14 @@ def test_seams_do_not_click(model):
 
 
 def test_the_vocoder_makes_the_same_sound_in_chunks_as_in_one_pass(local):
-    """Nearly: the last pitches of a chunk lack the future. 0.04 of the signal's deviation at worst, above 1 without a fade."""
+    """Nearly: the last pitches of a chunk lack the future: 0.04 of the signal's deviation at worst (1 without a fade)."""
     tokens = codes(150)
     whole, joined = local.decode(tokens).samples, np.concatenate(streamed(local, tokens))
     assert np.abs(joined - whole).max() < 0.1 * whole.std()
 
 
 def test_the_flow_finds_the_packages_own_mel_in_each_chunk_and_in_one_pass(model):
-    """To the package, a chunk continues a prompt of voice and past. 30 of the prompt + 20 + 25 end where its masks do."""
+    """To the package, a chunk continues a prompt of voice and past. 30 of the prompt + 20 + 25 end at its masks."""
     tokens, voice = codes(48), model.voice
     heard: list[torch.Tensor] = []
     hook = model.hift.conv_pre.register_forward_pre_hook(lambda module, given: heard.append(given[0]))
