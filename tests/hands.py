@@ -121,8 +121,8 @@ class Hand:
     @classmethod
     def invited(cls, studio: Studio, browser: Any, served: str, study: str, seed: int = 0, **context: Any) -> Hand:
         """Somebody new, who has just opened a link to a study in a browser of their own."""
-        token = studio.identity.invite("rater", study, name=f"Rater {seed}")
-        rater = "r" + studio.identity.read_invite(token)["id"][:16]
+        token = studio.people.invites.create("rater", study, name=f"Rater {seed}")
+        rater = "r" + studio.people.invites.read(token)["id"][:16]
         page = browser.new_context(**context).new_page()
         page.goto(f"{served}/?invite={token}")
         page.wait_for_selector(

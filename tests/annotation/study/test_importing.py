@@ -21,7 +21,7 @@ import soundfile
 from conftest import noise, tone
 from starlette.requests import Request
 
-from annotation.people.identity import COOKIE
+from annotation.people.logins import COOKIE
 from annotation.store.store import Store
 from annotation.studio import Studio
 from annotation.study import checks, importing, lifecycle
@@ -444,7 +444,7 @@ class GatedEngine(FakeEngine):
 
 
 def asking(studio: Studio, person: str) -> gr.Request:
-    cookie = f"{COOKIE}={studio.identity.session(person)}".encode()
+    cookie = f"{COOKIE}={studio.people.logins.issue(person)}".encode()
     return gr.Request(request=Request({"type": "http", "headers": [(b"cookie", cookie)]}))
 
 
@@ -454,7 +454,10 @@ def test_stop_ends_what_one_has_begun_and_nobody_elses(tmp_path: Path) -> None:
         Path(file).write_bytes(WAV)
     studio, engine = Studio.open(tmp_path / "home"), GatedEngine()
     handlers = Handlers(studio, EnginePool(lambda _: engine))
-    people = [studio.identity.accept(studio.identity.invite("researcher", name=name)) for name in ("Ada", "Bo", "Cy")]
+    people = [
+        studio.people.invites.accept(studio.people.invites.create("researcher", name=name))
+        for name in ("Ada", "Bo", "Cy")
+    ]
 
     def make(title: str, request: gr.Request) -> None:
         handlers.create(
@@ -478,7 +481,7 @@ def test_stop_ends_what_one_has_begun_and_nobody_elses(tmp_path: Path) -> None:
         runs = [pool.submit(make, "Ada's", ada), pool.submit(make, "Bo's", bo)]
         try:
             assert engine.begun.acquire(timeout=20) and engine.begun.acquire(timeout=20), "both are being answered"
-            assert "Nothing of yours" in handlers.stop(cy) and "Stopping" in handlers.stop(ada)
+            assert "No engines are answering" in handlers.stop(cy) and "Stopping" in handlers.stop(ada)
         finally:
             engine.gate.set()
         for run in runs:
@@ -486,5 +489,5 @@ def test_stop_ends_what_one_has_begun_and_nobody_elses(tmp_path: Path) -> None:
     with studio.store.read() as view:
         counts = {row["settings"]["title"]: len(view.items(row["id"], "rate")) for row in view.studies()}
     assert counts == {"Ada's": 1, "Bo's": 3}
-    assert "Nothing of yours" in handlers.stop(ada), "it is over"
+    assert "No engines are answering" in handlers.stop(ada), "it is over"
     studio.close()

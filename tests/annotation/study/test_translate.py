@@ -20,7 +20,7 @@ from starlette.testclient import TestClient
 
 import annotation
 from annotation.analysis.results import Results
-from annotation.export.tables import scale_versions
+from annotation.export.manifest import scale_versions
 from annotation.rating import screens
 from annotation.rating.routes import Studio, routes
 from annotation.study import checks, lifecycle
@@ -162,7 +162,7 @@ def go(studio: Studio, clock: Clock, template: str, language: str) -> Way:
         lifecycle.set_state(studio.store, name, state)
         late.next()
     with studio.store.read() as view:
-        table = Results.read(view, name, studio.identity.secret).table
+        table = Results.read(view, name, studio.people.key).table
     return Way(rater.screens + late.screens, table)
 
 

@@ -285,7 +285,7 @@ def test_nothing_that_a_rater_must_not_know_reaches_the_browser(studio, served, 
 @pytest.fixture
 def researcher(studio, served, browser):
     page = browser.new_context(viewport={"width": 1280, "height": 1000}, accept_downloads=True).new_page()
-    page.goto(f"{served}/?invite={studio.identity.invite('admin', name='Ada')}")
+    page.goto(f"{served}/?invite={studio.people.invites.create('admin', name='Ada')}")
     page.wait_for_selector("#new-title:visible", timeout=LOAD_MS)
     yield page
     page.context.close()
@@ -321,7 +321,7 @@ def test_a_researcher_makes_a_study_from_a_zip_file_and_a_link_to_it(studio, res
         "document.querySelector('#invite-link :is(textarea, input)').value.includes('?invite=')"
     )
     token = researcher.input_value("#invite-link :is(textarea, input)").split("?invite=")[1]
-    assert studio.identity.read_invite(token)["study"] == made["id"]
+    assert studio.people.invites.read(token)["study"] == made["id"]
 
 
 def keep(studio, hand: Hand) -> None:
@@ -371,8 +371,8 @@ def test_a_researcher_sees_results_decides_and_downloads_them(studio, rated, res
 
 
 def test_others_see_a_notice_in_a_researchers_tabs(studio, served, browser):
-    rater = studio.identity.guest("Bo")
-    for cookies in ([], [{"name": "studio", "value": studio.identity.session(rater), "url": served}]):
+    rater = studio.people.accounts.add_guest("Bo")
+    for cookies in ([], [{"name": "studio", "value": studio.people.logins.issue(rater), "url": served}]):
         context = browser.new_context()
         context.add_cookies(cookies)
         page = context.new_page()
@@ -491,7 +491,7 @@ def test_a_guest_practises_by_keyboard(studio, served, browser, tab):
 def test_on_a_phone_in_the_dark_nothing_is_cut_off_in_any_tab(studio, served, browser):
     context = browser.new_context(viewport={"width": 360, "height": 780}, color_scheme="dark")
     context.add_cookies(
-        [{"name": "studio", "value": studio.identity.session(studio.identity.guest("Cy")), "url": served}]
+        [{"name": "studio", "value": studio.people.logins.issue(studio.people.accounts.add_guest("Cy")), "url": served}]
     )
     page = context.new_page()
     visit(page, served)

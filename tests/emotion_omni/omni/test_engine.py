@@ -73,7 +73,7 @@ def written(omni, said: str = "My cat is back.", tone: str = "happy", **more) ->
 
 
 def test_it_is_named_after_its_checkpoint_and_can_read_aloud(omni):
-    assert omni.name == "omni:tiny" and isinstance(omni, engine.Engine) and isinstance(omni, engine.Reader)
+    assert omni.name == "omni:tiny" and isinstance(omni, engine.Engine) and isinstance(omni, engine.SpeaksText)
     assert sum(piece.seconds for piece in omni.speak("Good to see you.", "happy")) > 0.5
     assert list(omni.speak("?!", "happy")) == []
 
@@ -346,9 +346,10 @@ def test_talk_says_why_there_is_no_sound(run, tmp_path):
     status, rows, err = run(
         "talk", str(sorted(EXAMPLES.glob("*.wav"))[0]), "--engine", "omni:mute", "--out", str(tmp_path / "r.wav")
     )
-    assert status == 1 and rows[0]["error"]["code"] == "no-voice" and "words alone" in err
+    assert status == 1 and rows[0]["error"]["code"] == "no-voice" and "text only" in err
 
 
-def test_a_checkpoint_goes_with_no_other_engine(run, tmp_path):
-    status, rows, err = run("hear", "q.wav", "--engine", "fake", "--checkpoint", "tiny")
-    assert status == 1 and rows[0]["error"]["code"] == "checkpoint" and "--engine is fake" in err
+def test_a_checkpoint_goes_with_no_other_engine(run, capsys):
+    with pytest.raises(SystemExit) as wrong:
+        run("hear", "q.wav", "--engine", "fake", "--checkpoint", "tiny")
+    assert wrong.value.code == 2 and "--engine is fake" in capsys.readouterr().err
