@@ -27,11 +27,11 @@ from transformers.models.whisper.english_normalizer import BasicTextNormalizer
 
 from emotion_omni import checkpoint, engine, processors
 from emotion_omni.evaluate.tone_contrast import SETTINGS
-from emotion_omni.omni.config import Sampling
-from emotion_omni.omni.generation import Responder, TextSampling
+from emotion_omni.omni.config import SpeechSampling, TextSampling
+from emotion_omni.omni.generation import ReplyGenerator
 from emotion_omni.omni.model import Omni
-from emotion_omni.omni.padding import valid
-from emotion_omni.omni.speech_decoder import TextPiece
+from emotion_omni.omni.padding import length_mask
+from emotion_omni.omni.speech_decoder import TextInputs
 from emotion_omni.synthesis import vocoder as voice
 from emotion_omni.synthesis.vocoder import Vocoder
 from emotion_omni.train import dialogues
@@ -43,7 +43,7 @@ from emotion_omni.train.sources import sources
 from emotion_omni.train.stage import Begin, train
 from emotion_omni.types import Audio, EmotionOmniError
 
-GREEDY_WORDS, GREEDY_SPEECH = TextSampling(temperature=0), Sampling(temperature=0)
+GREEDY_WORDS, GREEDY_SPEECH = TextSampling(temperature=0), SpeechSampling(temperature=0)
 SPEAK = replace(SETTINGS, epochs=40, speech_rate=1e-3)
 
 Listener = Callable[[Audio], str]
@@ -79,7 +79,7 @@ def examples_of(model: Omni, manifest: Path, split: str) -> Examples:
     """Rows of one split, with their speech tokens."""
     features = Features(manifest.parent / "features")
     networks = sources(model.config, features.folder, speech=True)
-    made = Examples(dialogues.read(manifest).of(split), model.config, features, networks, model.prompter)
+    made = Examples(dialogues.read(manifest).of(split), model.config, features, networks, model.prompt_builder)
     made.prepare()
     return made
 
@@ -88,26 +88,26 @@ def examples_of(model: Omni, manifest: Path, split: str) -> Examples:
 def right_tokens(model: Omni, examples: Examples, place: int) -> tuple[int, int]:
     """→ how many speech tokens are the likeliest after the true ones before them, streaming; and of how many."""
     batch = examples.batch([place])
-    answer, _ = model.read(batch.query, batch.prompts, batch.answers)
-    text = TextPiece(answer.states, answer.embeddings, model.emotions(answer), answer.lengths)
+    answer, _ = model(batch.query, batch.prompts, batch.answers)
+    text = TextInputs(answer.hidden_states, answer.token_embeddings, model.plan_emotions(answer), answer.lengths)
     logits = model.speech_decoder(text, batch.speech, batch.speech_lengths, torch.ones(1, dtype=torch.bool))[0]
-    right = (logits[:, :-1].argmax(-1) == batch.speech) & valid(batch.speech_lengths, batch.speech.shape[1])
+    right = (logits[:, :-1].argmax(-1) == batch.speech) & length_mask(batch.speech_lengths, batch.speech.shape[1])
     return int(right.sum()), int(batch.speech_lengths.sum())
 
 
 def answered(model: Omni, examples: Examples, vocoder: Vocoder, listen: Listener) -> list[dict[str, Any]]:
     """Each query asked as when talking: what was written, and what is heard in the sound; and in that of the true tokens."""
-    responder = Responder(model, GREEDY_WORDS, GREEDY_SPEECH)
+    generator = ReplyGenerator(model, GREEDY_WORDS, GREEDY_SPEECH)
     found = []
     for place, row in enumerate(examples.rows):
         batch = examples.batch([place])
-        reply = responder.replies(batch.query, batch.prompts, [0])[0]
+        reply = generator.generate(batch.query, batch.prompts, [0])[0]
         right, of = right_tokens(model, examples, place)
         found.append(
             {
                 "reply": row.reply,
                 "tone": row.emotion,
-                "written": reply.words,
+                "written": reply.text,
                 "tokens_right": right,
                 "tokens": of,
                 "heard": _heard(vocoder, reply.speech, listen),

@@ -217,7 +217,7 @@ def run(condition: str, manifest: Path, choices: dict[str, tuple[str, str]], fol
     networks = heard_by(config, features.folder, condition)
 
     def examples(split: str) -> Examples:
-        made = Examples(data.of(split), config, features, networks, model.prompter)
+        made = Examples(data.of(split), config, features, networks, model.prompt_builder)
         made.prepare()
         made.measure()
         return made
@@ -270,8 +270,8 @@ def other_of(both: tuple[str, str], one: str) -> str:
 
 def likelihoods(model: Omni, asked: Batch, replies: list[str]) -> tuple[Tensor, Tensor]:
     """→ log-likelihoods [B] of these answers to these queries, end included; and whether each token is the likeliest [B]."""
-    answers = [model.prompter.answer(reply) for reply in replies]
-    _, logits = model.read(asked.query, asked.prompts, answers)
+    answers = [model.prompt_builder.answer(reply) for reply in replies]
+    _, logits = model(asked.query, asked.prompts, answers)
     scores, likeliest = [], []
     for index, ids in enumerate(answers):
         targets, rows = torch.tensor(ids), logits[index, : len(ids)].float().log_softmax(-1)

@@ -111,9 +111,9 @@ def _cosyvoice(chosen: str | Path | None) -> Path:
 
 
 def _agree(config: OmniConfig, codes: int) -> None:
-    if config.speech.codes != codes:
+    if config.speech.codebook_size != codes:
         raise EmotionOmniError(
-            f"speech.codes is {config.speech.codes}, and the voice {config.voice!r} has {codes} codes. Set speech.codes to that, or choose "
+            f"speech.codebook_size is {config.speech.codebook_size}, and the voice {config.voice!r} has {codes} codes. Set speech.codebook_size to that, or choose "
             "another voice.",
             "config",
         )

@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from emotion_omni.omni.config import OmniConfig
 from emotion_omni.omni.model import Query
-from emotion_omni.omni.prompt import Prompt, Prompter
+from emotion_omni.omni.prompt import Prompt, PromptBuilder
 from emotion_omni.train.dialogues import Dialogue
 from emotion_omni.train.features import Features, Want
 from emotion_omni.train.sources import Sources
@@ -71,10 +71,15 @@ class Examples:
     """Some rows, in order, with the features of each. Call :meth:`prepare` once before :meth:`batch`."""
 
     def __init__(
-        self, rows: Sequence[Dialogue], config: OmniConfig, features: Features, sources: Sources, prompter: Prompter
+        self,
+        rows: Sequence[Dialogue],
+        config: OmniConfig,
+        features: Features,
+        sources: Sources,
+        prompter: PromptBuilder,
     ) -> None:
         self.rows, self.config, self.features, self.sources = rows, config, features, sources
-        self.prompter = prompter
+        self.prompt_builder = prompter
         self.prompts = [prompter.prompt(row.earlier) for row in rows]
         self.answers = [prompter.answer(row.reply) for row in rows]
         self.sizes: list[int] = []  # of the rows that the language model and the decoder read
@@ -126,9 +131,9 @@ class Examples:
         felt, felt_lengths = _padded([one["emotion"] for one in found])
         frames, frame_lengths = _padded([one.get("frames", one["emotion"][:0]) for one in found])
         speech, speech_lengths = _padded([one.get("speech", torch.zeros(0, dtype=torch.long)) for one in found])
-        if speech.numel() and int(speech.max()) >= self.config.speech.codes:
+        if speech.numel() and int(speech.max()) >= self.config.speech.codebook_size:
             raise EmotionOmniError(
-                f"The speech tokenizer gives token {int(speech.max())}, and speech.codes is {self.config.speech.codes}. "
+                f"The speech tokenizer gives token {int(speech.max())}, and speech.codebook_size is {self.config.speech.codebook_size}. "
                 "Choose the voice and the number of codes of one codec.",
                 "config",
             )
@@ -151,7 +156,7 @@ class Examples:
             return self.prompts[place], True
         words, felt, silence = torch.rand(3, generator=draws(told.seed, told.epoch, place, "told")).tolist()
         transcript, emotion = row.transcript if words < told.share else None, row.emotion if felt < told.share else None
-        return self.prompter.prompt(row.earlier, transcript, emotion), transcript is None or silence < 0.5
+        return self.prompt_builder.prompt(row.earlier, transcript, emotion), transcript is None or silence < 0.5
 
 
 def _padded(values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

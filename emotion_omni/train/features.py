@@ -59,7 +59,13 @@ class Features:
 
     def path(self, sound: Sound, source: Source) -> Path:
         told = "\n".join(
-            [sound.sha256, source.identity, str(DECODED), str(encoders.PREPARED), "float16" if self.half else "float32"]
+            [
+                sound.sha256,
+                source.identity,
+                str(DECODED),
+                str(encoders.PREPARE_VERSION),
+                "float16" if self.half else "float32",
+            ]
         )
         key = hashlib.sha256(told.encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.safetensors"

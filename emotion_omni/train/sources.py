@@ -28,7 +28,7 @@ from emotion_omni.train.features import Source
 from emotion_omni.types import Audio
 
 PINNED = re.compile(r".+@[0-9a-f]{40}")
-MAKERS = {"semantic": encoders.semantic, "emotion": encoders.emotion}
+MAKERS = {"semantic": encoders.semantic_encoder, "emotion": encoders.emotion_encoder}
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ def _circumstances(role: str, config: EncoderConfig) -> str | None:
         content = json.dumps([[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files])
     else:
         return None  # a branch of a hub's repository
-    code = weights.sha256(Path(encoders.__file__)) + weights.sha256(Path(emotion2vec.__file__))
-    return "\n".join([role, json.dumps(dataclasses.asdict(config)), str(encoders.PREPARED), code, content])
+    code = encoders.code_sha256() + weights.sha256(Path(emotion2vec.__file__))
+    return "\n".join([role, json.dumps(dataclasses.asdict(config)), str(encoders.PREPARE_VERSION), code, content])
 
 
 def _noted(folder: Path, circumstances: str | None, find: Callable[[], str]) -> str:

@@ -151,7 +151,7 @@ def _examples(
     features = Features(folder, settings.half_features)
     networks = sources(model.config, folder, stage == "speak", str(accelerator.device))
     found = {
-        split: Examples(_usable(stage, rows, split), model.config, features, networks, model.prompter)
+        split: Examples(_usable(stage, rows, split), model.config, features, networks, model.prompt_builder)
         for split in ("train", "dev")
     }
     _need_speech(stage, rows, found["train"])
@@ -193,7 +193,7 @@ def _lesson(stage: str, model: Omni, examples: Examples, settings: Settings, goe
     if not found.any():
         log.warning("No training row has both reply_audio and reply_emotion: planned emotions will have no names.")
     if settings.checkpointing:
-        model.causal.activation_checkpointing_enable({"use_reentrant": False})
+        model.causal_lm.activation_checkpointing_enable({"use_reentrant": False})
     return Understand(model, settings.emotion_weight)
 
 
@@ -214,7 +214,7 @@ class Learnt:
     config: OmniConfig
     tensors: Mapping[str, Tensor]
 
-    def trained(self, parts: Sequence[str]) -> dict[str, Tensor]:
+    def trained_state_dict(self, parts: Sequence[str]) -> dict[str, Tensor]:
         return {name: value for name, value in self.tensors.items() if name.partition(".")[0] in parts}
 
 
@@ -238,7 +238,8 @@ class Keeper:
         """``which``: the folder's name, ``best`` or ``last``. All processes call it together."""
         parts = UNDERSTAND if self.stage == "understand" else UNDERSTAND + SPEAK
         learnt = Learnt(
-            self.model.config, {name: state.whole(value) for name, value in self.model.trained(parts).items()}
+            self.model.config,
+            {name: state.whole(value) for name, value in self.model.trained_state_dict(parts).items()},
         )
         if self.accelerator.is_main_process:
             # all that save() asks of a model is its configuration and what was trained

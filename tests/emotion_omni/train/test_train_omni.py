@@ -52,7 +52,7 @@ QUICK = {"batch": 4, "adapter_rate": 3e-3, "lora_rate": 3e-3, "speech_rate": 3e-
 def tokenizer(tmp_path_factory):
     """Speech tokens of random weights: nothing here hangs on what they mean."""
     path = tmp_path_factory.mktemp("voice") / "units.safetensors"
-    units.save(path, units.UnitTokenizer.random(TINY.speech.codes).codec)
+    units.save(path, units.UnitTokenizer.random(TINY.speech.codebook_size).codec)
     patch = pytest.MonkeyPatch()
     patch.setattr(units, "SHIPPED", path)
     yield path
@@ -96,7 +96,7 @@ def curve(folder: Path) -> list[dict]:
 def examples(sounds: Path, rows=ROWS, speech=False, model=None, config=TINY) -> Examples:
     data = dialogues.read(written(sounds, list(rows), "examples"), 0)
     features = Features(sounds / "features")
-    prompter = (model or Omni.build(config)).prompter
+    prompter = (model or Omni.build(config)).prompt_builder
     made = Examples(data.of("train"), config, features, sources.sources(config, features.folder, speech), prompter)
     made.prepare()
     made.measure()
@@ -365,9 +365,9 @@ def test_the_emotion_of_an_utterance_can_be_taught_as_one_vector(sounds):
     built = Omni.build(config)
     made = examples(sounds, model=built, config=config)
     losses = Understand(built).eval()(made.batch([0, 1]), 0, 0.0)
-    answer, _ = built.read(*(getattr(made.batch([0, 1]), name) for name in ("query", "prompts", "answers")))
+    answer, _ = built(*(getattr(made.batch([0, 1]), name) for name in ("query", "prompts", "answers")))
     frames = made.features.get(made._wants(made.rows[1])["frames"]).mean(0)
-    planned = built.emotions(answer)[1, 0]
+    planned = built.plan_emotions(answer)[1, 0]
     expected = 0.6 * (planned - frames).square().mean() + 0.4 * (1 - torch.cosine_similarity(planned, frames, dim=0))
     torch.testing.assert_close(losses["emotion"][1], expected, atol=1e-5, rtol=1e-5)
 
@@ -429,7 +429,7 @@ def test_rates_and_decay_are_those_of_the_paper():
     groups = Understand(Omni.build(TINY)).groups(Settings())
     assert {group["peak"] for group in groups} == {2e-4, 5e-5}
     lora = [group for group in groups if group["peak"] == 5e-5]
-    assert sum(len(group["params"]) for group in lora) == 2 * 2 * len(TINY.lora.targets), (
+    assert sum(len(group["params"]) for group in lora) == 2 * 2 * len(TINY.lora.target_modules), (
         "two layers, two matrices each"
     )
     for group in groups:
@@ -463,7 +463,7 @@ def test_four_dialogues_are_learnt_by_heart(sounds, articulate, tmp_path):
     model, _ = checkpoint.load(tmp_path / "best")
     made = examples(sounds, model=model, config=articulate)
     batch = made.batch([0, 1, 2, 3])
-    _, scores = model.read(batch.query, batch.prompts, batch.answers)
+    _, scores = model(batch.query, batch.prompts, batch.answers)
     assert all(
         scores[row, : len(answer)].argmax(-1).tolist() == list(answer) for row, answer in enumerate(batch.answers)
     )
@@ -525,7 +525,7 @@ def test_a_trained_checkpoint_gives_the_losses_it_was_kept_for(sounds, learnt):
     with torch.no_grad():
         losses = Understand(loaded).eval()(made.batch([0]), 0, 1.0)
     assert {name: value.item() for name, value in losses.items()} == pytest.approx(report["held_out"], rel=1e-5)
-    assert about.metrics == report["held_out"] and loaded.label(loaded.prototypes[2]) == "sad"
+    assert about.metrics == report["held_out"] and loaded.emotion_label(loaded.prototypes[2]) == "sad"
 
 
 def test_the_best_checkpoint_is_that_of_the_lowest_held_out_loss(learnt):
@@ -726,7 +726,7 @@ def test_in_training_too_a_person_may_have_told_what_was_said_and_how(sounds):
     rows = [row | {"transcript": "It rains.", "emotion": "sad"} for row in ROWS] * 10
     made = examples(sounds, rows)
     told = (("It rains.", None), (None, "sad"), ("It rains.", "sad"))
-    plain, prompts = made.prompts[0], {each: made.prompter.prompt((), *each) for each in told}
+    plain, prompts = made.prompts[0], {each: made.prompt_builder.prompt((), *each) for each in told}
     batch = made.batch(range(40), Told(seed=0, epoch=0, share=0.3))
     assert (
         batch.prompts
@@ -806,5 +806,5 @@ def test_two_processes_learn_what_one_does(sounds, tmp_path, way):
     assert cli.main(command(sounds, tmp_path / "one", config, *more)) == 0
     same_steps(tmp_path / "one", tmp_path / "two", 1e-5)
     assert json.loads((tmp_path / "two" / "report.json").read_text())["processes"] == 2
-    one, two = (checkpoint.load(tmp_path / name / "last")[0].trained(UNDERSTAND) for name in ("one", "two"))
+    one, two = (checkpoint.load(tmp_path / name / "last")[0].trained_state_dict(UNDERSTAND) for name in ("one", "two"))
     assert all(torch.allclose(value, two[name], atol=2e-4) for name, value in one.items())
