@@ -53,37 +53,42 @@ def list_(options: argparse.Namespace) -> Result:
 
 def create(options: argparse.Namespace) -> Result:
     """A study from a folder or zip file: study.yaml, items.jsonl or items.csv, recordings."""
-    from annotation.study import importing as studies
+    from annotation.study import importing, lifecycle
+    from annotation.study.source import Source
 
     studio = Studio.open()
     place = Path(options.source)
     if not place.exists():
         raise EmotionOmniError(f"{options.source!r} does not exist.", "missing")
-    source = studies.Source.folder(place) if place.is_dir() else studies.Source.archive(place)
+    source = Source.folder(place) if place.is_dir() else Source.archive(place)
     overrides = {name: value for name in ("title", "template") if (value := getattr(options, name))}
-    rules, items = studies.read_source(source, studio.clips, overrides, _progress(options))
-    return {"study": studies.create(studio.store, studio.clips, rules, items), "items": len(items)}
+    rules, items = importing.read_source(source, studio.clips, overrides, _progress(options))
+    return {"study": lifecycle.create(studio.store, studio.clips, rules, items), "items": len(items)}
 
 
 def produce(options: argparse.Namespace) -> Result:
     """A study of the answers that engines give to recordings."""
-    from annotation.study import importing as studies
-    from annotation.study.schema import Study
+    from annotation.study import lifecycle, producing
+    from annotation.study.rules import Study
     from emotion_omni import audio, engine
 
     studio = Studio.open()
     rules = Study.read({"title": options.title, "template": options.template})
     queries = [(Path(file).stem, audio.decode(file)) for file in options.files]
     engines = [(name, engine.load(name)) for name in options.engines]
-    items, refused = studies.produce(engines, queries, rules, studio.clips, options.seed, _progress(options))
-    return {"study": studies.create(studio.store, studio.clips, rules, items), "items": len(items), "refused": refused}
+    items, refused = producing.produce(engines, queries, rules, studio.clips, options.seed, _progress(options))
+    return {
+        "study": lifecycle.create(studio.store, studio.clips, rules, items),
+        "items": len(items),
+        "refused": refused,
+    }
 
 
 def export(options: argparse.Namespace) -> Result:
     """Ratings, items, audio and training sets of a study, with a dataset card."""
     from dataclasses import asdict
 
-    from annotation.export.tables import export as export_study
+    from annotation.export.writing import export_study
 
     return {"out": str(Path(options.out).resolve())} | asdict(
         export_study(Studio.open(), options.study, Path(options.out))
@@ -132,7 +137,7 @@ def chaos(options: argparse.Namespace) -> Result:
 
 def coverage(options: argparse.Namespace) -> Result:
     """How often a 95 % interval holds the truth, by simulation: the naive one and the one clustered on raters and items."""
-    from annotation.analysis.intervals import coverage as simulate
+    from annotation.analysis.power import coverage as simulate
 
     sizes = {"raters": options.raters, "items": options.items, "simulations": options.simulations}
     return sizes | simulate(**sizes)

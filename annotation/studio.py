@@ -1,4 +1,4 @@
-"""The studio as one object: its store, sounds, people, raters' journeys, backup and messages.
+"""The studio as one object: its store, sounds, people, raters' sessions, backup and messages.
 
 Screens, routes and commands all work on this. Everything is kept under ``EMOTION_OMNI_HOME`` (default
 ``./studio-data``); ``STUDIO_DATABASE`` names another database.
@@ -14,11 +14,12 @@ from pathlib import Path
 
 from annotation.analysis.results import Results
 from annotation.people.identity import Identity, pseudonym
-from annotation.rating.session import Journey
-from annotation.store.store import Row, Store
-from annotation.study import importing as studies
+from annotation.rating.session import Sessions
+from annotation.store.store import Store
+from annotation.store.tables import Row
+from annotation.study import lifecycle
 from annotation.study.clips import Clips
-from annotation.study.schema import Study
+from annotation.study.rules import Study
 from annotation.sync import hub, webhooks
 from annotation.sync.hub import Mirror
 from annotation.sync.webhooks import Webhooks
@@ -33,7 +34,7 @@ class Studio:
     store: Store
     clips: Clips
     identity: Identity
-    journey: Journey
+    sessions: Sessions
     mirror: Mirror | None = None
     webhooks: Webhooks | None = None
 
@@ -50,7 +51,7 @@ class Studio:
         for service in (mirror, sender):
             if service:
                 service.start()
-        return cls(home, store, Clips(home / "audio"), identity, Journey(identity.secret), mirror, sender)
+        return cls(home, store, Clips(home / "audio"), identity, Sessions(identity.secret), mirror, sender)
 
     def close(self) -> None:
         """Finish what is under way: the last messages, the last backup."""
@@ -68,8 +69,10 @@ class Studio:
 
     def withdraw(self, rater: str, study: str | None = None) -> int:
         """Erase what a rater gave in one study, or all and the rater too → the number of events erased."""
-        self.journey.forget(rater)
-        return self._erase([], rater=rater, study=study)
+        self.sessions.forget(rater)
+        erased = self.store.withdraw_rater(rater, study)
+        self._clean_up([])
+        return erased
 
     def take_back(self, code: str) -> int:
         """Erase a voice that was given on the Talk tab, by its code, and all that was said of it."""
@@ -77,14 +80,15 @@ class Studio:
             found = view.contributed(code) if code else []
         if not found:
             raise EmotionOmniError("Nothing is stored under this code. It may have been deleted already.", "not-found")
-        return self._erase(found, contributor=code, items=[item["id"] for item in found])
+        erased = self.store.withdraw_contributor(code, [item["id"] for item in found])
+        self._clean_up(found)
+        return erased
 
-    def _erase(self, gone: Sequence[Row], **who: object) -> int:
-        erased = self.store.withdraw(**who)
-        studies.clean(self.store, self.clips, gone)
+    def _clean_up(self, gone: Sequence[Row]) -> None:
+        """Delete the sounds of erased items, and bring the backup up to date."""
+        lifecycle.delete_unused_clips(self.store, self.clips, gone)
         if self.mirror:
             self.mirror.flush()
-        return erased
 
     # -- telling others
 

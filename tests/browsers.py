@@ -19,7 +19,7 @@ from conftest import tone
 
 import app
 from annotation.studio import Studio
-from annotation.ui.talk import tab as talk
+from annotation.ui.engine_pool import EnginePool
 from emotion_omni import engine
 from emotion_omni.fake import FakeEngine
 
@@ -54,7 +54,7 @@ def studio(tmp_path_factory) -> Iterator[Studio]:
 
 @pytest.fixture(scope="module")
 def blocks(studio):
-    return app.build(talk.Engines(load), "fake", studio)
+    return app.build(EnginePool(load), "fake", studio)
 
 
 @pytest.fixture(scope="module")

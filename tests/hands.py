@@ -15,8 +15,10 @@ from typing import Any
 from conftest import tone
 
 from annotation.studio import Studio
-from annotation.study import importing as studies
-from annotation.study.schema import SCALES, SURVEY, TEMPLATES, Scale, Study
+from annotation.study.items import make_item
+from annotation.study.rules import Study
+from annotation.study.scales import SCALES, SURVEY, Scale
+from annotation.study.templates import TEMPLATES
 
 LOAD_MS = 60_000
 POLL_MS = 30
@@ -31,7 +33,7 @@ def items(studio: Studio, template: str, count: int, seconds: float = 0.1, **mor
     """Ordinary items of tones, each at its own pitch; at most a second to listen to."""
     roles = TEMPLATES[template].clips
     return [
-        studies.item(
+        make_item(
             {role: tone(seconds, pitch=180.0 + 25 * number + 7 * place) for place, role in enumerate(roles)},
             studio.clips,
             dict.fromkeys(roles, f"words {number}"),
@@ -51,7 +53,7 @@ def checks(studio: Studio, template: str, seconds: float = 0.1) -> list[dict[str
     made = []
     for role, expected in wanted.items():
         sounds = {"speech": speech} if role == "sound" else dict.fromkeys(TEMPLATES[template].clips, speech)
-        one = studies.item(sounds, studio.clips, expected=expected)
+        one = make_item(sounds, studio.clips, expected=expected)
         made.append(one | {"role": role, "content": one["content"] | {"lesson": "A lesson."}})
     return made
 
@@ -67,9 +69,9 @@ def open_study(studio: Studio, template: str, ordinary: list[dict[str, Any]], na
     ).settings()
     rows = [_row(item) for item in [*ordinary, *checks(studio, template)]]
 
-    def add(work: Any) -> None:
-        work.record("study.created", study=name, settings=settings, state="open", by=None)
-        work.record("items.added", study=name, items=rows)
+    def add(transaction: Any) -> None:
+        transaction.record("study.created", study=name, settings=settings, state="open", by=None)
+        transaction.record("items.added", study=name, items=rows)
 
     studio.store.write(add)
     return name
@@ -135,7 +137,7 @@ class Hand:
     def given(self) -> dict[str, Any]:
         """The item in hand, as only the store knows it."""
         with self.studio.store.read() as view:
-            held = view.held(self.study, self.rater)
+            held = view.open_assignment(self.study, self.rater)
             return held | {
                 "content": view.item(held["item"])["content"],
                 "expected": view.item(held["item"])["expected"],

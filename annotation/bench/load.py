@@ -31,10 +31,11 @@ from typing import Any
 
 import numpy as np
 
+from annotation.store.benchmark import fill
 from annotation.store.store import Store
 from annotation.studio import Studio
-from annotation.study import importing as studies
-from annotation.study.schema import Study
+from annotation.study import lifecycle
+from annotation.study.rules import Study
 from emotion_omni import processors
 from emotion_omni.types import Audio, EmotionOmniError
 
@@ -135,11 +136,11 @@ def prepare(home: Path, raters: int, items: int, overlap: int, stored: int = 0) 
     rules = Study.read({"title": "Load", "template": "emotion-recognition", "ratings_per_item": overlap} | spoken)
     clips = [studio.clips.add(_clip(number)) for number in range(8)]
     rows = [{"role": "rate", "content": {"clips": {"speech": clips[n % 8]}, "texts": {}}} for n in range(items)]
-    studies.create(studio.store, studio.clips, rules, rows, study=STUDY)
+    lifecycle.create(studio.store, studio.clips, rules, rows, study=STUDY)
     names = [studio.identity.guest(f"Rater {number}") for number in range(raters)]
-    studio.store.write(lambda work: [_begin(work, name) for name in names])
+    studio.store.write(lambda transaction: [_begin(transaction, name) for name in names])
     if stored:
-        studio.store.fill(stored)
+        fill(studio.store, stored)
     cookies = [f"studio={studio.identity.session(name)}" for name in names]
     studio.store.close()
     return cookies
@@ -151,9 +152,11 @@ def _clip(number: int) -> Audio:
     return Audio((0.2 * np.sin(2 * np.pi * (200 + 40 * number) * times)).astype(np.float32), 24_000)
 
 
-def _begin(work: Any, rater: str) -> None:
-    work.record("enrolled", study=STUDY, rater=rater)
-    work.record("phase.changed", study=STUDY, rater=rater, phase="task", block=0, slot=0, block_began=time.time())
+def _begin(transaction: Any, rater: str) -> None:
+    transaction.record("enrolled", study=STUDY, rater=rater)
+    transaction.record(
+        "phase.changed", study=STUDY, rater=rater, phase="task", block=0, slot=0, block_began=time.time()
+    )
 
 
 # --- raters -----------------------------------------------------------------------------------------------------

@@ -20,7 +20,9 @@ from typing import Any
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
-from annotation.store.store import Row, Store, Work
+from annotation.store.store import Store
+from annotation.store.tables import Row
+from annotation.store.transaction import Transaction
 from emotion_omni.types import EmotionOmniError
 
 ROLES = ("rater", "researcher", "admin")
@@ -96,20 +98,20 @@ class Identity:
         """A link was opened → the rater."""
         told = self.read_invite(token)
         rater = "r" + told["id"][:16]
-        return self._store.write(lambda work: self._accept(work, rater, told))
+        return self._store.write(lambda transaction: self._accept(transaction, rater, told))
 
     @staticmethod
-    def _accept(work: Work, rater: str, told: Mapping[str, Any]) -> str:
+    def _accept(transaction: Transaction, rater: str, told: Mapping[str, Any]) -> str:
         account = f"link:{told['id'][:16]}"
-        if work.rater(rater) is None:
-            join(work, told["name"] or "Invited rater", told["role"], account, told["cohort"], rater=rater)
-        if told["study"] and work.study(told["study"]) and work.enrolment(told["study"], rater) is None:
-            work.record("enrolled", study=told["study"], rater=rater)
+        if transaction.rater(rater) is None:
+            join(transaction, told["name"] or "Invited rater", told["role"], account, told["cohort"], rater=rater)
+        if told["study"] and transaction.study(told["study"]) and transaction.enrolment(told["study"], rater) is None:
+            transaction.record("enrolled", study=told["study"], rater=rater)
         return rater
 
     def guest(self, name: Any) -> str:
         """Anyone may rate in an open study under a name of their choice."""
-        return self._store.write(lambda work: join(work, _name(name), "rater"))
+        return self._store.write(lambda transaction: join(transaction, _name(name), "rater"))
 
     def register(self, name: Any, password: Any, role: str = "rater", cohort: str = "") -> str:
         """A new local account."""
@@ -118,10 +120,10 @@ class Identity:
             raise EmotionOmniError(f"A password needs {SHORTEST_PASSWORD} to 200 characters.", "bad-password")
         secret, account = _hashed(password), _account(name)
 
-        def add(work: Work) -> str:
-            if work.account(account):
+        def add(transaction: Transaction) -> str:
+            if transaction.account(account):
                 raise EmotionOmniError("This name is taken. Choose another.", "taken")
-            return join(work, name, role, account, cohort, secret=secret)
+            return join(transaction, name, role, account, cohort, secret=secret)
 
         return self._store.write(add)
 
@@ -143,11 +145,11 @@ class Identity:
         if known and (known["role"] == role or role == "rater"):
             return known["id"]
 
-        def known_or_new(work: Work) -> str:
-            known = work.account(account)
+        def known_or_new(transaction: Transaction) -> str:
+            known = transaction.account(account)
             if known:
-                work.record("rater.changed", rater=known["id"], role=role)
-            return known["id"] if known else join(work, username, role, account)
+                transaction.record("rater.changed", rater=known["id"], role=role)
+            return known["id"] if known else join(transaction, username, role, account)
 
         return self._store.write(known_or_new)
 
@@ -165,7 +167,7 @@ class Identity:
 
 
 def join(
-    work: Work,
+    transaction: Transaction,
     name: str,
     role: str,
     account: str | None = None,
@@ -174,7 +176,7 @@ def join(
     secret: str | None = None,
 ) -> str:
     rater = rater or "r" + uuid.uuid4().hex[:16]
-    work.record("rater.joined", rater=rater, name=name, role=role, account=account, cohort=cohort, secret=secret)
+    transaction.record("rater.joined", rater=rater, name=name, role=role, account=account, cohort=cohort, secret=secret)
     return rater
 
 

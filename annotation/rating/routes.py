@@ -22,13 +22,16 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from annotation.people.identity import COOKIE, SESSION_SECONDS, Identity, oauth_is_on
+from annotation.rating.enrolment import may_enter
 from annotation.rating.playback import NEEDED
-from annotation.rating.session import may_enter
-from annotation.store.store import Row, View, Work
+from annotation.store.queries import View
+from annotation.store.tables import Row
+from annotation.store.transaction import Transaction
 from annotation.studio import Studio
 from annotation.study import checks
-from annotation.study import importing as studies
-from annotation.study.schema import TABS, Study
+from annotation.study.practice import practice_study
+from annotation.study.rules import Study
+from annotation.study.templates import TABS
 from annotation.study.translate import preferred, translated, words
 from emotion_omni.types import EmotionOmniError
 
@@ -79,7 +82,7 @@ def _card(view: View, row: Row, rater: Row) -> dict[str, Any] | None:
     rules, place = Study.read(row["settings"]), view.enrolment(row["id"], rater["id"])
     if place is None and (row["state"] != "open" or not may_enter(rater, rules)):
         return None
-    wanted = view.families(row["id"])
+    wanted = view.count_families(row["id"])
     wanted = min(wanted, rules.most_per_rater) if rules.most_per_rater else wanted
     return {
         "id": row["id"],
@@ -87,7 +90,7 @@ def _card(view: View, row: Row, rater: Row) -> dict[str, Any] | None:
         "template": rules.form.title,
         "state": row["state"],
         "wanted": wanted,
-        "done": min(view.given(row["id"], rater["id"]), wanted),
+        "done": min(view.count_ratings(row["id"], rater["id"]), wanted),
         "phase": place["phase"] if place else "consent",
         "resume": bool(place) and place["phase"] != "done",
         "minutes": max(1, round(wanted * len(rules.form.scales) * 4 / 60)),
@@ -161,13 +164,13 @@ def oauth_url() -> str | None:
 
 async def next_screen(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     rater, study = _who(studio, request), str(body.get("study"))
-    return JSONResponse(await _write(studio, lambda work: studio.journey.next(work, study, rater)))
+    return JSONResponse(await _write(studio, lambda transaction: studio.sessions.next(transaction, study, rater)))
 
 
 async def clip(studio: Studio, request: Request, _: Mapping[str, Any]) -> Response:
     """The bytes of a clip under a name that tells nothing; the proof that they were fetched goes in a header."""
     rater, name, number = _who(studio, request), request.path_params["assignment"].hex, request.path_params["number"]
-    known = studio.journey.known_clip(rater, name, number)
+    known = studio.sessions.cached_clip(rater, name, number)
     sha, proof = known or await run_in_threadpool(_clip, studio, rater, name, number)
     data = studio.clips.read(sha)  # small, and in the system's cache: quicker than a thread
     return Response(data, media_type="audio/flac", headers={"X-Proof": proof, "Cache-Control": "no-store"})
@@ -175,7 +178,7 @@ async def clip(studio: Studio, request: Request, _: Mapping[str, Any]) -> Respon
 
 def _clip(studio: Studio, rater: str, name: str, number: int) -> tuple[str, str]:
     with studio.store.read() as view:
-        return studio.journey.clip(view, rater, name, number)
+        return studio.sessions.clip(view, rater, name, number)
 
 
 async def example(studio: Studio, request: Request, _: Mapping[str, Any]) -> Response:
@@ -186,27 +189,27 @@ async def example(studio: Studio, request: Request, _: Mapping[str, Any]) -> Res
 
 async def heard(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     rater = _who(studio, request)
-    told = studio.journey.heard(body)
+    told = studio.sessions.heard(body)
     if not body.get("played"):  # a heartbeat
-        await _write(studio, lambda work: studio.journey.renew(work, rater, str(body.get("assignment"))))
+        await _write(studio, lambda transaction: studio.sessions.renew(transaction, rater, str(body.get("assignment"))))
     return JSONResponse(told | {"needed": NEEDED})
 
 
 async def submit(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     rater = _who(studio, request)
-    told = await _write(studio, lambda work: studio.journey.submit(work, rater, body))
+    told = await _write(studio, lambda transaction: studio.sessions.submit(transaction, rater, body))
     fresh = studio.webhooks is not None and not told["repeat_of_known"]
     return JSONResponse(told, background=BackgroundTask(studio.announce_rating, told["id"]) if fresh else None)
 
 
 async def skip(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     rater = _who(studio, request)
-    return JSONResponse(await _write(studio, lambda work: studio.journey.skip(work, rater, body)))
+    return JSONResponse(await _write(studio, lambda transaction: studio.sessions.skip(transaction, rater, body)))
 
 
 async def phase(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     rater = _who(studio, request)
-    told = await _write(studio, lambda work: studio.journey.phase(work, rater, body))
+    told = await _write(studio, lambda transaction: studio.sessions.confirm_phase(transaction, rater, body))
     over = studio.webhooks is not None and body.get("phase") == "survey"
     return JSONResponse(
         told, background=BackgroundTask(studio.announce_finished, str(body.get("study")), rater) if over else None
@@ -216,7 +219,7 @@ async def phase(studio: Studio, request: Request, body: Mapping[str, Any]) -> Re
 async def practice(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     await run_in_threadpool(studio.identity.require, request.cookies, "rater", session(request))
     return JSONResponse(
-        {"study": await run_in_threadpool(studies.practice, studio.store, studio.clips, str(body.get("tab")))}
+        {"study": await run_in_threadpool(practice_study, studio.store, studio.clips, str(body.get("tab")))}
     )
 
 
@@ -240,10 +243,10 @@ async def take_back(studio: Studio, request: Request, body: Mapping[str, Any]) -
 
 async def export(studio: Studio, request: Request, _: Mapping[str, Any]) -> Response:
     """A study's whole export as a zip file, for researchers."""
-    from annotation.export.tables import zipped
+    from annotation.export.writing import export_zip
 
     await run_in_threadpool(studio.identity.require, request.cookies, "researcher", session(request))
-    path = await run_in_threadpool(zipped, studio, request.path_params["study"])
+    path = await run_in_threadpool(export_zip, studio, request.path_params["study"])
     name = f"{request.path_params['study']}.zip"
     return FileResponse(path, filename=name, background=BackgroundTask(path.unlink, missing_ok=True))
 
@@ -267,7 +270,7 @@ def _who(studio: Studio, request: Request) -> str:
     return rater
 
 
-async def _write(studio: Studio, operation: Callable[[Work], Any]) -> Any:
+async def _write(studio: Studio, operation: Callable[[Transaction], Any]) -> Any:
     return await asyncio.wrap_future(studio.store.enqueue(operation))
 
 

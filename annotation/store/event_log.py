@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from annotation.store.files import replace_file, sync_folder
 from emotion_omni.types import EmotionOmniError
 
 Event = dict[str, Any]
@@ -95,7 +95,7 @@ class EventLog:
             instead = [replacement(event) for event in events]
             if any(instead):
                 erased += sum(new is not None for new in instead)
-                replace(path, b"".join(encode(new or event) for event, new in zip(events, instead, strict=True)))
+                replace_file(path, b"".join(encode(new or event) for event, new in zip(events, instead, strict=True)))
         return erased
 
     def segments(self) -> list[Path]:
@@ -154,23 +154,3 @@ def _keep_lines(path: Path, number: int) -> None:
     with path.open("r+b") as file:
         file.truncate(sum(map(len, lines[:number])))
         os.fsync(file.fileno())
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all. Two may write the same at once."""
-    new = path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")
-    with new.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """A new name is safe on disk only once its folder is."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from annotation.study.clips import Clips, equalised, flac
-from annotation.study.schema import Template
+from annotation.study.templates import Template
 from emotion_omni import audio, emotion
 from emotion_omni.types import Audio, EmotionOmniError
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from annotation.store.event_log import replace
+from annotation.store.files import replace_file
 from emotion_omni import audio
 from emotion_omni.types import Audio, EmotionOmniError
 
@@ -77,7 +77,7 @@ class Clips:
             os.utime(path)  # wanted anew
         except FileNotFoundError:
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace(path, data)
+            replace_file(path, data)
         return sha
 
 

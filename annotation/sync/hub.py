@@ -32,7 +32,8 @@ from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import disable_progress_bars, get_session
 
-from annotation.store.event_log import decode, replace
+from annotation.store.event_log import decode
+from annotation.store.files import replace_file
 from emotion_omni.types import EmotionOmniError
 
 log = logging.getLogger(__name__)
@@ -381,7 +382,7 @@ class Mirror:
     def _remember(self) -> None:
         """The head's id names the repository's whole content: while it is the same, so are these files."""
         known = {"repo": self.repo, "head": self._head, "files": self._files, "last_success": self._last_success}
-        replace(self.home / "mirror.json", json.dumps(known).encode())
+        replace_file(self.home / "mirror.json", json.dumps(known).encode())
 
     # -- in the background
 

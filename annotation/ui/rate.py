@@ -15,7 +15,7 @@ from annotation import rating
 FOLDER = Path(__file__).parent
 CLIENT = Path(rating.__file__).parent / "client"
 TITLES = {"emotion": "Rate emotion", "empathy": "Rate empathy", "compare": "Compare"}
-STYLES = [FOLDER / "style.css", CLIENT / "room.css", FOLDER / "plots.css"]
+STYLES = [FOLDER / "style.css", CLIENT / "room.css", FOLDER / "plots" / "plots.css"]
 # A phone has no room for both margins. In a stylesheet Gradio would look for this frame inside the page's own content.
 MARGINS = "<style>@media (max-width: 640px) { .gradio-container > .main { padding-inline: .5rem !important; } }</style>"
 SCRIPTS = ("basics", "server", "clip", "form", "room")  # in the order in which each needs the one before

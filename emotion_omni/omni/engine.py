@@ -25,8 +25,8 @@ from emotion_omni import audio, checkpoint, emotion, processors, weights, zero_g
 from emotion_omni.cascade.engine import UNSURE
 from emotion_omni.omni import encoders
 from emotion_omni.omni.config import OmniConfig
-from emotion_omni.omni.encoders import Encoder
 from emotion_omni.omni.emotion_planner import TextChunk
+from emotion_omni.omni.encoders import Encoder
 from emotion_omni.omni.generation import ReplyGenerator
 from emotion_omni.omni.language_model import cast_parameters
 from emotion_omni.omni.model import Omni, Query
@@ -259,8 +259,8 @@ class OmniEngine:
 
 def no_voice(name: str) -> EmotionOmniError:
     return EmotionOmniError(
-        f"The checkpoint of {name!r} has not learned to speak; it answers in text alone. Train it: python -m emotion_omni "
-        "train speak --from ITS_FOLDER --data DATA --out FOLDER. Or choose one whose stages are understand and speak.",
+        f"The checkpoint of {name!r} has not learned to speak; it answers with text only. Train it: python -m emotion_omni "
+        "train speak --parent ITS_FOLDER --data DATA --out FOLDER. Or choose one whose stages are understand and speak.",
         "no-voice",
     )
 

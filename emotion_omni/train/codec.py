@@ -15,7 +15,6 @@ the codebook as a moving average.
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import hashlib
 import json
@@ -31,12 +30,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emotion_omni import audio, emotion, processors
+from emotion_omni import audio, emotion
 from emotion_omni.cascade.engine import EmbeddedEngine
 from emotion_omni.recognition.whisper_ct2 import Ear
 from emotion_omni.synthesis import codec as units
 from emotion_omni.synthesis.codec import FRAMES, HOP, HZ, Codec, Size, UnitTokenizer, UnitVocoder
 from emotion_omni.train.g2p import distance
+from emotion_omni.train.part_settings import CodecSettings
 from emotion_omni.types import Audio, EmotionOmniError
 
 CORPUS = Path(__file__).with_name("replies.jsonl.gz")
@@ -49,17 +49,6 @@ TOGETHER = 3  # sentences the ear is given at once
 HEARD = 512  # width of Whisper's states
 DECAY = 0.99  # of the codebook's moving average, a step
 LEAP = 4.0  # what the pitch's path pays for a change by a factor of e from one frame to the next
-
-
-@dataclass(frozen=True)
-class Settings:
-    sentences: int = 632
-    held_out: int = 40  # of them
-    steps: int = 1000
-    batch: int = 12
-    tokens: int = 40  # of a training excerpt, 1.6 s
-    rate: float = 1.5e-3  # peak learning rate; 5 % warm-up, cosine to zero
-    seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,10 +152,10 @@ class Batch:
     heard: Tensor
 
 
-def excerpts(recordings: list[Recording], settings: Settings, rng: np.random.Generator) -> Batch:
+def excerpts(recordings: list[Recording], settings: CodecSettings, rng: np.random.Generator) -> Batch:
     rows = [
-        _excerpt(recordings[index], settings.tokens, rng)
-        for index in rng.integers(len(recordings), size=settings.batch)
+        _excerpt(recordings[index], settings.excerpt_tokens, rng)
+        for index in rng.integers(len(recordings), size=settings.batch_size)
     ]
     return Batch(*(torch.from_numpy(np.stack(values)).float() for values in zip(*rows, strict=True)))
 
@@ -278,23 +267,23 @@ def standardised(recordings: list[Recording]) -> list[Recording]:
     return [replace(recording, heard=(recording.heard - mean) / deviation) for recording in recordings]
 
 
-def train(recordings: list[Recording], settings: Settings) -> Codec:
+def train(recordings: list[Recording], settings: CodecSettings) -> Codec:
     rng = np.random.default_rng(settings.seed)
     recordings = standardised(recordings)
     codec = units.build(Size(), settings.seed).train()
-    codebook = Codebook(codec.codebook, settings.steps // 8, settings.seed)
+    codebook = Codebook(codec.codebook, settings.max_steps // 8, settings.seed)
     head = torch.nn.Linear(codec.size.decoder_width, 2 * HEARD)
     parameters = [*codec.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=settings.rate, betas=(0.9, 0.98), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
-        settings.rate,
-        total_steps=settings.steps,
-        pct_start=max(0.05, 2 / settings.steps),
+        settings.learning_rate,
+        total_steps=settings.max_steps,
+        pct_start=max(0.05, 2 / settings.max_steps),
         cycle_momentum=False,
     )
     started = time.monotonic()
-    for step in range(1, settings.steps + 1):
+    for step in range(1, settings.max_steps + 1):
         losses = losses_of(codec, codebook, head, excerpts(recordings, settings, rng))
         optimizer.zero_grad(set_to_none=True)
         torch.stack([*losses.values()]).sum().backward()
@@ -303,7 +292,7 @@ def train(recordings: list[Recording], settings: Settings) -> Codec:
         schedule.step()
         if step % 50 == 0:
             shown = " ".join(f"{name} {value.item():.3f}" for name, value in losses.items())
-            print(f"step {step}/{settings.steps} {shown} {time.monotonic() - started:.0f} s", flush=True)
+            print(f"step {step}/{settings.max_steps} {shown} {time.monotonic() - started:.0f} s", flush=True)
     return codec.eval()
 
 
@@ -366,13 +355,13 @@ def words_of(text: str) -> list[str]:
     return re.findall(r"[a-z0-9']+", text.lower().replace("’", "'"))
 
 
-def run(out: Path, settings: Settings) -> dict:
+def run(out: Path, settings: CodecSettings) -> dict:
     """Record, train, write ``codec.safetensors`` and its log to ``out``; what is measured is read from that file."""
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     embedded = EmbeddedEngine.load(threads=1)
     recordings = record(embedded, out / "recordings", read_sentences(settings.sentences))
-    held_out, rest = recordings[: settings.held_out], recordings[settings.held_out :]
+    held_out, rest = recordings[: settings.validation_sentences], recordings[settings.validation_sentences :]
     started = time.monotonic()
     codec = train(rest, settings)
     path = out / "codec.safetensors"
@@ -380,25 +369,5 @@ def run(out: Path, settings: Settings) -> dict:
     log = {"settings": asdict(settings), "hours": round(sum(len(r.samples) for r in rest) / HZ / 3600, 3)}
     log |= {"seconds": round(time.monotonic() - started), "megabytes": round(path.stat().st_size / 1e6, 2)}
     log["held_out"] = evaluate(embedded.ear, units.read(path), held_out)
-    (out / "units.log.json").write_text(json.dumps(log, indent=1) + "\n")
+    (out / "codec.log.json").write_text(json.dumps(log, indent=1) + "\n")
     return log
-
-
-def main() -> None:
-    processors.share_politely()
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for the weights, their log and the recordings")
-    parser.add_argument(
-        "--sentences", type=int, default=Settings.sentences, help="recordings, the held-out ones included"
-    )
-    parser.add_argument("--steps", type=int, default=Settings.steps, help="of training, about a second each")
-    arguments = parser.parse_args()
-    if arguments.sentences <= Settings.held_out or arguments.steps < 10:
-        parser.error(
-            f"Training wants more than {Settings.held_out} sentences, which are held out, and 10 steps or more."
-        )
-    print(json.dumps(run(arguments.out, Settings(sentences=arguments.sentences, steps=arguments.steps))))
-
-
-if __name__ == "__main__":
-    main()

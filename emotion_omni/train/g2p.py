@@ -6,18 +6,19 @@ word in fifty held out. Loss: connectionist temporal classification (Graves et a
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import random
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
 from emotion_omni import weights
 from emotion_omni.synthesis.g2p import LETTERS, SLOTS, Sounder, _default, encode_letters
+from emotion_omni.train.part_settings import G2PSettings
 
 BATCH = 256
 
@@ -35,7 +36,7 @@ def read_lexicon() -> dict[str, str]:
     return words
 
 
-def is_held_out(word: str) -> bool:
+def is_validation(word: str) -> bool:
     return hashlib.sha256(word.encode()).digest()[0] < 5
 
 
@@ -61,13 +62,13 @@ def evaluate(sounder: Sounder, pairs: list[tuple[str, str]]) -> dict:
     }
 
 
-def train(out: Path, epochs: int, seed: int = 0) -> dict:
-    torch.manual_seed(seed)
-    rng = random.Random(seed)
+def train(out: Path, settings: G2PSettings) -> dict[str, Any]:
+    torch.manual_seed(settings.seed)
+    rng, epochs = random.Random(settings.seed), settings.epochs
     lexicon = read_lexicon()
     symbols = "".join(sorted({symbol for sounds in lexicon.values() for symbol in sounds}))
-    pairs = [(word, sounds) for word, sounds in lexicon.items() if not is_held_out(word)]
-    tests = rng.sample([(word, sounds) for word, sounds in lexicon.items() if is_held_out(word)], 1500)
+    pairs = [(word, sounds) for word, sounds in lexicon.items() if not is_validation(word)]
+    tests = rng.sample([(word, sounds) for word, sounds in lexicon.items() if is_validation(word)], 1500)
     sounder = Sounder(symbols)
     steps = epochs * (len(pairs) // BATCH)
     optimizer = torch.optim.AdamW(sounder.parameters(), lr=3e-3, weight_decay=0.01)
@@ -91,21 +92,9 @@ def train(out: Path, epochs: int, seed: int = 0) -> dict:
             optimizer.step(), schedule.step(), optimizer.zero_grad()
             step += 1
         print(f"epoch {epoch} loss {loss.item():.3f} {time.monotonic() - started:.0f} s", flush=True)
-    log = {"epochs": epochs, "trained_on": len(pairs), "held_out": evaluate(sounder, tests)}
+    log = {"epochs": epochs, "trained_on": len(pairs), "validation": evaluate(sounder, tests)}
     out.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.half().contiguous() for name, value in sounder.state_dict().items()}
     save_file(tensors, out / "g2p.safetensors", metadata={"symbols": symbols})
-    (out / "pronounce.log.json").write_text(json.dumps(log, indent=1))
+    (out / "g2p.log.json").write_text(json.dumps(log, indent=1))
     return log
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=8)
-    arguments = parser.parse_args()
-    print(json.dumps(train(arguments.out, arguments.epochs)))
-
-
-if __name__ == "__main__":
-    main()

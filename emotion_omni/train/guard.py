@@ -11,11 +11,12 @@ the event they answer. The last two corpora are optional.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import json
 import random
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -24,7 +25,8 @@ from emotion_omni import weights
 from emotion_omni.emotion import EVENTS
 from emotion_omni.response.guard import Lean
 from emotion_omni.response.sentence_encoder import SentenceEncoder
-from emotion_omni.train.responder import is_held_out, read_rows
+from emotion_omni.train.part_settings import GuardSettings
+from emotion_omni.train.responder import is_validation, read_rows
 
 SITUATIONS = {
     "good": "joyful excited proud grateful hopeful confident content impressed trusting",
@@ -39,7 +41,6 @@ COMMENTS = {
 }
 COMMENTS_A_CLASS = 1000
 TUNED_FROM = 3  # the encoder's layers from here on are tuned for the words: 5.3 M parameters
-HERE = Path(__file__).parent
 Example = tuple[str, int]
 
 
@@ -163,44 +164,42 @@ def report(head: Lean, encoder: SentenceEncoder, examples: list[Example]) -> dic
     return {"examples": len(kinds), "recall": recalls, "flipped": flips.item()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, default=HERE / "replies.jsonl.gz", help="reply corpus; default: ours")
-    parser.add_argument("--events", type=Path, default=HERE / "events.tsv", help="label TAB text; default: ours")
-    parser.add_argument("--dialogues", type=Path, help="EmpatheticDialogues as JSONL")
-    parser.add_argument("--comments", type=Path, help="GoEmotions as JSONL")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=3, help="for the words; default: %(default)s")
-    arguments = parser.parse_args()
+@dataclass(frozen=True)
+class GuardData:
+    """The files to train on; ``dialogues`` and ``comments`` are optional."""
+
+    replies: Path
+    events: Path
+    dialogues: Path | None = None
+    comments: Path | None = None
+
+
+def train(data: GuardData, out: Path, settings: GuardSettings) -> dict[str, Any]:
+    """Train both heads, write ``guard.safetensors`` and its log to ``out`` → the log."""
     torch.manual_seed(0)
     encoder = SentenceEncoder.load(weights.fetch("minilm/model.safetensors"), weights.fetch("minilm/tokenizer.json"))
-    rows = read_rows(arguments.data)
-    held, kept = [row for row in rows if is_held_out(row, 0.1)], [row for row in rows if not is_held_out(row, 0.1)]
-    events = own_events(arguments.events)
-    words, tests = own_words(kept) + events[False] * 3, {"own words": own_words(held), "own events": events[True]}
-    if arguments.dialogues:
-        sides = dialogues(arguments.dialogues)
+    rows = read_rows(data.replies)
+    validation = [row for row in rows if is_validation(row, 0.1)]
+    training = [row for row in rows if not is_validation(row, 0.1)]
+    events = own_events(data.events)
+    words = own_words(training) + events[False] * 3
+    tests = {"own words": own_words(validation), "own events": events[True]}
+    if data.dialogues:
+        sides = dialogues(data.dialogues)
         words += sides[False]
         tests["dialogues"] = sides[True]
-    if arguments.comments:
-        words += comments(arguments.comments, random.Random(0))
-    words_head, tuned = fit_with_layers(words, encoder, arguments.epochs)
-    reply_head = fit(own_replies(kept), encoder, epochs=25)
+    if data.comments:
+        words += comments(data.comments, random.Random(0))
+    words_head, tuned = fit_with_layers(words, encoder, settings.epochs)
+    reply_head = fit(own_replies(training), encoder, epochs=25)
     tuned_encoder = encoder.with_layers(tuned)
-    log = {name: report(words_head, tuned_encoder, examples) for name, examples in tests.items()}
-    log["own replies"] = report(reply_head, encoder, own_replies(held))
-    log["trained on"] = {"words": len(words), "replies": 2 * len(kept)}
-    tensors = {
-        f"{name}.{key}": value.half().contiguous()
-        for name, head in (("words", words_head), ("reply", reply_head))
-        for key, value in head.state_dict().items()
-    }
-    tensors |= {f"tuned.{name}": tensor.half().contiguous() for name, tensor in tuned.items()}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, arguments.out / "guard.safetensors")
-    (arguments.out / "meaning.log.json").write_text(json.dumps(log, indent=1))
-    print(json.dumps(log, indent=1))
-
-
-if __name__ == "__main__":
-    main()
+    log: dict[str, Any] = {name: report(words_head, tuned_encoder, examples) for name, examples in tests.items()}
+    log["own replies"] = report(reply_head, encoder, own_replies(validation))
+    log["trained on"] = {"words": len(words), "replies": 2 * len(training)}
+    tensors = {f"tuned.{name}": tensor.half().contiguous() for name, tensor in tuned.items()}
+    for name, head in (("words", words_head), ("reply", reply_head)):
+        tensors |= {f"{name}.{key}": value.half().contiguous() for key, value in head.state_dict().items()}
+    out.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, out / "guard.safetensors")
+    (out / "guard.log.json").write_text(json.dumps(log, indent=1))
+    return log

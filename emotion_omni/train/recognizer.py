@@ -17,7 +17,6 @@ Axes: B batch, L states, T frames (50 Hz), D width, C emotions.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
 import json
@@ -25,6 +24,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soxr
@@ -37,6 +37,7 @@ from emotion_omni.recognition.speech_emotion import AdaptedReader, LinearReader,
 from emotion_omni.recognition.voice_activity import VoiceActivity
 from emotion_omni.recognition.whisper_ct2 import Ear
 from emotion_omni.recognition.whisper_encoder import HZ, WINDOW_SECONDS, WhisperEncoder, valid_frames
+from emotion_omni.train.part_settings import RecognizerSettings
 from emotion_omni.types import EmotionOmniError
 
 DISGUISES = 3  # disguised copies of each training clip for the linear reader; the adapted one uses the first
@@ -317,7 +318,7 @@ def leave_one_corpus_out(clips: list[Clip], features: list[list[Features]], shap
     return found
 
 
-def train(data: Path, out: Path, cache: Path, epochs: int, leave_out: bool) -> dict:
+def train(data: Path, out: Path, cache: Path, settings: RecognizerSettings, leave_out: bool = False) -> dict[str, Any]:
     clips, shape = read_manifest(data), Shape()
     extractor = Extractor(cache, shape)
     features: list[list[Features]] = []
@@ -332,7 +333,7 @@ def train(data: Path, out: Path, cache: Path, epochs: int, leave_out: bool) -> d
     vectors = np.stack([features[k][i].statistics for k in range(DISGUISES + 1) for i in rows])
     head.linear = train_linear(shape, vectors, labels.repeat(DISGUISES + 1))
     starts = [features[k][i].start for k in range(2) for i in rows]
-    head.adapted = train_adapted(extractor.encoder, shape, starts, labels.repeat(2), epochs)
+    head.adapted = train_adapted(extractor.encoder, shape, starts, labels.repeat(2), settings.epochs)
     head.eval()
     log: dict = {"clips": {split: sum(clip.split == split for clip in clips) for split in ("train", "dev", "test")}}
     for split in ("dev", "test"):
@@ -347,7 +348,7 @@ def train(data: Path, out: Path, cache: Path, epochs: int, leave_out: bool) -> d
     head.save(out / "speech_emotion.safetensors")
     if leave_out:
         log["leave_one_corpus_out"] = leave_one_corpus_out(clips, features, shape)
-    (out / "tone.log.json").write_text(json.dumps(log, indent=1))
+    (out / "speech_emotion.log.json").write_text(json.dumps(log, indent=1))
     return log
 
 
@@ -360,25 +361,3 @@ def evaluate(data: Path, head_file: Path, cache: Path) -> dict:
         linear, adapted = scores_of(head, [extractor(clip, 0) for clip in chosen])
         log[split] = report(head.vote(linear, adapted), chosen)
     return log
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with manifest.csv and the recordings it names")
-    parser.add_argument("--out", type=Path, help="folder for the head and its log")
-    parser.add_argument("--evaluate", type=Path, metavar="HEAD", help="only report a saved head on dev and test")
-    parser.add_argument("--cache", type=Path, help="folder for features; default: beside the weights cache")
-    parser.add_argument("--epochs", type=int, default=7, help="of the adapted reader; default: %(default)s")
-    parser.add_argument("--leave-one-corpus-out", action="store_true", help="also report each corpus as a stranger")
-    arguments = parser.parse_args()
-    cache = arguments.cache or weights.cache() / "features"
-    if arguments.evaluate:
-        print(json.dumps(evaluate(arguments.data, arguments.evaluate, cache)))
-        return
-    if not arguments.out:
-        parser.error("--out is needed to train")
-    print(json.dumps(train(arguments.data, arguments.out, cache, arguments.epochs, arguments.leave_one_corpus_out)))
-
-
-if __name__ == "__main__":
-    main()

@@ -11,14 +11,13 @@ Axes: B batch, T tokens, D width. Source: Hu et al. 2021, "LoRA".
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import hashlib
 import json
 import math
 import random
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -27,21 +26,10 @@ from safetensors.torch import save_file
 from emotion_omni import weights
 from emotion_omni.response import smollm2
 from emotion_omni.response.smollm2_responder import prompt_of
+from emotion_omni.train.part_settings import ResponderSettings
 from emotion_omni.types import Exchange
 
 IGNORED = -100  # the label of a token without loss
-
-
-@dataclass(frozen=True)
-class Settings:
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
-    rate: float = 1e-3  # peak learning rate; 5 % warm-up, cosine to a tenth
-    epochs: int = 2
-    batch: int = 16
-    held_out: float = 0.04  # of the texts, so that no text is on both sides
-    seed: int = 0
 
 
 def read_rows(path: Path) -> list[dict]:
@@ -50,7 +38,7 @@ def read_rows(path: Path) -> list[dict]:
         return [json.loads(line) for line in file if line.strip()]
 
 
-def is_held_out(row: dict, share: float) -> bool:
+def is_validation(row: dict, share: float) -> bool:
     """By the first words of the conversation: all tones and turns of it fall on one side."""
     first = row["history"][0]["text"] if row.get("history") else row["text"]
     return int(hashlib.sha256(first.encode()).hexdigest(), 16) % 1000 < 1000 * share
@@ -94,7 +82,7 @@ def loss_of(model, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][chosen])
 
 
-def build(checkpoint: smollm2.Checkpoint, settings: Settings):
+def build(checkpoint: smollm2.Checkpoint, settings: ResponderSettings):
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaForCausalLM
 
@@ -121,25 +109,25 @@ def adapter_of(model) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def evaluate(model, examples: list, settings: Settings) -> float:
+def evaluate(model, examples: list, settings: ResponderSettings) -> float:
     model.eval()
-    losses = [loss_of(model, *batch).item() for batch in batches(examples, settings.batch, random.Random(0))]
+    losses = [loss_of(model, *batch).item() for batch in batches(examples, settings.batch_size, random.Random(0))]
     model.train()
     return sum(losses) / len(losses)
 
 
-def train(data: Path, out: Path, settings: Settings, limit_seconds: float) -> dict:
+def train(data: Path, out: Path, settings: ResponderSettings) -> dict:
     torch.manual_seed(settings.seed)
     rng = random.Random(settings.seed)
     checkpoint = smollm2.read_gguf(weights.fetch("smollm2/smollm2-135m-instruct-q4_1.gguf"))
     rows = read_rows(data)
     sides: dict[bool, list] = {False: [], True: []}
     for row in rows:
-        sides[is_held_out(row, settings.held_out)].append(encode(row, checkpoint.tokenizer))
+        sides[is_validation(row, settings.validation_ratio)].append(encode(row, checkpoint.tokenizer))
     model = build(checkpoint, settings)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=settings.rate, weight_decay=0.0)
-    steps = settings.epochs * math.ceil(len(sides[False]) / settings.batch)
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
+    steps = settings.epochs * math.ceil(len(sides[False]) / settings.batch_size)
 
     def rate(step: int) -> float:
         warm = max(1, steps // 20)
@@ -148,12 +136,12 @@ def train(data: Path, out: Path, settings: Settings, limit_seconds: float) -> di
         )
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-    log = {"settings": asdict(settings), "rows": {"train": len(sides[False]), "held_out": len(sides[True])}}
-    log["held_out_loss"] = [evaluate(model, sides[True], settings)]
+    log = {"settings": asdict(settings), "rows": {"train": len(sides[False]), "validation": len(sides[True])}}
+    log["validation_loss"] = [evaluate(model, sides[True], settings)]
     print(json.dumps(log), flush=True)
     started, step, best = time.monotonic(), 0, math.inf
     for epoch in range(settings.epochs):
-        for ids, labels in batches(sides[False], settings.batch, rng):
+        for ids, labels in batches(sides[False], settings.batch_size, rng):
             loss = loss_of(model, ids, labels)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -162,36 +150,15 @@ def train(data: Path, out: Path, settings: Settings, limit_seconds: float) -> di
             if step % 10 == 0:
                 spent = time.monotonic() - started
                 print(f"epoch {epoch} step {step}/{steps} loss {loss.item():.3f} {spent:.0f} s", flush=True)
-            if time.monotonic() - started > limit_seconds:
+            if time.monotonic() - started > settings.max_seconds:
                 break
-        log["held_out_loss"].append(evaluate(model, sides[True], settings))
-        print(f"epoch {epoch} held-out loss {log['held_out_loss'][-1]:.4f}", flush=True)
-        if log["held_out_loss"][-1] < best:
-            best = log["held_out_loss"][-1]
+        log["validation_loss"].append(evaluate(model, sides[True], settings))
+        print(f"epoch {epoch} validation loss {log['validation_loss'][-1]:.4f}", flush=True)
+        if log["validation_loss"][-1] < best:
+            best = log["validation_loss"][-1]
             out.mkdir(parents=True, exist_ok=True)
             scale = str(settings.alpha / settings.rank)
             save_file(adapter_of(model), out / "responder.safetensors", metadata={"scale": scale})
     log["seconds"] = round(time.monotonic() - started)
-    (out / "answer.log.json").write_text(json.dumps(log, indent=1))
+    (out / "responder.log.json").write_text(json.dumps(log, indent=1))
     return log
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--data",
-        type=Path,
-        default=Path(__file__).with_name("replies.jsonl.gz"),
-        help="reply corpus, JSONL or JSONL.gz; default: ours",
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the adapter and its log")
-    parser.add_argument("--epochs", type=int, default=Settings.epochs)
-    parser.add_argument("--rate", type=float, default=Settings.rate)
-    parser.add_argument("--limit-seconds", type=float, default=math.inf, help="stop an epoch early after this long")
-    arguments = parser.parse_args()
-    settings = Settings(epochs=arguments.epochs, rate=arguments.rate)
-    print(json.dumps(train(arguments.data, arguments.out, settings, arguments.limit_seconds)))
-
-
-if __name__ == "__main__":
-    main()

@@ -27,8 +27,9 @@ from conftest import tone
 
 from annotation.people.identity import COOKIE
 from annotation.studio import Studio
-from annotation.study import importing as studies
+from annotation.study import importing
 from annotation.study.clips import Clips
+from annotation.study.source import Source
 from annotation.ui.talk import contribute as donate
 from emotion_omni import audio
 from emotion_omni.types import EmotionOmniError
@@ -67,9 +68,9 @@ FOR_ALL = ("entered", "entered_1", "entered_2", "entered_3", "call", "lambda_1")
 
 @pytest.fixture(scope="module")
 def clock(studio: Studio) -> raters.Clock:
-    """Moves the journey of the served studio, so that clips need not be waited for."""
-    studio.journey._now = raters.Clock()
-    return studio.journey._now
+    """Moves the clock of the served studio, so that clips need not be waited for."""
+    studio.sessions.clock = raters.Clock()
+    return studio.sessions.clock
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +202,7 @@ def test_who_is_no_researcher_any_more_is_refused_at_the_next_request(
     name = raters.new_rater(studio, "Former", role="researcher")
     client = signed_in(studio, served, name)
     assert call(client, addresses["show"], [None, True])[0]
-    studio.store.write(lambda work: work.record("rater.changed", rater=name, role="rater"))
+    studio.store.write(lambda transaction: transaction.record("rater.changed", rater=name, role="rater"))
     assert not call(client, addresses["show"], [None, True])[0]
     assert client.get("/studio/export/secret.zip").status_code == 403
 
@@ -216,7 +217,7 @@ def test_no_visitor_reads_a_file_of_the_server(studio: Studio, people: dict, add
         home / "secret",
         home / "studio.db",
         "/etc/passwd",
-        Path(studies.__file__),
+        Path(importing.__file__),
         f"file://{home}/secret",
         "app.py",
     ):
@@ -438,7 +439,7 @@ def packed(files: dict[str, Any], method: int = zipfile.ZIP_DEFLATED) -> bytes:
 def imported(folder: Path, data: bytes) -> list[dict[str, Any]]:
     (folder / "study.zip").write_bytes(data)
     settings = {"title": "T", "template": "emotion-recognition"}
-    return studies.read_source(studies.Source.archive(folder / "study.zip"), Clips(folder / "audio"), settings)[1]
+    return importing.read_source(Source.archive(folder / "study.zip"), Clips(folder / "audio"), settings)[1]
 
 
 def test_entries_that_climb_or_are_links_write_and_read_nothing_outside(tmp_path: Path) -> None:
@@ -457,7 +458,7 @@ def test_entries_that_climb_or_are_links_write_and_read_nothing_outside(tmp_path
 
 
 def test_an_archive_of_very_many_entries_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studies, "MOST_ITEMS", 10)
+    monkeypatch.setattr("annotation.study.source.MOST_ITEMS", 10)
     with pytest.raises(EmotionOmniError) as refused:
         imported(tmp_path, packed({f"{number}.txt": "" for number in range(21)}))
     assert refused.value.code == "too-large"
@@ -465,23 +466,23 @@ def test_an_archive_of_very_many_entries_is_refused_unread(tmp_path: Path, monke
 
 def test_yaml_makes_no_objects() -> None:
     with pytest.raises(EmotionOmniError) as refused:
-        studies.read_yaml(b"title: !!python/object/apply:os.getcwd []")
+        importing.read_yaml(b"title: !!python/object/apply:os.getcwd []")
     assert refused.value.code == "bad-yaml"
 
 
 def test_yaml_aliases_are_refused() -> None:
     with pytest.raises(EmotionOmniError) as refused:
-        studies.read_yaml(b"title: t\ncohorts: [&a [x, x], &b [*a, *a], &c [*b, *b]]")
+        importing.read_yaml(b"title: t\ncohorts: [&a [x, x], &b [*a, *a], &c [*b, *b]]")
     assert refused.value.code == "bad-yaml"
 
 
 def test_yaml_that_is_too_deep_is_refused() -> None:
     with pytest.raises(EmotionOmniError):
-        studies.read_yaml(b"title: " + b"[" * 1000)
+        importing.read_yaml(b"title: " + b"[" * 1000)
 
 
 def test_a_manifest_is_read_no_further_than_a_study_may_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studies, "MOST_ITEMS", 3)
+    monkeypatch.setattr(importing, "MOST_ITEMS", 3)
     with pytest.raises(EmotionOmniError) as refused:
         imported(tmp_path, packed({"items.jsonl": '{"speech": "a.wav"}\n' * 20 + "not reached", "a.wav": WAV}))
     assert refused.value.code == "too-large"

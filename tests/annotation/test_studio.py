@@ -64,7 +64,7 @@ def receiver(monkeypatch):
 def test_another_server_hears_of_ratings_and_of_the_end_but_never_a_name(tmp_path, receiver):
     clock = Clock()
     studio = Studio.open(tmp_path, connected=True)
-    studio.journey._now = clock
+    studio.sessions.clock = clock
     study = study_of(studio, items=2, ratings_per_item=1, training_right=0)
     client = TestClient(routes(studio), headers={"X-Studio": "1"})
     rater = client.post("/enter", json={"guest": True, "name": "Ada Lovelace"}).json()["rater"]["id"]

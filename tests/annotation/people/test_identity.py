@@ -155,7 +155,7 @@ def test_a_session_survives_a_restart(people: Identity, home: Path) -> None:
 def test_the_cookie_of_somebody_who_withdrew_names_nobody(people: Identity) -> None:
     ann = people.guest("Ann")
     told = cookies(people, ann)
-    people._store.withdraw(rater=ann, study=None)
+    people._store.withdraw_rater(ann)
     refused("sign-in", people.require, told)
 
 
@@ -175,7 +175,7 @@ def test_a_role_may_do_what_lower_roles_may(people: Identity, role: str, may: in
 def test_a_role_that_is_taken_away_is_gone_at_once(people: Identity) -> None:
     ann = people.register("Ann", PASSWORD, "researcher")
     told = cookies(people, ann)
-    people._store.write(lambda work: work.record("rater.changed", rater=ann, role="rater"))
+    people._store.write(lambda transaction: transaction.record("rater.changed", rater=ann, role="rater"))
     refused("forbidden", people.require, told, "researcher")
 
 
@@ -211,7 +211,9 @@ def test_a_link_is_one_person_wherever_it_is_opened(people: Identity) -> None:
 
 
 def test_a_link_enrols_in_its_study(people: Identity) -> None:
-    people._store.write(lambda work: work.record("study.created", study="s1", settings={}, state="open", by=None))
+    people._store.write(
+        lambda transaction: transaction.record("study.created", study="s1", settings={}, state="open", by=None)
+    )
     rater = people.accept(people.invite(study="s1"))
     people.accept(people.invite(study="gone"))
     with people._store.read() as view:

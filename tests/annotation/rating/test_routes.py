@@ -19,8 +19,8 @@ from annotation.people import identity
 from annotation.people.identity import COOKIE
 from annotation.rating.routes import LARGEST_BODY, routes
 from annotation.studio import Studio
-from annotation.study import importing as studies
-from annotation.study.schema import TEMPLATES
+from annotation.study.practice import practice_study
+from annotation.study.templates import TEMPLATES
 from emotion_omni.types import EmotionOmniError
 
 pytest_plugins = ("databases",)
@@ -93,7 +93,7 @@ def test_a_guest_walks_the_whole_way(either: Studio, clock: Clock) -> None:
     rater.walk()
     assert rater.next()["screen"] == "done"
     with either.store.read() as view:
-        assert view.given("s1", rater.id) == 4
+        assert view.count_ratings("s1", rater.id) == 4
     card = rater.client.get("/me?tab=emotion").json()["studies"][0]
     assert (card["id"], card["done"], card["wanted"], card["resume"]) == ("s1", 4, 4, False)
     assert rater.client.get("/me?tab=compare").json()["studies"] == []
@@ -112,7 +112,7 @@ def test_the_practice_of_a_tab_can_be_walked(home: Path, clock: Clock, tab: str)
 
 def test_all_who_want_the_first_practice_at_once_get_it(home: Path, clock: Clock) -> None:
     with raters.opened(home, clock=clock) as studio, ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda _: studies.practice(studio.store, studio.clips, "compare"), range(4)))
+        made = list(pool.map(lambda _: practice_study(studio.store, studio.clips, "compare"), range(4)))
     assert set(made) == {"practice-compare"}
 
 
@@ -266,7 +266,9 @@ def test_strange_values_get_an_error_or_an_answer_but_break_nothing(either: Stud
         assert response.status_code < 500, (path, name, value, response.text)
         if response.status_code >= 400:
             refused(response, response.status_code, response.json()["error"]["code"])
-    either.store.write(lambda work: work.record("study.changed", study="s1", state="open"))  # the writer is alive
+    either.store.write(
+        lambda transaction: transaction.record("study.changed", study="s1", state="open")
+    )  # the writer is alive
 
 
 def test_a_route_that_there_is_not_says_so_and_no_more(studio: Studio, clock: Clock) -> None:

@@ -22,9 +22,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annotation.store import event_log as log
-from annotation.store import store
+from annotation.store.engines import create_engine
 from annotation.store.event_log import EventLog
-from annotation.store.store import MIGRATIONS, Store, Work, migrate, tables
+from annotation.store.migrations import MIGRATIONS, migrate
+from annotation.store.store import Store
+from annotation.store.tables import metadata
+from annotation.store.transaction import Transaction
 from emotion_omni.types import EmotionOmniError
 
 pytest_plugins = ("databases",)
@@ -37,9 +40,9 @@ def opened(home: Path, store_url: str) -> Iterator[Store]:
     one.close()
 
 
-def join(work: Work, name: str = "Ann", rater: str = "") -> str:
+def join(transaction: Transaction, name: str = "Ann", rater: str = "") -> str:
     rater = rater or "r" + uuid.uuid4().hex[:8]
-    work.record("rater.joined", rater=rater, name=name, role="rater", account=None, cohort="", secret=None)
+    transaction.record("rater.joined", rater=rater, name=name, role="rater", account=None, cohort="", secret=None)
     return rater
 
 
@@ -48,10 +51,10 @@ def names(one: Store) -> list[str]:
         return sorted(row["name"] for row in view.raters())
 
 
-def add_study(work: Work, items: int = 3, name: str = "s1", contributor: str | None = None) -> None:
-    work.record("study.created", study=name, settings={"title": name}, state="open", by=None)
+def add_study(transaction: Transaction, items: int = 3, name: str = "s1", contributor: str | None = None) -> None:
+    transaction.record("study.created", study=name, settings={"title": name}, state="open", by=None)
     rows = [item(f"{name}-{number}", contributor if number == 0 else None) for number in range(items)]
-    work.record("items.added", study=name, items=rows)
+    transaction.record("items.added", study=name, items=rows)
 
 
 def item(name: str, contributor: str | None = None) -> dict[str, Any]:
@@ -65,9 +68,9 @@ def item(name: str, contributor: str | None = None) -> dict[str, Any]:
     }
 
 
-def assign(work: Work, rater: str, item: str, study: str = "s1", flip: int = 1) -> str:
+def assign(transaction: Transaction, rater: str, item: str, study: str = "s1", flip: int = 1) -> str:
     name = uuid.uuid4().hex
-    work.record(
+    transaction.record(
         "assigned",
         assignment=name,
         study=study,
@@ -85,10 +88,16 @@ def assign(work: Work, rater: str, item: str, study: str = "s1", flip: int = 1) 
 
 
 def rate(
-    work: Work, rater: str, item: str, assignment: str, note: str = "", study: str = "s1", submit: str = ""
+    transaction: Transaction,
+    rater: str,
+    item: str,
+    assignment: str,
+    note: str = "",
+    study: str = "s1",
+    submit: str = "",
 ) -> str:
     submit = submit or str(uuid.uuid4())
-    work.record(
+    transaction.record(
         "rated",
         submit=submit,
         assignment=assignment,
@@ -109,10 +118,10 @@ def rate(
 
 
 def given_rating(one: Store, rater: str, item: str, note: str = "", study: str = "s1") -> str:
-    def all_of_it(work: Work) -> str:
-        if work.enrolment(study, rater) is None:
-            work.record("enrolled", study=study, rater=rater)
-        return rate(work, rater, item, assign(work, rater, item, study), note, study)
+    def all_of_it(transaction: Transaction) -> str:
+        if transaction.enrolment(study, rater) is None:
+            transaction.record("enrolled", study=study, rater=rater)
+        return rate(transaction, rater, item, assign(transaction, rater, item, study), note, study)
 
     return one.write(all_of_it)
 
@@ -138,7 +147,7 @@ def die(*_: Any) -> None:
 def test_what_was_written_is_there_after_a_kill(home: Path, store_url: str) -> None:
     def act(one: Store) -> None:
         for number in range(20):
-            one.write(lambda work, number=number: join(work, f"rater {number:02d}"))
+            one.write(lambda transaction, number=number: join(transaction, f"rater {number:02d}"))
 
     dies(home, store_url, act)
     one = Store(home, store_url)
@@ -148,15 +157,15 @@ def test_what_was_written_is_there_after_a_kill(home: Path, store_url: str) -> N
 
 def test_a_kill_between_log_and_database_loses_nothing(home: Path, store_url: str) -> None:
     def act(one: Store) -> None:
-        one.write(lambda work: join(work, "before"))
+        one.write(lambda transaction: join(transaction, "before"))
         append = one.log.append
         one.log.append = lambda events: (append(events), die())
-        one.write(lambda work: join(work, "between"))
+        one.write(lambda transaction: join(transaction, "between"))
 
     dies(home, store_url, act)
     one = Store(home, store_url)
     assert names(one) == ["before", "between"]
-    one.write(lambda work: join(work, "later"))
+    one.write(lambda transaction: join(transaction, "later"))
     assert [event["sequence"] for event in one.log.read()] == [1, 2, 3]
     one.close()
 
@@ -164,25 +173,25 @@ def test_a_kill_between_log_and_database_loses_nothing(home: Path, store_url: st
 def test_a_kill_before_the_log_leaves_no_trace(home: Path, store_url: str) -> None:
     def act(one: Store) -> None:
         one.log.append = die
-        one.write(lambda work: join(work, "never"))
+        one.write(lambda transaction: join(transaction, "never"))
 
     dies(home, store_url, act)
     one = Store(home, store_url)
     assert names(one) == []
-    one.write(lambda work: join(work, "later"))
+    one.write(lambda transaction: join(transaction, "later"))
     assert names(one) == ["later"]
     one.close()
 
 
 @pytest.mark.parametrize("cut", [1, 30])
 def test_a_line_that_a_crash_cut_short_is_dropped(opened: Store, home: Path, store_url: str, cut: int) -> None:
-    opened.write(lambda work: join(work, "whole"))
+    opened.write(lambda transaction: join(transaction, "whole"))
     opened.close()
     path = home / "log" / "000000.jsonl"
     torn = log.encode({"sequence": 2, "event": "rater.joined", "at": 0.0, "rater": "r2", "name": "torn"})[:-cut]
     path.write_bytes(path.read_bytes() + torn)
     again = Store(home, store_url)
-    again.write(lambda work: join(work, "later"))
+    again.write(lambda transaction: join(transaction, "later"))
     assert names(again) == ["later", "whole"]
     assert [event["name"] for event in again.log.read()] == ["whole", "later"]
     again.close()
@@ -190,9 +199,9 @@ def test_a_line_that_a_crash_cut_short_is_dropped(opened: Store, home: Path, sto
 
 def test_half_an_operation_is_dropped_as_a_whole(home: Path, store_url: str) -> None:
     def act(one: Store) -> None:
-        one.write(lambda work: join(work, "before"))
+        one.write(lambda transaction: join(transaction, "before"))
         one.log._append_to = lambda path, data: (path.open("ab").write(data[:-20]), die())
-        one.write(lambda work: (add_study(work), join(work, "cut off")))
+        one.write(lambda transaction: (add_study(transaction), join(transaction, "cut off")))
 
     dies(home, store_url, act)
     one = Store(home, store_url)
@@ -242,8 +251,8 @@ def test_a_lost_database_is_made_anew_from_the_log(opened: Store, home: Path, st
     opened.write(add_study)
     given_rating(opened, opened.write(join), "s1-0")
     before = raters.tables_of(opened)
-    with opened._writer.begin() as connection:
-        tables.drop_all(connection)
+    with opened.writer.engine.begin() as connection:
+        metadata.drop_all(connection)
         connection.execute(sa.text("DROP TABLE version"))
     opened.close()
     again = Store(home, store_url)
@@ -285,43 +294,45 @@ class Play:
 
     def __init__(self, one: Store) -> None:
         self.store, self.people = one, []
-        one.write(lambda work: (add_study(work, 4, "s1", "voice-1"), add_study(work, 3, "s2", "voice-2")))
+        one.write(
+            lambda transaction: (add_study(transaction, 4, "s1", "voice-1"), add_study(transaction, 3, "s2", "voice-2"))
+        )
         self.do("join", 0, 0)
 
     def do(self, what: str, who: int, which: int) -> None:
         rater = self.people[who % len(self.people)] if self.people else ""
         study = f"s{1 + which % 2}"
         if what == "join" or not rater:
-            self.people.append(self.store.write(lambda work: join(work, f"person {len(self.people)}")))
+            self.people.append(self.store.write(lambda transaction: join(transaction, f"person {len(self.people)}")))
         elif what == "withdraw":
             self.people.remove(rater)
-            self.store.withdraw(rater=rater, study=None)
+            self.store.withdraw_rater(rater)
         elif what == "leave":
-            self.store.withdraw(rater=rater, study=study)
+            self.store.withdraw_rater(rater, study)
         elif what == "take-back":
             with self.store.read() as view:
                 theirs = [row["id"] for row in view.contributed(f"voice-{1 + which % 2}")]
-            self.store.withdraw(contributor=f"voice-{1 + which % 2}", items=theirs)
+            self.store.withdraw_contributor(f"voice-{1 + which % 2}", theirs)
         else:
-            self.store.write(lambda work: getattr(self, f"_{what}")(work, rater, study, which))
+            self.store.write(lambda transaction: getattr(self, f"_{what}")(transaction, rater, study, which))
 
-    def _give(self, work: Work, rater: str, study: str, which: int) -> None:
-        if work.enrolment(study, rater) is None:
-            work.record("enrolled", study=study, rater=rater)
-        found = work.items(study)
+    def _give(self, transaction: Transaction, rater: str, study: str, which: int) -> None:
+        if transaction.enrolment(study, rater) is None:
+            transaction.record("enrolled", study=study, rater=rater)
+        found = transaction.items(study)
         if found:
-            assign(work, rater, found[which % len(found)]["id"], study, flip=1 - 2 * (which % 2))
+            assign(transaction, rater, found[which % len(found)]["id"], study, flip=1 - 2 * (which % 2))
 
-    def _of(self, work: Work, rater: str, study: str, state: str) -> dict | None:
-        return next((row for row in work.history(study, rater) if row["state"] == state), None)
+    def _of(self, transaction: Transaction, rater: str, study: str, state: str) -> dict | None:
+        return next((row for row in transaction.assignments(study, rater) if row["state"] == state), None)
 
-    def _rate(self, work: Work, rater: str, study: str, _: int, state: str = "open") -> None:
-        if row := self._of(work, rater, study, state):
-            rate(work, rater, row["item"], row["id"], study=study)
+    def _rate(self, transaction: Transaction, rater: str, study: str, _: int, state: str = "open") -> None:
+        if row := self._of(transaction, rater, study, state):
+            rate(transaction, rater, row["item"], row["id"], study=study)
 
-    def _late(self, work: Work, rater: str, study: str, which: int) -> None:
-        if row := self._of(work, rater, study, "expired"):
-            work.record(
+    def _late(self, transaction: Transaction, rater: str, study: str, which: int) -> None:
+        if row := self._of(transaction, rater, study, "expired"):
+            transaction.record(
                 "rated",
                 submit=str(uuid.uuid4()),
                 assignment=row["id"],
@@ -339,31 +350,31 @@ class Play:
                 disagreement=0.5,
             )
 
-    def _skip(self, work: Work, rater: str, study: str, _: int) -> None:
-        if row := self._of(work, rater, study, "open"):
+    def _skip(self, transaction: Transaction, rater: str, study: str, _: int) -> None:
+        if row := self._of(transaction, rater, study, "open"):
             facts = {name: row[name] for name in ("study", "rater", "item", "kind", "flip")}
-            work.record("skipped", assignment=row["id"], reason="other", **facts)
+            transaction.record("skipped", assignment=row["id"], reason="other", **facts)
 
-    def _expire(self, work: Work, rater: str, study: str, _: int) -> None:
-        if row := self._of(work, rater, study, "open"):
-            work.record(
+    def _expire(self, transaction: Transaction, rater: str, study: str, _: int) -> None:
+        if row := self._of(transaction, rater, study, "open"):
+            transaction.record(
                 "expired",
                 assignment=row["id"],
                 **{name: row[name] for name in ("study", "rater", "item", "kind", "flip")},
             )
 
-    def _phase(self, work: Work, rater: str, study: str, which: int) -> None:
-        work.record(
+    def _phase(self, transaction: Transaction, rater: str, study: str, which: int) -> None:
+        transaction.record(
             "phase.changed", study=study, rater=rater, phase="task", block=which, answers={"consent": {"at": 1.5}}
         )
 
-    def _decide(self, work: Work, rater: str, study: str, which: int) -> None:
+    def _decide(self, transaction: Transaction, rater: str, study: str, which: int) -> None:
         about = {"study": study, "subject": "rater", "rater": rater, "value": {"keep": which > 2}}
-        work.record("decided", decision=str(uuid.uuid4()), reason="x", by="me", **about)
+        transaction.record("decided", decision=str(uuid.uuid4()), reason="x", by="me", **about)
 
-    def _close(self, work: Work, rater: str, study: str, _: int) -> None:
-        work.record("study.changed", study=study, state="paused", settings={"title": "new"})
-        work.record("rater.changed", rater=rater, role="researcher")
+    def _close(self, transaction: Transaction, rater: str, study: str, _: int) -> None:
+        transaction.record("study.changed", study=study, state="paused", settings={"title": "new"})
+        transaction.record("rater.changed", rater=rater, role="researcher")
 
 
 @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -399,18 +410,22 @@ def test_on_either_database_the_log_alone_gives_the_same_tables(opened: Store) -
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
 def test_a_database_of_any_past_version_is_brought_up_to_date(home: Path, store_url: str, version: int) -> None:
     home.mkdir()
-    engine = store._engine(store_url, writes=True)
+    engine = create_engine(store_url, writes=True)
     with engine.begin() as connection:
         assert migrate(connection, to=version) == version
-        work = Work(connection, 0)
-        join(work, "from long ago")
-        add_study(work)
-        EventLog(home / "log").append(work.events)
-        Store._set_applied(work)
+        transaction = Transaction(connection, 0)
+        join(transaction, "from long ago")
+        add_study(transaction)
+        EventLog(home / "log").append(transaction.events)
+        transaction.set_applied()
     engine.dispose()
     one = Store(home, store_url)
     assert names(one) == ["from long ago"]
-    one.write(lambda work: work.record("decided", decision="d1", study="s1", subject="item", reason="r", by="me"))
+    one.write(
+        lambda transaction: transaction.record(
+            "decided", decision="d1", study="s1", subject="item", reason="r", by="me"
+        )
+    )
     with one.read() as view:
         assert len(view.items("s1")) == 3 and len(view.decisions("s1")) == 1
     before = raters.tables_of(one)
@@ -420,7 +435,7 @@ def test_a_database_of_any_past_version_is_brought_up_to_date(home: Path, store_
 
 
 def test_a_database_of_a_newer_program_is_refused(opened: Store, home: Path, store_url: str) -> None:
-    with opened._writer.begin() as connection:
+    with opened.writer.engine.begin() as connection:
         connection.execute(sa.text(f"UPDATE version SET number = {len(MIGRATIONS) + 1}"))
     opened.close()
     with pytest.raises(EmotionOmniError, match="Update the program") as caught:
@@ -438,7 +453,7 @@ def damaged_log(home: Path, change: Callable[[list[bytes]], list[bytes]]) -> Non
 
 def test_damage_in_the_middle_of_the_log_is_named(opened: Store, home: Path) -> None:
     for name in ("one", "two", "three"):
-        opened.write(lambda work, name=name: join(work, name))
+        opened.write(lambda transaction, name=name: join(transaction, name))
     damaged_log(home, lambda lines: [lines[0], lines[1].replace(b"two", b"owt"), lines[2]])
     with pytest.raises(EmotionOmniError, match="000000.jsonl, line 2") as caught:
         opened.rebuild()
@@ -448,7 +463,7 @@ def test_damage_in_the_middle_of_the_log_is_named(opened: Store, home: Path) -> 
 
 def test_a_line_missing_from_the_log_is_named(opened: Store, home: Path) -> None:
     for name in ("one", "two", "three"):
-        opened.write(lambda work, name=name: join(work, name))
+        opened.write(lambda transaction, name=name: join(transaction, name))
     damaged_log(home, lambda lines: [lines[0], lines[2]])
     with pytest.raises(EmotionOmniError, match="jumps from 1 to 3"):
         opened.rebuild()
@@ -458,7 +473,7 @@ def test_a_log_without_its_beginning_is_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(log, "SEGMENT", 2)
     one = Store(tmp_path)
     for name in ("one", "two", "three"):
-        one.write(lambda work, name=name: join(work, name))
+        one.write(lambda transaction, name=name: join(transaction, name))
     (tmp_path / "log" / "000000.jsonl").unlink()
     with pytest.raises(EmotionOmniError, match="jumps from 0 to 3"):
         one.rebuild()
@@ -490,7 +505,11 @@ def test_a_log_of_many_segments_reads_in_order_and_can_be_read_from_anywhere(
 def test_two_stores_on_one_database_keep_one_ordered_log(opened: Store, home: Path, store_url: str) -> None:
     other = Store(home, store_url)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: (opened, other)[n % 2].write(lambda work: join(work, f"{n:03d}")), range(80)))
+        list(
+            pool.map(
+                lambda n: (opened, other)[n % 2].write(lambda transaction: join(transaction, f"{n:03d}")), range(80)
+            )
+        )
     assert names(opened) == [f"{number:03d}" for number in range(80)]
     assert [event["sequence"] for event in opened.log.read()] == list(range(1, 81))
     before = raters.tables_of(other)
@@ -521,7 +540,7 @@ def test_many_may_open_a_new_store_at_once(home: Path, store_url: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         stores = list(pool.map(lambda _: Store(home, store_url), range(4)))
     for number, one in enumerate(stores):
-        one.write(lambda work, number=number: join(work, str(number)))
+        one.write(lambda transaction, number=number: join(transaction, str(number)))
     assert names(stores[0]) == ["0", "1", "2", "3"]
     for one in stores:
         one.close()
@@ -540,7 +559,7 @@ def test_opening_a_store_does_not_cut_the_line_that_another_is_writing(
             file.write(data[20:])
 
     opened.log._append_to = slowly
-    writing = opened.enqueue(lambda work: join(work, "slow"))
+    writing = opened.enqueue(lambda transaction: join(transaction, "slow"))
     assert began.wait(10)
     with ThreadPoolExecutor(1) as pool:
         opening = pool.submit(Store, home, store_url)
@@ -560,14 +579,14 @@ def full_disk(*_: Any, **__: Any) -> None:
 
 
 def test_a_full_disk_is_told_and_nothing_is_stored(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened.write(lambda work: join(work, "before"))
+    opened.write(lambda transaction: join(transaction, "before"))
     with monkeypatch.context() as patch:
         patch.setattr(log.os, "fsync", full_disk)
         with pytest.raises(EmotionOmniError, match="No space left on device") as caught:
-            opened.write(lambda work: join(work, "lost"))
+            opened.write(lambda transaction: join(transaction, "lost"))
         assert caught.value.code == "disk"
     assert names(opened) == ["before"]
-    opened.write(lambda work: join(work, "later"))
+    opened.write(lambda transaction: join(transaction, "later"))
     assert names(opened) == ["before", "later"]
     assert [event["name"] for event in opened.log.read()] == ["before", "later"]
 
@@ -576,7 +595,7 @@ def test_a_disk_that_fills_between_two_segments_leaves_nothing_in_the_first(
     opened: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log, "SEGMENT", 3)
-    opened.write(lambda work: (join(work, "one"), join(work, "two")))
+    opened.write(lambda transaction: (join(transaction, "one"), join(transaction, "two")))
     write, calls = opened.log._append_to, []
 
     def second_fails(path: Path, data: bytes) -> None:
@@ -587,42 +606,42 @@ def test_a_disk_that_fills_between_two_segments_leaves_nothing_in_the_first(
 
     opened.log._append_to = second_fails
     with pytest.raises(EmotionOmniError, match="cannot be written"):
-        opened.write(lambda work: (join(work, "lost"), join(work, "lost too")))
-    opened.write(lambda work: join(work, "three"))
+        opened.write(lambda transaction: (join(transaction, "lost"), join(transaction, "lost too")))
+    opened.write(lambda transaction: join(transaction, "three"))
     assert names(opened) == ["one", "three", "two"]
     assert [event["sequence"] for event in opened.log.read()] == [1, 2, 3]
 
 
 def test_a_commit_that_fails_takes_its_events_out_of_the_log(opened: Store) -> None:
-    opened.write(lambda work: join(work, "before"))
+    opened.write(lambda transaction: join(transaction, "before"))
 
-    @sa.event.listens_for(opened._writer, "commit")
+    @sa.event.listens_for(opened.writer.engine, "commit")
     def refuse(connection: sa.Connection) -> None:
-        sa.event.remove(opened._writer, "commit", refuse)
+        sa.event.remove(opened.writer.engine, "commit", refuse)
         raise OSError(errno.EIO, "the database is gone")
 
     with pytest.raises(OSError, match="the database is gone"):
-        opened.write(lambda work: join(work, "lost"))
-    opened.write(lambda work: join(work, "later"))
+        opened.write(lambda transaction: join(transaction, "lost"))
+    opened.write(lambda transaction: join(transaction, "later"))
     assert [event["name"] for event in opened.log.read()] == names(opened) == ["before", "later"]
 
 
 def test_a_commit_whose_answer_got_lost_counts_as_done(opened: Store) -> None:
-    commit = opened._writer.dialect.do_commit
+    commit = opened.writer.engine.dialect.do_commit
 
     def answer_lost(connection: Any) -> None:
-        opened._writer.dialect.do_commit = commit
+        opened.writer.engine.dialect.do_commit = commit
         commit(connection)
         raise OSError(errno.ECONNRESET, "Connection reset by peer")
 
-    opened._writer.dialect.do_commit = answer_lost
-    opened.write(lambda work: join(work, "there"))
-    opened.write(lambda work: join(work, "later"))
+    opened.writer.engine.dialect.do_commit = answer_lost
+    opened.write(lambda transaction: join(transaction, "there"))
+    opened.write(lambda transaction: join(transaction, "later"))
     assert [event["name"] for event in opened.log.read()] == ["there", "later"]
     assert names(opened) == ["later", "there"]
 
 
-def in_one_batch(one: Store, operations: list[Callable[[Work], Any]]) -> list[Any]:
+def in_one_batch(one: Store, operations: list[Callable[[Transaction], Any]]) -> list[Any]:
     """Let operations wait behind a slow one, so that they share a commit → futures."""
     gate = threading.Event()
     one.enqueue(lambda _: gate.wait(10))
@@ -632,15 +651,15 @@ def in_one_batch(one: Store, operations: list[Callable[[Work], Any]]) -> list[An
 
 
 def test_an_operation_that_breaks_does_not_harm_others_of_its_batch(opened: Store) -> None:
-    def breaks(work: Work) -> None:
-        join(work, "half done")
+    def breaks(transaction: Transaction) -> None:
+        join(transaction, "half done")
         raise ZeroDivisionError("unexpected")
 
-    def refused(work: Work) -> None:
-        join(work, "half done as well")
+    def refused(transaction: Transaction) -> None:
+        join(transaction, "half done as well")
         raise EmotionOmniError("Refused late.", "refused")
 
-    good = [lambda work, name=name: join(work, name) for name in ("one", "two", "three")]
+    good = [lambda transaction, name=name: join(transaction, name) for name in ("one", "two", "three")]
     one, broken, two, refusal, three = in_one_batch(opened, [good[0], breaks, good[1], refused, good[2]])
     assert isinstance(broken.exception(10), ZeroDivisionError)
     assert refusal.exception(10).code == "refused"
@@ -650,7 +669,7 @@ def test_an_operation_that_breaks_does_not_harm_others_of_its_batch(opened: Stor
 
 
 def test_what_cannot_be_written_as_json_is_refused_alone(opened: Store) -> None:
-    good, bad = in_one_batch(opened, [join, lambda work: join(work, "half a pair: \ud800")])
+    good, bad = in_one_batch(opened, [join, lambda transaction: join(transaction, "half a pair: \ud800")])
     assert good.result(10)
     assert isinstance(bad.exception(10), UnicodeError)
     opened.write(join)
@@ -668,17 +687,19 @@ def bytes_of(home: Path) -> bytes:
 
 def with_a_withdrawer(one: Store) -> str:
     """Two raters and many ratings; one of the two left her mark everywhere."""
-    one.write(lambda work: add_study(work, 40))
-    other = one.write(lambda work: join(work, "other"))
-    rater = one.write(lambda work: join(work, SECRET))
+    one.write(lambda transaction: add_study(transaction, 40))
+    other = one.write(lambda transaction: join(transaction, "other"))
+    rater = one.write(lambda transaction: join(transaction, SECRET))
     for number in range(40):
         given_rating(one, other, f"s1-{number}", "stays")
         given_rating(one, rater, f"s1-{number}", SECRET * 20)
     one.write(
-        lambda work: work.record("phase.changed", study="s1", rater=rater, answers={"survey": {"comment": SECRET}})
+        lambda transaction: transaction.record(
+            "phase.changed", study="s1", rater=rater, answers={"survey": {"comment": SECRET}}
+        )
     )
     one.write(
-        lambda work: work.record(
+        lambda transaction: transaction.record(
             "decided", decision="d", study="s1", subject="rater", rater=rater, reason=SECRET, by="me"
         )
     )
@@ -688,7 +709,7 @@ def with_a_withdrawer(one: Store) -> str:
 def test_nothing_of_a_rater_who_withdrew_is_left_in_any_file(opened: Store, home: Path) -> None:
     rater = with_a_withdrawer(opened)
     assert SECRET.encode() in bytes_of(home)
-    assert opened.withdraw(rater=rater, study=None) == 84
+    assert opened.withdraw_rater(rater) == 84
     assert SECRET.encode() not in bytes_of(home)
     with opened.read() as view:
         assert len(view.ratings("s1")) == 40 and view.rater(rater) is None
@@ -697,7 +718,7 @@ def test_nothing_of_a_rater_who_withdrew_is_left_in_any_file(opened: Store, home
 
 
 def test_a_rebuild_after_a_withdrawal_gives_the_same_and_brings_nothing_back(opened: Store, home: Path) -> None:
-    opened.withdraw(rater=with_a_withdrawer(opened), study=None)
+    opened.withdraw_rater(with_a_withdrawer(opened))
     before = raters.tables_of(opened)
     opened.rebuild()
     assert raters.tables_of(opened) == before
@@ -708,7 +729,7 @@ def test_a_crash_before_the_log_was_erased_is_made_good_at_the_next_start(home: 
     def act(one: Store) -> None:
         rater = with_a_withdrawer(one)
         one.log.erase = die
-        one.withdraw(rater=rater, study=None)
+        one.withdraw_rater(rater)
 
     dies(home, store_url, act)
     assert SECRET.encode() in b"".join(path.read_bytes() for path in (home / "log").iterdir())
@@ -721,39 +742,41 @@ def test_a_crash_before_the_log_was_erased_is_made_good_at_the_next_start(home: 
 
 
 def test_all_are_erased_who_withdraw_at_the_same_time(opened: Store, home: Path) -> None:
-    opened.write(lambda work: add_study(work, 8))
-    people = [opened.write(lambda work: join(work, SECRET)) for _ in range(8)]
+    opened.write(lambda transaction: add_study(transaction, 8))
+    people = [opened.write(lambda transaction: join(transaction, SECRET)) for _ in range(8)]
     for number, rater in enumerate(people):
         given_rating(opened, rater, f"s1-{number}", SECRET)
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda rater: opened.withdraw(rater=rater, study=None), people))
+        list(pool.map(lambda rater: opened.withdraw_rater(rater), people))
     assert SECRET.encode() not in bytes_of(home)
 
 
 def test_a_withdrawal_during_the_erasing_of_another_is_erased_as_well(opened: Store, home: Path) -> None:
-    first, second = (opened.write(lambda work: join(work, SECRET)) for _ in range(2))
+    first, second = (opened.write(lambda transaction: join(transaction, SECRET)) for _ in range(2))
     erase = opened.log.erase
     during = []
 
     def slowly(replacement: Any) -> int:
         erased = erase(replacement)
         if not during:  # the second withdraws when the log has been gone through
-            during.append(opened.enqueue(lambda work: work.record("rater.withdrawn", rater=second, study=None)))
+            during.append(
+                opened.enqueue(lambda transaction: transaction.record("rater.withdrawn", rater=second, study=None))
+            )
         return erased
 
     opened.log.erase = slowly
-    opened.withdraw(rater=first, study=None)
+    opened.withdraw_rater(first)
     during[0].result(10)
-    opened._finish_erasing()
+    opened._finish_erasure()
     assert SECRET.encode() not in bytes_of(home)
 
 
 def test_withdrawing_from_one_study_keeps_the_others(opened: Store, home: Path) -> None:
-    opened.write(lambda work: (add_study(work, 2, "s1"), add_study(work, 2, "s2")))
-    rater = opened.write(lambda work: join(work, "Ann"))
+    opened.write(lambda transaction: (add_study(transaction, 2, "s1"), add_study(transaction, 2, "s2")))
+    rater = opened.write(lambda transaction: join(transaction, "Ann"))
     given_rating(opened, rater, "s1-0", SECRET, "s1")
     given_rating(opened, rater, "s2-0", "kept", "s2")
-    opened.withdraw(rater=rater, study="s1")
+    opened.withdraw_rater(rater, "s1")
     assert SECRET.encode() not in bytes_of(home)
     with opened.read() as view:
         assert view.rater(rater)["name"] == "Ann"
@@ -766,12 +789,12 @@ def test_withdrawing_from_one_study_keeps_the_others(opened: Store, home: Path) 
 
 def test_who_joins_again_after_withdrawing_starts_anew(opened: Store) -> None:
     opened.write(add_study)
-    rater = opened.write(lambda work: join(work, SECRET))
+    rater = opened.write(lambda transaction: join(transaction, SECRET))
     given_rating(opened, rater, "s1-0", SECRET)
-    opened.withdraw(rater=rater, study=None)
-    opened.write(lambda work: join(work, "again", rater))
+    opened.withdraw_rater(rater)
+    opened.write(lambda transaction: join(transaction, "again", rater))
     given_rating(opened, rater, "s1-0", "new")
-    opened.withdraw(rater=opened.write(join), study=None)  # another's erasing must not take these
+    opened.withdraw_rater(opened.write(join))  # another's erasing must not take these
     before = raters.tables_of(opened)
     opened.rebuild()
     assert raters.tables_of(opened) == before
@@ -782,11 +805,11 @@ def test_who_joins_again_after_withdrawing_starts_anew(opened: Store) -> None:
 def test_a_voice_that_is_taken_back_goes_with_its_ratings_and_leaves_the_raters_their_progress(
     opened: Store, home: Path
 ) -> None:
-    opened.write(lambda work: add_study(work, 3, "s1", contributor="code-1"))
-    rater = opened.write(lambda work: join(work, "Ann"))
+    opened.write(lambda transaction: add_study(transaction, 3, "s1", contributor="code-1"))
+    rater = opened.write(lambda transaction: join(transaction, "Ann"))
     given_rating(opened, rater, "s1-0", SECRET)
     given_rating(opened, rater, "s1-1", "stays")
-    opened.withdraw(contributor="code-1", items=["s1-0"])
+    opened.withdraw_contributor("code-1", ["s1-0"])
     assert SECRET.encode() not in bytes_of(home)
     with opened.read() as view:
         assert view.contributed("code-1") == [] and view.item("s1-0") is None

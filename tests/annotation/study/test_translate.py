@@ -20,17 +20,18 @@ from starlette.testclient import TestClient
 
 import annotation
 from annotation.analysis.results import Results
-from annotation.export.tables import scale_versions
-from annotation.rating import session as journey
+from annotation.export.manifest import scale_versions
+from annotation.rating import screens
 from annotation.rating.routes import Studio, routes
-from annotation.study import checks, schema
-from annotation.study import importing as studies
-from annotation.study.schema import SCALES, SURVEY, TEMPLATES, Scale, Study
+from annotation.study import checks, lifecycle
+from annotation.study.rules import STATES, Study
+from annotation.study.scales import SCALES, SURVEY, Scale
+from annotation.study.templates import CONSENT, STATEMENTS, TEMPLATES
 from annotation.study.translate import FOLDER, languages, preferred, translated, words
 from emotion_omni.types import EmotionOmniError
 
 SOURCES = Path(annotation.__file__).parent
-ROOM = "\n".join(path.read_text(encoding="utf-8") for path in sorted((SOURCES / "ui" / "room").glob("*.js")))
+ROOM = "\n".join(path.read_text(encoding="utf-8") for path in sorted((SOURCES / "rating" / "client").glob("*.js")))
 COGNATES = {"Neutral", "Dominant", "Name", "Esc"}  # the same word in both languages
 QUESTIONS = SCALES | {scale.name: scale for scale in SURVEY}
 CODES = (
@@ -76,13 +77,15 @@ def schema_words() -> Iterator[str]:
     for template in TEMPLATES.values():
         yield from (template.title, *template.instructions, *(caption for caption, _ in checks.examples(template)))
         yield from (check.lesson for check in checks.checks_for(template))
-    yield from (*schema.CONSENT, *schema.STATEMENTS, *schema.STATES)
+    yield from (*CONSENT, *STATEMENTS, *STATES)
 
 
 def studio_words() -> Iterator[str]:
     """Phases, names of clips, and the titles of the studies that the studio makes by itself."""
-    yield from (*journey.PHASES, *journey.LABELS.values())
-    yield from re.findall(r'"title": "([^"]+)"', (SOURCES / "studies.py").read_text(encoding="utf-8"))
+    yield from (*screens.PHASES, *screens.LABELS.values())
+    for name in ("practice", "live_turns"):
+        source = (SOURCES / "study" / f"{name}.py").read_text(encoding="utf-8")
+        yield from re.findall(r'"title": "([^"]+)"', source)
 
 
 def room_words() -> Iterator[str]:
@@ -155,7 +158,7 @@ def go(studio: Studio, clock: Clock, template: str, language: str) -> Way:
     rater.walk()
     late = Told(studio, name, clock, raters.new_rater(studio, "Bea"))
     for state in ("paused", "closed"):
-        studies.set_state(studio.store, name, state)
+        lifecycle.set_state(studio.store, name, state)
         late.next()
     with studio.store.read() as view:
         table = Results.read(view, name, studio.identity.secret).table

@@ -53,15 +53,15 @@ def opened(home: Path) -> Store:
     """A store with a study of two items, one of them with Ada's voice, and a rater."""
     store = Store(home)
 
-    def begin(work) -> None:
-        work.record("study.created", study="s", settings={"title": "A study"}, state="open", by=None)
+    def begin(transaction) -> None:
+        transaction.record("study.created", study="s", settings={"title": "A study"}, state="open", by=None)
         for item, voice, contributor in (("i1", VOICE, "ada"), ("i2", OTHER, None)):
             sha = sound(home, voice)
             content = {
                 "clips": {"speech": {"sha": sha, "played": sha, "seconds": 1.0}},
                 "texts": {"speech": f"words of {contributor}"},
             }
-            work.record(
+            transaction.record(
                 "items.added",
                 study="s",
                 items=[
@@ -75,7 +75,7 @@ def opened(home: Path) -> Store:
                     }
                 ],
             )
-        work.record("rater.joined", rater="r1", name="Grace", role="rater", account=None, cohort="", secret=None)
+        transaction.record("rater.joined", rater="r1", name="Grace", role="rater", account=None, cohort="", secret=None)
 
     store.write(begin)
     return store
@@ -85,9 +85,9 @@ def rate(store: Store, number: int) -> None:
     """A whole rating of the second item, of which a rater may give any number here."""
     shared = {"study": "s", "rater": "r1", "item": "i2", "kind": "rate", "assignment": f"a{number}", "flip": 0}
 
-    def give(work) -> None:
-        work.record("assigned", **shared, family="i2", block=0, slot=number, guess=0, leased_until=0.0)
-        work.record(
+    def give(transaction) -> None:
+        transaction.record("assigned", **shared, family="i2", block=0, slot=number, guess=0, leased_until=0.0)
+        transaction.record(
             "rated",
             **shared,
             submit=f"u{number}",
@@ -186,10 +186,10 @@ def test_the_repository_is_asked_for_as_a_private_dataset_with_a_card_that_says_
     assert one_server.content("README.md").startswith(b"---\nviewer: false\n")  # the viewer would make copies
 
 
-@pytest.mark.parametrize("work", ["push", "restore"])
-def test_a_public_repository_is_refused_and_nothing_is_sent(tmp_path, one_server, work):
+@pytest.mark.parametrize("method", ["push", "restore"])
+def test_a_public_repository_is_refused_and_nothing_is_sent(tmp_path, one_server, method):
     one_server.create(private=False)
-    assert code_of(getattr(mirror(studio(tmp_path), one_server), work)) == "public-repo"
+    assert code_of(getattr(mirror(studio(tmp_path), one_server), method)) == "public-repo"
     assert one_server.sent == []
 
 
@@ -304,7 +304,7 @@ def test_an_operation_of_which_a_part_is_written_is_not_sent(tmp_path, one_serve
 
 def withdraw_ada(home: Path) -> None:
     store = Store(home)
-    store.withdraw(contributor="ada", items=["i1"])
+    store.withdraw_contributor("ada", ["i1"])
     store.close()
     forget_sound(home, VOICE)
 
@@ -328,7 +328,7 @@ def test_a_rater_who_withdraws_is_gone_from_the_past_too(tmp_path, server):
     copy = mirror(studio(tmp_path), server)
     copy.push()
     store = Store(tmp_path)
-    store.withdraw(rater="r1", study=None)
+    store.withdraw_rater("r1")
     store.close()
     copy.push()
     assert b"Grace" not in server.everything()
@@ -348,7 +348,7 @@ def test_the_sounds_of_a_deleted_study_are_deleted_there_too(tmp_path, one_serve
     copy = mirror(studio(tmp_path), one_server)
     copy.push()
     store = Store(tmp_path)
-    store.write(lambda work: work.record("study.deleted", study="s"))
+    store.write(lambda transaction: transaction.record("study.deleted", study="s"))
     store.close()
     shutil.rmtree(tmp_path / "audio")
     assert copy.push()

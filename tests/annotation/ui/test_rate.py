@@ -18,7 +18,7 @@ import soundfile
 from conftest import tone
 from hands import LOAD_MS, Hand, items, open_study, together, visit
 
-from annotation.study.schema import SCALES
+from annotation.study.scales import SCALES
 from annotation.ui import rate, results, studies
 
 pytest_plugins = ("browsers",)
@@ -334,7 +334,7 @@ def keep(studio, hand: Hand) -> None:
         "reason": "known",
         "by": "r0",
     }
-    studio.store.write(lambda work: work.record("decided", decision=uuid.uuid4().hex, **facts))
+    studio.store.write(lambda transaction: transaction.record("decided", decision=uuid.uuid4().hex, **facts))
 
 
 def decided_in_the_end(studio, page) -> list:

@@ -19,7 +19,8 @@ from conftest import EXAMPLES, noise
 from engine_contract import fingerprint
 from transformers import DynamicCache
 
-from annotation.ui.talk import tab as talk
+from annotation.ui.engine_pool import EnginePool, menu
+from annotation.ui.talk.conversation import ChatTurn
 from emotion_omni import audio, checkpoint, cli, emotion, engine
 from emotion_omni.omni import encoders
 from emotion_omni.omni.config import OmniConfig, SpeechDecoderConfig, TextSampling
@@ -197,10 +198,9 @@ def test_without_stage_two_it_answers_in_words(mute):
 
 
 def test_the_page_shows_the_words_of_a_model_without_a_voice(mute, query):
-    handlers = talk.Handlers(talk.Engines(lambda _: mute), talk.Line())
-    turn, shown = talk.Spoken(query, ""), talk.Conversation()
+    turn = ChatTurn(query, "")
     for event in mute.respond(Turn(query)):
-        handlers._show(event, turn, shown)
+        turn.add(event)
     assert turn.reply.strip() and not turn.reply_file and turn.planned
 
 
@@ -298,16 +298,16 @@ def test_on_zero_gpu_the_model_is_loaded_onto_the_gpu_that_is_announced(embedded
 
 def test_the_menu_lists_every_checkpoint(home, monkeypatch):
     monkeypatch.delenv("EMOTION_OMNI_HUB", raising=False)
-    offered = talk.menu("embedded")
+    offered = menu("embedded")
     assert offered[0] == "embedded" and {"omni:tiny", "omni:mute", "fake"} <= set(offered) and "omni" not in offered
-    assert len(offered) == len(set(offered)) and talk.menu("omni:user/one")[0] == "omni:user/one"
+    assert len(offered) == len(set(offered)) and menu("omni:user/one")[0] == "omni:user/one"
     monkeypatch.setenv("EMOTION_OMNI_HUB", "light")
-    assert "hub" in talk.menu("embedded")
+    assert "hub" in menu("embedded")
 
 
 def test_visitors_load_nothing_that_is_not_offered(home):
     loaded = []
-    engines = talk.Engines(loaded.append, also="omni:user/one")
+    engines = EnginePool(loaded.append, also="omni:user/one")
     for name in ("omni:user/other", f"omni:{home / 'checkpoints' / 'tiny'}", "omni", "../tiny"):
         with pytest.raises(EmotionOmniError, match="not offered here"):
             engines.get(name)
@@ -346,9 +346,10 @@ def test_talk_says_why_there_is_no_sound(run, tmp_path):
     status, rows, err = run(
         "talk", str(sorted(EXAMPLES.glob("*.wav"))[0]), "--engine", "omni:mute", "--out", str(tmp_path / "r.wav")
     )
-    assert status == 1 and rows[0]["error"]["code"] == "no-voice" and "words alone" in err
+    assert status == 1 and rows[0]["error"]["code"] == "no-voice" and "text only" in err
 
 
-def test_a_checkpoint_goes_with_no_other_engine(run, tmp_path):
-    status, rows, err = run("hear", "q.wav", "--engine", "fake", "--checkpoint", "tiny")
-    assert status == 1 and rows[0]["error"]["code"] == "checkpoint" and "--engine is fake" in err
+def test_a_checkpoint_goes_with_no_other_engine(run, capsys):
+    with pytest.raises(SystemExit) as wrong:
+        run("hear", "q.wav", "--engine", "fake", "--checkpoint", "tiny")
+    assert wrong.value.code == 2 and "--engine is fake" in capsys.readouterr().err

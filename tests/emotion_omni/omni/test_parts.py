@@ -15,12 +15,12 @@ import torch
 from torch import nn
 
 from emotion_omni.omni import adapters, speech_decoder, transformer
+from emotion_omni.omni.adaln import AdaLN
 from emotion_omni.omni.adapters import AudioAdapters, FrameAdapter
 from emotion_omni.omni.config import PRESETS, OmniConfig, SpeechDecoderConfig, SpeechSampling
 from emotion_omni.omni.dynamic_time_warping import dynamic_time_warping
 from emotion_omni.omni.emotion_head import EmotionHead
 from emotion_omni.omni.emotion_targets import token_targets, trajectory_losses, utterance_targets
-from emotion_omni.omni.adaln import AdaLN
 from emotion_omni.omni.gate import Gate
 from emotion_omni.omni.speech_decoder import SpeechDecoder, TextInputs
 from emotion_omni.omni.speech_generation import SpeechState, SpeechStream, sample_speech_tokens

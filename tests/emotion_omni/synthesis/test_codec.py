@@ -13,6 +13,7 @@ from emotion_omni import audio
 from emotion_omni.synthesis import codec as units
 from emotion_omni.synthesis.codec import CODES, HZ, SHIPPED, UnitTokenizer, UnitVocoder
 from emotion_omni.train import codec as training
+from emotion_omni.train.part_settings import CodecSettings
 from emotion_omni.types import Audio, EmotionOmniError
 
 SAMPLES = 960  # of a token
@@ -206,7 +207,7 @@ def test_a_few_steps_of_training_come_nearer_to_the_recording():
     samples = np.convolve(units.pulses(pitch, 0.0)[0], np.hanning(24))[:36_000].astype(np.float32) / 200
     heard = np.random.default_rng(0).normal(size=(75, training.HEARD)).astype(np.float32)
     recordings = [training.Recording("", samples, *training.track_pitch(samples), heard)]
-    settings = training.Settings(steps=16, batch=2, tokens=15)
+    settings = CodecSettings(max_steps=16, batch_size=2, excerpt_tokens=15)
     original = Audio(samples, HZ)
 
     def distance(codec: units.Codec) -> float:

@@ -1,8 +1,8 @@
-"""The frozen networks that a configuration names, for the features they give: two encoders and a speech tokenizer.
+"""The frozen networks of a configuration as feature extractors: two encoders and a speech tokenizer.
 
-Each has an identity, which is known to the features' file names; the network itself is loaded only
-when something must be computed. The identity of an encoder is what the encoder says when it is loaded;
-it is noted beside the features for as long as nothing it hangs on has changed. Knows no rows.
+Each has an identity, which is part of the feature files' names; the network itself is loaded only when something must
+be computed. An encoder states its identity when it is loaded; the identity is noted beside the features and reused as
+long as nothing it depends on has changed.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ from emotion_omni.omni import encoders
 from emotion_omni.omni.config import EncoderConfig, OmniConfig
 from emotion_omni.recognition import emotion2vec, speech_emotion
 from emotion_omni.synthesis import vocoder as voice
-from emotion_omni.train.features import Source
+from emotion_omni.train.features import FeatureExtractor
 from emotion_omni.types import Audio
 
 PINNED = re.compile(r".+@[0-9a-f]{40}")
-MAKERS = {"semantic": encoders.semantic_encoder, "emotion": encoders.emotion_encoder}
+ENCODERS = {"semantic": encoders.semantic_encoder, "emotion": encoders.emotion_encoder}
 
 
 @dataclass(frozen=True)
-class Sources:
-    """The frozen networks of a configuration. ``speech``: the tokenizer, when speech is taught."""
+class Extractors:
+    """The frozen networks of a configuration. ``speech``: the tokenizer, when speech is trained."""
 
-    semantic: Source
-    emotion: Source
-    speech: Source | None = None
+    semantic: FeatureExtractor
+    emotion: FeatureExtractor
+    speech: FeatureExtractor | None = None
 
 
-def sources(config: OmniConfig, folder: Path, speech: bool = False, device: str = "cpu") -> Sources:
-    """``folder``: of the features, where identities are noted. ``speech``: whether tokens are wanted too.
+def extractors(config: OmniConfig, folder: Path, speech: bool = False, device: str = "cpu") -> Extractors:
+    """``folder``: of the features, where identities are noted. ``speech``: whether speech tokens are needed too.
 
-    Raises :class:`EmotionOmniError` when an encoder or the tokenizer cannot be had.
+    Raises :class:`EmotionOmniError` if an encoder or the tokenizer is not available.
     """
-    return Sources(
+    return Extractors(
         _encoder("semantic", config.semantic, folder, device),
         _encoder("emotion", config.emotion, folder, device),
         _tokenizer(config) if speech else None,
     )
 
 
-def _encoder(role: str, config: EncoderConfig, folder: Path, device: str) -> Source:
+def _encoder(role: str, config: EncoderConfig, folder: Path, device: str) -> FeatureExtractor:
     def load() -> Callable[[Audio], Tensor]:
-        encoder = MAKERS[role](config, device)
+        encoder = ENCODERS[role](config, device)
 
         def frames(speech: Audio) -> Tensor:
             found, lengths = encoder([encoders.prepare(speech)])
@@ -63,13 +63,15 @@ def _encoder(role: str, config: EncoderConfig, folder: Path, device: str) -> Sou
         return frames
 
     def identity() -> str:
-        return MAKERS[role](config, device).identity
+        return ENCODERS[role](config, device).identity
 
-    return Source(f"{role} encoder {config.name}", _noted(folder, _circumstances(role, config), identity), load)
+    return FeatureExtractor(
+        f"{role} encoder {config.name}", _noted_identity(folder, _dependencies(role, config), identity), load
+    )
 
 
-def _circumstances(role: str, config: EncoderConfig) -> str | None:
-    """All that an encoder's identity hangs on and that is known without loading it. None when it may change unseen."""
+def _dependencies(role: str, config: EncoderConfig) -> str | None:
+    """Everything an encoder's identity depends on, without loading it; None if it may change unnoticed."""
     if config.name == "embedded":
         content = f"{weights.find('whisper-base/model.bin').sha256} {weights.sha256(speech_emotion.SHIPPED)}"
     elif config.name == "random" or PINNED.fullmatch(config.name):
@@ -78,15 +80,15 @@ def _circumstances(role: str, config: EncoderConfig) -> str | None:
         files = sorted(path for path in Path(config.name).rglob("*") if path.is_file())
         content = json.dumps([[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files])
     else:
-        return None  # a branch of a hub's repository
+        return None  # a branch of a hub repository can move
     code = encoders.code_sha256() + weights.sha256(Path(emotion2vec.__file__))
     return "\n".join([role, json.dumps(dataclasses.asdict(config)), str(encoders.PREPARE_VERSION), code, content])
 
 
-def _noted(folder: Path, circumstances: str | None, find: Callable[[], str]) -> str:
-    if circumstances is None:
+def _noted_identity(folder: Path, dependencies: str | None, find: Callable[[], str]) -> str:
+    if dependencies is None:
         return find()
-    note = folder / "identities" / hashlib.sha256(circumstances.encode()).hexdigest()
+    note = folder / "identities" / hashlib.sha256(dependencies.encode()).hexdigest()
     if note.exists():
         return note.read_text(encoding="utf-8")
     identity = find()
@@ -97,7 +99,7 @@ def _noted(folder: Path, circumstances: str | None, find: Callable[[], str]) -> 
     return identity
 
 
-def _tokenizer(config: OmniConfig) -> Source:
+def _tokenizer(config: OmniConfig) -> FeatureExtractor:
     """That of the voice: our small codec's, or CosyVoice2's."""
     path = voice.tokenizer_file(config)
 
@@ -105,4 +107,4 @@ def _tokenizer(config: OmniConfig) -> Source:
         tokenizer = voice.tokenizer(config)
         return lambda speech: torch.from_numpy(tokenizer(speech)).long()
 
-    return Source(f"speech tokenizer of {config.voice}", f"{config.voice} {weights.sha256(path)}", load)
+    return FeatureExtractor(f"speech tokenizer of {config.voice}", f"{config.voice} {weights.sha256(path)}", load)

@@ -1,29 +1,21 @@
-"""The scales, the templates made of them, and the rules of a study: defined once.
+"""The questions that raters answer, each with its values, its version and the check of an answer.
 
-The form on the page, the check on the server, the table on disk and the columns of an export all
-derive from here. Every scale has a version; a change of its words, a translation included, is a new
-one, so that ratings made under other words are never mixed by mistake. Pure Python, no storage.
+The form on the page, the check on the server, the stored table and the columns of an export all derive from
+:data:`SCALES`. Every scale has a version: a change of its words, a translation included, is a new version, so
+that ratings made under different words are never mixed by mistake. Pure Python, no storage.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-from annotation.study.translate import languages
 from emotion_omni import emotion
 from emotion_omni.types import EmotionOmniError
 
 LONGEST_TEXT = 2000  # characters of a note or a rewritten answer
-TASK_KINDS = (
-    "rate",
-    "trap",
-    "gold",
-    "repeat",
-)  # of what a rater is given in the task; sound check and training come before
 
 
 @dataclass(frozen=True)
@@ -221,237 +213,6 @@ SCALES: dict[str, Scale] = {
         Scale("digits", "digits", "Which three digits did you hear?", hint="For example 123."),
     )
 }
-
-
-@dataclass(frozen=True)
-class Template:
-    """What kind of item is shown and which questions are asked of it. ``clips`` are the roles that an item must have."""
-
-    name: str
-    tab: str
-    title: str
-    clips: tuple[str, ...]
-    scales: tuple[str, ...]
-    main: str  # the scale that agreement, gold and the results' first picture are about
-    instructions: tuple[str, ...]
-    modes: tuple[str, ...] = ("both",)  # words: transcript only; voice: words masked; both
-
-    def asked(self, guess: bool) -> tuple[Scale, ...]:
-        return tuple(SCALES[name] for name in self.scales if name != "guess_right" or guess)
-
-
-ABOUT_GUESSES = "Sometimes you are shown what a model heard. It is often wrong: trust your ears."
-_LISTEN = "Listen to every recording to the end. You may hear it again as often as you like."
-_INDEPENDENT = "There is no right taste: we want your own impression, not what you think others would say."
-
-TEMPLATES: dict[str, Template] = {
-    template.name: template
-    for template in (
-        Template(
-            "emotion-recognition",
-            "emotion",
-            "Emotion recognition",
-            ("speech",),
-            (
-                "primary",
-                "secondary",
-                "intensity",
-                "valence",
-                "arousal",
-                "dominance",
-                "heard_from",
-                "guess_right",
-                "note",
-            ),
-            "primary",
-            (
-                "You will hear short recordings of people speaking.",
-                _LISTEN,
-                "Judge the feeling that the voice carries, also where the words tell another story.",
-                ABOUT_GUESSES,
-                _INDEPENDENT,
-            ),
-        ),
-        Template(
-            "empathy",
-            "empathy",
-            "Empathy of the answer",
-            ("query", "reply"),
-            (
-                "empathy",
-                "relevance",
-                "fluency",
-                "emotional_reactions",
-                "interpretations",
-                "explorations",
-                "emotion_mos",
-                "naturalness",
-                "safety",
-                "note",
-            ),
-            "empathy",
-            (
-                "You will hear what a person said, and the answer of a machine.",
-                _LISTEN,
-                "Put yourself in the place of the person who spoke. How would you feel about being answered like this?",
-                _INDEPENDENT,
-            ),
-        ),
-        Template(
-            "compare",
-            "compare",
-            "Comparison of two answers",
-            ("query", "a", "b"),
-            ("preference", "certainty", "note"),
-            "preference",
-            (
-                "You will hear what a person said, and two answers.",
-                _LISTEN,
-                "Choose the answer you would rather be given: words and voice together. Say “no difference” where there is none.",
-                _INDEPENDENT,
-            ),
-        ),
-        Template(
-            "words-voice",
-            "emotion",
-            "Words and voice apart",
-            ("speech",),
-            ("primary", "intensity", "note"),
-            "primary",
-            (
-                "You will be shown the words alone, or hear a voice whose words are masked, or get both.",
-                _LISTEN,
-                "Judge the feeling from what you are given, and from nothing else.",
-                _INDEPENDENT,
-            ),
-            modes=("words", "voice", "both"),
-        ),
-        Template(
-            "correction",
-            "empathy",
-            "Corrected answer",
-            ("query", "reply"),
-            ("rewrite", "rewrite_emotion", "note"),
-            "rewrite_emotion",
-            (
-                "You will hear what a person said, and the answer of a machine.",
-                _LISTEN,
-                "Rewrite the answer as you would have wanted it: short, spoken language, one to three sentences.",
-                _INDEPENDENT,
-            ),
-        ),
-    )
-}
-TABS = ("emotion", "empathy", "compare")
-STATES = ("open", "paused", "closed")
-CONSENT = (
-    "Your answers are stored under a pseudonym, with the time they took and which parts of a clip were played.",
-    "They are used for research and may be published as data without your name.",
-    "You may stop at any time, skip what you like, and withdraw: then everything you gave is erased.",
-    "Some recordings carry strong feelings. If that is too much, skip the recording or stop.",
-)
-STATEMENTS = ("I am at least 18 years old.", "I have read this and take part of my own free will.")
-
-
-@dataclass(frozen=True)
-class Study:
-    """The rules of a study. Times are minutes; shares lie in [0, 1]. Refuses what it does not know."""
-
-    title: str
-    template: str
-    ratings_per_item: int = 5
-    block_size: int = 10
-    traps_per_block: int = 1
-    gold_per_block: int = 1
-    repeats_per_block: int = 1
-    block_minutes: float = 30.0
-    lease_minutes: float = 15.0
-    guess_hidden_share: float = 0.3
-    training_right: int = 2
-    order: str = "balanced"  # or "disagreement": items that divide the raters come first
-    most_per_rater: int = 0  # ratings; 0: no limit
-    access: str = "open"  # or "invited": only raters with a link or an account of this study
-    cohorts: tuple[str, ...] = ()  # raters of these cohorts only; empty: all
-    split: str = "evaluation"  # or "training": only then may items enter a training file
-    language: str = "en"
-    instructions: tuple[str, ...] = ()
-    consent: tuple[str, ...] = ()
-    licence: str = "not stated"
-    takes_turns: bool = False  # whether visitors may add turns of their own from the Talk tab
-
-    def __post_init__(self) -> None:
-        _require(
-            isinstance(self.title, str) and 0 < len(self.title.strip()) <= 120,
-            "title",
-            self.title,
-            "1 to 120 characters",
-        )
-        _one_of("template", self.template, tuple(TEMPLATES))
-        _one_of("order", self.order, ("balanced", "disagreement"))
-        _one_of("access", self.access, ("open", "invited"))
-        _one_of("split", self.split, ("evaluation", "training"))
-        _one_of("language", self.language, languages())
-        for name, low, high in _RANGES:
-            value = getattr(self, name)
-            whole = isinstance(value, int) or name in _REAL and isinstance(value, float)
-            _require(
-                whole and not isinstance(value, bool) and low <= value <= high,
-                name,
-                value,
-                f"a number from {low} to {high}",
-            )
-        for name in ("cohorts", "instructions", "consent"):
-            good = isinstance(getattr(self, name), tuple) and all(isinstance(one, str) for one in getattr(self, name))
-            _require(good, name, getattr(self, name), "a list of texts")
-
-    @property
-    def form(self) -> Template:
-        return TEMPLATES[self.template]
-
-    @classmethod
-    def read(cls, settings: Mapping[str, Any]) -> Study:
-        """From a mapping, as YAML or a form gives it. An unknown key is refused, with the nearest known one."""
-        known = {one.name for one in fields(cls)}
-        for key in settings:
-            if key not in known:
-                near = difflib.get_close_matches(str(key), known, 1)
-                hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(sorted(known))}."
-                raise EmotionOmniError(f"A study has no setting {str(key)[:60]!r}.{hint}", "unknown-setting")
-        for key in ("title", "template"):
-            if not settings.get(key):
-                raise EmotionOmniError(f"A study needs a {key}.", "missing-setting")
-        lists = {key: tuple(value) for key, value in settings.items() if isinstance(value, list)}
-        return cls(**dict(settings) | lists)
-
-    def settings(self) -> dict[str, Any]:
-        return {
-            one.name: list(value) if isinstance(value := getattr(self, one.name), tuple) else value
-            for one in fields(self)
-        }
-
-
-_RANGES = (
-    ("ratings_per_item", 1, 1000),
-    ("block_size", 1, 200),
-    ("traps_per_block", 0, 10),
-    ("gold_per_block", 0, 10),
-    ("repeats_per_block", 0, 10),
-    ("block_minutes", 1, 240),
-    ("lease_minutes", 0.01, 240),
-    ("guess_hidden_share", 0, 1),
-    ("training_right", 0, 10),
-    ("most_per_rater", 0, 1_000_000),
-)
-_REAL = ("block_minutes", "lease_minutes", "guess_hidden_share")
-
-
-def _require(good: bool, name: str, value: Any, allowed: str) -> None:
-    if not good:
-        raise EmotionOmniError(f"{name} = {str(value)[:60]!r} is not allowed: it must be {allowed}.", "bad-setting")
-
-
-def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    _require(value in allowed, name, value, f"one of {', '.join(allowed)}")
 
 
 SURVEY: tuple[Scale, ...] = (
