@@ -67,7 +67,7 @@ def sounds(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(sounds, tmp_path_factory) -> tuple[Path, dict]:
+def trained_state_dict(sounds, tmp_path_factory) -> tuple[Path, dict]:
     """A run of stage 1 that others start from."""
     folder = tmp_path_factory.mktemp("understand")
     return folder, understand(sounds, folder, max_steps=40)

@@ -13,7 +13,9 @@ import json
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from emotion_omni.strict import Strict, nearest, refuse
+from emotion_omni.recognition.config import TranscriberConfig
+from emotion_omni.response.config import TransformersResponderConfig
+from emotion_omni.strict import Pinned, Strict, nearest, refuse
 
 PRESETS = ("paper", "small", "tiny")
 CODEBOOK_SIZES = {"cosyvoice2": 6561, "units": 1024}  # CosyVoice2: 3^8, finite scalar quantization
@@ -276,12 +278,16 @@ def _with_current_names(text: str) -> str:
     return json.dumps(settings)
 
 
+def _pinned(model: Pinned) -> str:
+    return f"{model.name}@{model.revision}"
+
+
 def _paper() -> OmniConfig:
-    """Paper, model section. emotion2vec_base comes from ModelScope, which has no commit to pin."""
+    """Paper, model section. Whisper large-v3 and Qwen2.5-7B-Instruct at the commits of the cascade's preset ``hub``."""
     return OmniConfig(
-        semantic=EncoderConfig("openai/whisper-large-v3@06f233fe06e710322aca913c1bc4249a0d71fce1", 1280),
+        semantic=EncoderConfig(_pinned(TranscriberConfig()), 1280),
         emotion=EncoderConfig("iic/emotion2vec_base", 768),
-        language_model=LanguageModelConfig("Qwen/Qwen2.5-7B-Instruct@a09a35458c702b33eeacc393d103063234e8bc28", 3584),
+        language_model=LanguageModelConfig(_pinned(TransformersResponderConfig()), 3584),
         adapter=AdapterConfig(),
         lora=LoraConfig(),
         head=EmotionHeadConfig(),

@@ -21,8 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from emotion_omni import audio, checkpoint, emotion, processors, weights, zero_gpu
-from emotion_omni.cascade.engine import UNSURE
+from emotion_omni import audio, checkpoint, emotion, processors, zero_gpu
 from emotion_omni.omni import encoders
 from emotion_omni.omni.config import OmniConfig
 from emotion_omni.omni.emotion_planner import TextChunk
@@ -32,11 +31,12 @@ from emotion_omni.omni.language_model import cast_parameters
 from emotion_omni.omni.model import Omni, Query
 from emotion_omni.omni.model_runner import ModelRunner
 from emotion_omni.omni.prompt import Prompt
-from emotion_omni.recognition import speech_emotion
-from emotion_omni.recognition.whisper_ct2 import Ear, Utterance, corrections
+from emotion_omni.recognition.recognizer import SpeechRecognizer
+from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer
 from emotion_omni.recognition.whisper_encoder import HZ
 from emotion_omni.response import safe_replies
 from emotion_omni.response.guard import is_crisis
+from emotion_omni.response.planner import reliable_tone
 from emotion_omni.synthesis import vocoder as voice
 from emotion_omni.synthesis.vocoder import Vocoder
 from emotion_omni.types import Audio, Done, EmotionOmniError, Event, Heard, Plan, Speech, Text, Turn
@@ -82,7 +82,7 @@ class OmniEngine:
     generator: ReplyGenerator
     semantic: Encoder
     emotion: Encoder
-    ear: Ear
+    recognizer: SpeechRecognizer
     vocoder: Vocoder | None
     name: str = NAME
     hz: int = voice.HZ
@@ -119,7 +119,7 @@ class OmniEngine:
                 "memory",
             ) from error
         name = f"{NAME}:{about.name}" if about.name else NAME
-        engine = cls(generator, semantic, emotion, _ear(), vocoder, name)
+        engine = cls(generator, semantic, emotion, WhisperCT2Recognizer.load(), vocoder, name)
         if compiled:
             engine._warm_up()
         return engine
@@ -146,9 +146,9 @@ class OmniEngine:
 
     def _reply(
         self, turn: Turn, heard: Heard, samples: np.ndarray | None, seed: int, stopwatch: Stopwatch
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, None]:
         """All that comes after :class:`Heard`, and needs the GPU."""
-        tone = heard.emotion.label if heard.emotion.confidence >= UNSURE else "neutral"
+        tone = reliable_tone(heard)
         corrected_transcript = heard.transcript if turn.transcript is not None else None
         corrected_emotion = heard.emotion.label if turn.emotion is not None else None
         prompt = self.model.prompt_builder.prompt(turn.earlier, corrected_transcript, corrected_emotion)
@@ -162,7 +162,7 @@ class OmniEngine:
         stopwatch.reached("done")
         yield Done(stopwatch.timings)
 
-    def _speak(self, text: str, emotion: str) -> Iterator[Audio]:
+    def _speak(self, text: str, emotion: str) -> Generator[Audio, None, None]:
         request = Request(self._encode(None), self.model.prompt_builder.prompt(), emotion, 0, True)
         for event in self._say(request, text, emotion, Stopwatch(self.model.device)):
             if isinstance(event, Speech):
@@ -176,25 +176,18 @@ class OmniEngine:
         for _ in range(2):  # CUDA graphs are recorded in the second run
             list(self._say(request, WARM_UP, "neutral", Stopwatch(self.model.device)))
 
-    # --- hearing --------------------------------------------------------------------------------------------------
+    # --- hearing ------------------------------------------------------------------------------------------------
 
     def _hear(self, turn: Turn) -> tuple[Heard, np.ndarray | None]:
-        """→ what people are shown, and the samples the model hears; none when the turn is in writing."""
-        transcript, tone = corrections(turn)
+        """→ what people are shown, and the samples that the model hears; None for a written turn."""
+        heard = self.recognizer.recognize(turn)
         if turn.audio is None:
-            return Heard(transcript, emotion.certain(tone)), None
-        utterance = self.ear.prepare(audio.check(turn.audio.samples, turn.audio.hz))
-        # the encoders hear the recording as they do in training: whole, and prepared by the same function
-        return self._shown(utterance, transcript, tone), encoders.prepare(turn.audio)
-
-    def _shown(self, utterance: Utterance, transcript: str | None, tone: str | None) -> Heard:
-        belief, trajectory = emotion.certain(tone) if tone is not None else None, ()
-        windows = self.ear.encode(utterance.samples) if transcript is None or tone is None else []
-        if transcript is None:
-            transcript = self.ear.words(windows, len(utterance.samples) / HZ)
-        if belief is None:
-            belief, trajectory = self.ear.feel(windows, utterance)
-        return Heard(transcript, belief, trajectory)
+            return heard, None
+        if turn.transcript is not None and turn.emotion is not None:
+            # with both corrected recognize() does not read the recording, but the model will
+            self.recognizer.prepare(audio.check(turn.audio.samples, turn.audio.hz))
+        # the encoders read a recording as in training: whole, and prepared by the same function
+        return heard, encoders.prepare(turn.audio)
 
     def _encode(self, samples: np.ndarray | None) -> Query:
         """Frames of both encoders; without samples, no frames."""
@@ -278,14 +271,3 @@ def _load_vocoder(config: OmniConfig, about: checkpoint.About, device: str) -> V
         return voice.vocoder(config, device)
     log.warning("%s", no_voice(about.name))
     return None
-
-
-def _ear() -> Ear:
-    for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
-        weights.fetch(f"whisper-base/{name}")
-    return Ear.load(
-        weights.fetch("whisper-base/model.bin").parent,
-        weights.fetch("silero/vad.onnx"),
-        speech_emotion.SHIPPED,
-        processors.THREADS,
-    )

@@ -17,7 +17,7 @@ from torch import Tensor
 from emotion_omni.omni.config import SpeechDecoderConfig, SpeechSampling
 from emotion_omni.omni.speech_decoder import SPEECH, TEXT, Rows, SpeechDecoder, TextInputs, attention_mask, make_rows
 from emotion_omni.omni.transformer import KVCache
-from emotion_omni.sampling import draw
+from emotion_omni.sampling import sample
 from emotion_omni.types import EmotionOmniError
 
 
@@ -179,4 +179,4 @@ def sample_speech_tokens(
     if sampling.frequency_penalty and recent.shape[1]:
         counts = torch.zeros_like(logits).scatter_add_(1, recent, torch.ones_like(recent, dtype=logits.dtype))
         logits = logits - sampling.frequency_penalty * (counts / sampling.frequency_window)
-    return draw(logits, uniform, sampling)
+    return sample(logits, uniform, sampling, check=False)

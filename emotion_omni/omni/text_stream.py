@@ -18,7 +18,7 @@ from emotion_omni.omni.detokenizer import IncrementalDetokenizer
 from emotion_omni.omni.model import Query
 from emotion_omni.omni.model_runner import ModelRunner
 from emotion_omni.omni.prompt import Prompt
-from emotion_omni.sampling import draw
+from emotion_omni.sampling import sample
 
 TEXT_SEED = 1_000_003  # added to a seed, so that text and speech are sampled from different numbers
 
@@ -110,7 +110,7 @@ class TextStream:
         if any(empty):  # an answer must say something before it ends
             eos = logits[:, self.eos_token_id]
             logits[:, self.eos_token_id] = eos.masked_fill(torch.tensor(empty, device=eos.device), -torch.inf)
-        return draw(logits, self.uniform[:, self.count], self.sampling)
+        return sample(logits, self.uniform[:, self.count], self.sampling)
 
     def close(self) -> None:
         """Release its buffers."""

@@ -20,7 +20,7 @@ from emotion_omni.omni.encoders.encoder import Encoder, check_config
 from emotion_omni.omni.encoders.semantic import EmbeddedSemanticEncoder, random_encoder
 from emotion_omni.recognition import speech_emotion
 from emotion_omni.recognition.emotion2vec import EPSILON, Emotion2vec
-from emotion_omni.recognition.speech_emotion import ToneHead
+from emotion_omni.recognition.speech_emotion import SpeechEmotionHead
 from emotion_omni.recognition.whisper_encoder import HZ
 from emotion_omni.types import EmotionOmniError
 
@@ -45,14 +45,14 @@ class EmbeddedEmotionEncoder(Encoder):
 
     def __init__(self, config: EncoderConfig, device: str | torch.device = "cpu") -> None:
         self.whisper = EmbeddedSemanticEncoder(config, device)
-        head = ToneHead.load(speech_emotion.SHIPPED, self.whisper.network)
-        self.first = head.shape.first
+        head = SpeechEmotionHead.load(speech_emotion.SHIPPED, self.whisper.network)
+        self.first = head.config.first
         identity = f"{self.whisper.identity} tone.safetensors {weights.sha256(speech_emotion.SHIPPED)}"
-        super().__init__(config, head.adapted, head.shape.width, identity, device)
+        super().__init__(config, head.adapted, head.config.width, identity, device)
 
     def _frames(self, samples: Tensor) -> Tensor:
         state = self.whisper.hidden_states(samples)[self.first]
-        return self.network.mixed(state[None], torch.ones(1, len(state), dtype=torch.bool, device=self.device))[0]
+        return self.network.features(state[None], torch.ones(1, len(state), dtype=torch.bool, device=self.device))[0]
 
 
 class StridedEncoder(Encoder):

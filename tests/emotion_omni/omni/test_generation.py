@@ -20,7 +20,7 @@ from emotion_omni.omni.generation import ReplyGenerator, SpeechChunk
 from emotion_omni.omni.language_model import cast_parameters
 from emotion_omni.omni.model import Omni, Query
 from emotion_omni.omni.model_runner import ModelRunner
-from emotion_omni.sampling import draw
+from emotion_omni.sampling import sample
 from emotion_omni.types import EmotionOmniError
 
 TINY = OmniConfig.preset("tiny")
@@ -160,11 +160,11 @@ def test_tokens_are_drawn_in_proportion_within_the_nucleus():
     shares = torch.tensor([0.1, 0.5, 0.1, 0.3])
     uniform = (torch.arange(1000) + 0.5) / 1000
     logits = shares.log().expand(1000, 4)
-    counts = draw(logits, uniform, TextSampling(temperature=1.0, top_k=4, top_p=1.0)).bincount(minlength=4)
+    counts = sample(logits, uniform, TextSampling(temperature=1.0, top_k=4, top_p=1.0)).bincount(minlength=4)
     torch.testing.assert_close(counts / 1000, shares, atol=2e-3, rtol=0)
-    nucleus = draw(logits, uniform, TextSampling(temperature=1.0, top_k=4, top_p=0.6)).bincount(minlength=4)
+    nucleus = sample(logits, uniform, TextSampling(temperature=1.0, top_k=4, top_p=0.6)).bincount(minlength=4)
     torch.testing.assert_close(nucleus / 1000, torch.tensor([0, 0.625, 0, 0.375]), atol=2e-3, rtol=0)
-    assert draw(logits[:1], torch.tensor([1 - 2**-24]), TextSampling(temperature=1.0, top_k=2, top_p=1.0)).item() == 3
+    assert sample(logits[:1], torch.tensor([1 - 2**-24]), TextSampling(temperature=1.0, top_k=2, top_p=1.0)).item() == 3
     with pytest.raises(EmotionOmniError, match="top_p"):
         TextSampling(top_p=1.5)
 
