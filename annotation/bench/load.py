@@ -137,11 +137,11 @@ def prepare(home: Path, raters: int, items: int, overlap: int, stored: int = 0) 
     clips = [studio.clips.add(_clip(number)) for number in range(8)]
     rows = [{"role": "rate", "content": {"clips": {"speech": clips[n % 8]}, "texts": {}}} for n in range(items)]
     lifecycle.create(studio.store, studio.clips, rules, rows, study=STUDY)
-    names = [studio.identity.guest(f"Rater {number}") for number in range(raters)]
+    names = [studio.people.accounts.add_guest(f"Rater {number}") for number in range(raters)]
     studio.store.write(lambda transaction: [_begin(transaction, name) for name in names])
     if stored:
         fill(studio.store, stored)
-    cookies = [f"studio={studio.identity.session(name)}" for name in names]
+    cookies = [f"studio={studio.people.logins.issue(name)}" for name in names]
     studio.store.close()
     return cookies
 

@@ -22,9 +22,9 @@ import transformers
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from emotion_omni.hub_sampling import draw
+from emotion_omni.chat_prompt import without_control_tokens
 from emotion_omni.loading import dtype_on, explained, load_tokenizer
-from emotion_omni.omni.prompt import without_control_tokens
+from emotion_omni.sampling import SamplingParams, sample_one
 from emotion_omni.synthesis.token2wav import CODES, _existing, _fill, _unpickle
 from emotion_omni.types import EmotionOmniError
 
@@ -32,7 +32,7 @@ START, SPEAK = 0, 1  # rows of the table of tasks
 MARKS = 3  # after the codes: end, task, fill
 END_OF_PROMPT = "<|endofprompt|>"
 LEAST, MOST = 2, 20  # speech tokens for each text token: 0.08 s to 0.8 s
-TOP_P, TOP_K = 0.8, 25
+NUCLEUS = SamplingParams(top_p=0.8, top_k=25)
 REPEATED = 10  # tokens; one that is among so many last ones is drawn again from the whole distribution
 FILES = ("CosyVoice-BlankEN/*.json", "CosyVoice-BlankEN/*.txt", "llm.pt")  # of the published folder, read here
 
@@ -101,9 +101,9 @@ class Text2Token:
         while len(said) < MOST * len(words):
             scores, cache = model(inputs, cache)
             scores[CODES + (len(said) >= LEAST * len(words)) :] = -torch.inf  # the marks, the end until it may come
-            token = draw(scores, generator, top_p=TOP_P, top_k=TOP_K)
+            token = sample_one(scores, NUCLEUS, generator)
             if token in said[-REPEATED:]:
-                token = draw(scores, generator)
+                token = sample_one(scores, SamplingParams(), generator)
             if token == CODES:
                 return
             said.append(token)

@@ -60,7 +60,7 @@ def test_spoken_form_holds_no_digit_and_no_sign():
 
 @pytest.fixture(scope="module")
 def pronounce(embedded) -> Pronouncer:
-    return embedded.speaker._pronouncer
+    return embedded.synthesizer.speaker.speaker._pronouncer
 
 
 def test_words_of_the_lexicon_and_their_endings(pronounce):
