@@ -29,7 +29,7 @@ from emotion_omni.omni.language_model import cast_parameters
 from emotion_omni.omni.model import Omni, Query
 from emotion_omni.omni.model_runner import ModelRunner
 from emotion_omni.omni.speech_decoder import TextInputs
-from emotion_omni.synthesis.codec import UnitVocoder
+from emotion_omni.synthesis.codec import CodecVocoder
 from emotion_omni.synthesis.token2wav import Token2Wav
 from emotion_omni.types import Audio
 
@@ -41,7 +41,7 @@ AT_ONCE = (1, 4, 16)
 LENGTH = SpeechSampling(
     max_tokens_per_text_token=6.0, max_extra_tokens=0
 )  # as people speak; random weights would hardly ever come to an end
-VOCODERS = {"units": "our own", "cosyvoice2": "random"}
+VOCODERS = {"codec": "our own", "cosyvoice2": "random"}
 
 
 def measure(
@@ -107,7 +107,7 @@ class Bench:
     emotion: encoders.Encoder
     model: Omni
     runner: ModelRunner
-    vocoder: Token2Wav | UnitVocoder
+    vocoder: Token2Wav | CodecVocoder
     query: Audio
     words: tuple[int, ...]
 
@@ -117,7 +117,7 @@ class Bench:
         model = cast_parameters(Omni.build(config, str(place), dtype), dtype)
         model.language_model.merge_adapter()  # as the engine does
         runner = ModelRunner(model, static=compiled, compiled=compiled)
-        vocoder: Token2Wav | UnitVocoder = UnitVocoder.load() if config.voice == "units" else Token2Wav.random()
+        vocoder: Token2Wav | CodecVocoder = CodecVocoder.load() if config.voice == "codec" else Token2Wav.random()
         generator = np.random.default_rng(0)
         sound = Audio(generator.normal(0, 0.1, int(QUERY_SECONDS * 16_000)).clip(-1, 1).astype(np.float32), 16_000)
         return cls(

@@ -18,7 +18,7 @@ from emotion_omni.response.config import TransformersResponderConfig
 from emotion_omni.strict import Pinned, Strict, nearest, refuse
 
 PRESETS = ("paper", "small", "tiny")
-CODEBOOK_SIZES = {"cosyvoice2": 6561, "units": 1024}  # CosyVoice2: 3^8, finite scalar quantization
+CODEBOOK_SIZES = {"cosyvoice2": 6561, "codec": 1024}  # CosyVoice2: 3^8, finite scalar quantization
 RENAMED = {  # settings of release 0.1.0 → their names today
     "lora": {"targets": "target_modules"},
     "head": {"squared_weight": "mse_weight"},
@@ -236,7 +236,7 @@ class OmniConfig(Strict):
     lora: LoraConfig
     head: EmotionHeadConfig
     speech: SpeechDecoderConfig
-    voice: Literal["cosyvoice2", "units"] = "cosyvoice2"  # whose speech tokens: the paper's, or our small codec's
+    voice: Literal["cosyvoice2", "codec"] = "cosyvoice2"  # whose speech tokens: the paper's, or our small codec's
     fusion: Literal["concat", "interleave"] = "concat"
     emotion_mode: Literal["token", "utterance"] = "token"
 
@@ -275,6 +275,8 @@ def _with_current_names(text: str) -> str:
     for section, names in RENAMED.items():
         if isinstance(settings, dict) and isinstance(settings.get(section), dict):
             settings[section] = {names.get(name, name): value for name, value in settings[section].items()}
+    if isinstance(settings, dict) and settings.get("voice") == "units":
+        settings["voice"] = "codec"
     return json.dumps(settings)
 
 
@@ -305,9 +307,9 @@ def _small() -> OmniConfig:
         lora=LoraConfig(),
         head=EmotionHeadConfig(width=256, layers=2, heads=4, feed_forward=704, hidden=288),
         speech=SpeechDecoderConfig(
-            width=576, layers=3, heads=9, feed_forward=1536, codebook_size=CODEBOOK_SIZES["units"]
+            width=576, layers=3, heads=9, feed_forward=1536, codebook_size=CODEBOOK_SIZES["codec"]
         ),
-        voice="units",
+        voice="codec",
     )
 
 
@@ -321,7 +323,7 @@ def _tiny() -> OmniConfig:
         lora=LoraConfig(rank=2, alpha=4, dropout=0.0),
         head=EmotionHeadConfig(width=32, layers=1, heads=2, feed_forward=64, hidden=24, dropout=0.0),
         speech=SpeechDecoderConfig(
-            width=32, layers=2, heads=2, feed_forward=64, dropout=0.0, codebook_size=CODEBOOK_SIZES["units"]
+            width=32, layers=2, heads=2, feed_forward=64, dropout=0.0, codebook_size=CODEBOOK_SIZES["codec"]
         ),
-        voice="units",
+        voice="codec",
     )

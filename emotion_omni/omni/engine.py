@@ -268,6 +268,6 @@ def _load_model(source: str | Path, device: str, dtype: torch.dtype) -> tuple[Om
 
 def _load_vocoder(config: OmniConfig, about: checkpoint.About, device: str) -> Vocoder | None:
     if "speak" in about.stages:
-        return voice.vocoder(config, device)
+        return voice.load_vocoder(config.voice, config.speech.codebook_size, device)
     log.warning("%s", no_voice(about.name))
     return None

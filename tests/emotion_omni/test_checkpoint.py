@@ -690,7 +690,7 @@ def test_an_edited_card_is_pushed_as_it_is_and_a_link_is_not_followed(hub, folde
 
 def test_a_space_fetches_the_papers_models_ahead_pinned(hub, monkeypatch, caplog):
     monkeypatch.delenv("HF_TOKEN")
-    paper = dataclasses.replace(OmniConfig.preset("paper"), voice="units")
+    paper = dataclasses.replace(OmniConfig.preset("paper"), voice="codec")
     with caplog.at_level(logging.WARNING):
         lines = checkpoint.preload(paper)
     whisper, qwen = (
