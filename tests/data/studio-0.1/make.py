@@ -17,6 +17,7 @@ from pathlib import Path
 
 import raters
 from annotation.people.identity import pseudonym
+
 from annotation.store.event_log import EventLog
 from annotation.store.store import Store, Work, _engine, migrate
 from annotation.studio import Studio
