@@ -25,10 +25,10 @@ UNKNOWN = -1  # the end of the log is found later, under the lock of the writers
 
 
 class EventLog:
-    """``last``: the sequence number of the newest event, 0 in an empty log, ``UNKNOWN`` until :meth:`mend` is called."""
+    """``last``: the sequence number of the newest event, 0 in an empty log, ``UNKNOWN`` until :meth:`mend`."""
 
     def __init__(self, folder: Path, shared: bool = False) -> None:
-        """``shared``: another process may be writing a line now, so the log is mended later, under the writers' lock."""
+        """``shared``: another process may be writing a line, so the log is mended later, under the writers' lock."""
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.last = UNKNOWN if shared else self.mend()

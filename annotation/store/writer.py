@@ -140,7 +140,7 @@ class Writer:
 
 
 def _outcome(transaction: Transaction, operation: Operation) -> Any:
-    """An operation's result, or the error that refused it. All its events but the last get ``more``: they belong together."""
+    """An operation's result, or the error that refused it. Its events but the last get ``more``."""
     before, first = transaction.sequence, len(transaction.events)
     try:
         result = operation(transaction)

@@ -126,12 +126,14 @@ def test_commands_print_one_object_each(tmp_path, monkeypatch, capsys):
     assert told["naive"] < 0.7 < 0.9 < told["clustered"]
 
 
+@pytest.mark.slow
 def test_raters_at_once_lose_nothing_and_cheats_are_refused(tmp_path):
     report = load.run(raters=12, seconds=3, stored=50, home=tmp_path / "home")
     assert report["failed"] == report["lost"] == report["double_assignments"] == 0, report["failures"]
     assert report["ratings"] > 12 and all(report["refused"].values())
 
 
+@pytest.mark.slow
 def test_a_killed_server_loses_nothing_that_it_acknowledged(tmp_path):
     report = chaos.run(submits=60, kills=2, raters=8, home=tmp_path / "home")
     assert report["acknowledged"] >= 60 and report["kills"] == 2
