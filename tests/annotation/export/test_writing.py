@@ -1,4 +1,4 @@
-"""The same log gives the same bytes; an export is whole or absent; nobody is named."""
+"""The same log gives the same bytes; an export is whole or absent; no names are exported."""
 
 from __future__ import annotations
 
@@ -123,9 +123,9 @@ def test_a_withdrawal_during_an_export_stops_it_and_the_next_export_is_without_t
     )
     card = writing.render_card
 
-    def while_somebody_leaves(*told):
+    def while_somebody_leaves(*arguments):
         desk.studio.withdraw(rater=leaving, study=None)
-        return card(*told)
+        return card(*arguments)
 
     monkeypatch.setattr(writing, "render_card", while_somebody_leaves)
     with pytest.raises(EmotionOmniError) as refused:
