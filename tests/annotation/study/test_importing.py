@@ -25,7 +25,7 @@ from annotation.people.logins import COOKIE
 from annotation.store.store import Store
 from annotation.studio import Studio
 from annotation.study import checks, importing, lifecycle
-from annotation.study.clips import HZ, LEAD_SECONDS, LUFS, TAIL_SECONDS, Clips, equalised, flac, without_words
+from annotation.study.clips import HZ, LEAD_SECONDS, LUFS, TAIL_SECONDS, Clips, equalized, flac, without_words
 from annotation.study.importing import read_source
 from annotation.study.items import make_item
 from annotation.study.rules import Study
@@ -338,7 +338,7 @@ def test_cleaning_removes_what_a_crash_left_long_ago(store: Store, clips: Clips)
 
 @pytest.mark.parametrize("sha", ["", "../../secret", "a" * 63, "A" * 64, "a" * 63 + "/", "a" * 65])
 def test_a_sound_is_found_by_a_hash_and_nothing_else(clips: Clips, sha: str) -> None:
-    with pytest.raises(ValueError, match="no SHA-256"):
+    with pytest.raises(ValueError, match="not a SHA-256"):
         clips.path(sha)
 
 
@@ -400,7 +400,7 @@ TIMES = np.arange(12_000)
     "samples", [np.zeros(12_000), np.full(12_000, 0.5), np.eye(1, 12_000, 6_000)[0], np.sign(np.sin(TIMES))]
 )
 def test_sounds_that_nobody_sends_are_equalised_without_harm(samples: np.ndarray) -> None:
-    heard = equalised(Audio(samples.astype(np.float32), 24_000)).samples
+    heard = equalized(Audio(samples.astype(np.float32), 24_000)).samples
     assert np.isfinite(heard).all() and np.abs(heard).max() < 1.0
 
 
