@@ -67,7 +67,7 @@ def test_a_folders_readme_names_each_of_its_files_and_no_other(folder):
 def test_every_command_and_option_exists(page):
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     for program, line in re.findall(r"-m (emotion_omni|annotation) ([^\n|#`]+)", text):
-        parser = cli._parser() if program == "emotion_omni" else annotation_cli._parser()
+        parser = cli.parser() if program == "emotion_omni" else annotation_cli._parser()
         words = shlex.split(line.replace("…", ""), comments=True)
         while words and not words[0].startswith("-"):
             action = next((one for one in parser._actions if hasattr(one, "choices") and isinstance(one.choices, dict)), None)
