@@ -330,7 +330,7 @@ class Results:
         return found.assign(
             about=found["item"].map(self._about),
             answers=found["item"].map(given),
-            decided=found["item"].map(decided).fillna(""),
+            decided=[decided.get(item, "") for item in found["item"]],
         )
 
     def _about(self, item: str) -> str:

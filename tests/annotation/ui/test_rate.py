@@ -114,12 +114,14 @@ def rated(studio, served, browser) -> list[Hand]:
     return hands
 
 
+@pytest.mark.slow
 def test_the_store_holds_exactly_what_was_pressed_by_keyboard_alone(studio, rated):
     for hand in rated:
         assert {row["assignment"]: row["answers"] for row in hand.stored()} == hand.expected()
         assert hand.errors == []
 
 
+@pytest.mark.slow
 def test_a_refresh_and_lost_networks_store_nothing_twice(studio, rated):
     for hand in rated:
         assert len(hand.stored()) == len(hand.pressed) == 12, (
@@ -163,6 +165,7 @@ def refused(hand: Hand, number: int) -> bool:
     return at_page and answer["status"] == 409 and answer["error"]["code"] == "unheard"
 
 
+@pytest.mark.slow
 def test_muted_skipped_or_hidden_play_is_no_hearing(studio, served, browser):
     study = open_study(
         studio, "emotion-recognition", items(studio, "emotion-recognition", 3, seconds=1.0), "proof", training_right=0
@@ -255,6 +258,7 @@ def secret_items(studio, template: str, count: int) -> list[dict]:
     return made
 
 
+@pytest.mark.slow
 def test_nothing_that_a_rater_must_not_know_reaches_the_browser(studio, served, browser):
     for name, template in (("blind", "emotion-recognition"), ("blind-pairs", "compare")):
         rules = {"block_size": 2, "guess_hidden_share": 1.0, "repeats_per_block": 0, "training_right": 0}
@@ -347,6 +351,7 @@ def decided_in_the_end(studio, page) -> list:
     return []
 
 
+@pytest.mark.slow
 def test_a_researcher_sees_results_decides_and_downloads_them(studio, rated, researcher):
     for hand in rated[:2]:
         keep(studio, hand)
@@ -411,6 +416,7 @@ def asked_without_a_cookie(served: str, blocks, number: int) -> str:
     return said
 
 
+@pytest.mark.slow
 def test_no_handler_of_a_researcher_works_without_the_cookie(studio, served, blocks, rated):
     with studio.store.read() as view:
         before, secrets = view.applied(), [*(row["id"] for row in view.studies()), "Study felt"]

@@ -354,4 +354,4 @@ def test_talk_says_why_there_is_no_sound(run, tmp_path):
 def test_a_checkpoint_goes_with_no_other_engine(run, capsys):
     with pytest.raises(SystemExit) as wrong:
         run("hear", "q.wav", "--engine", "fake", "--checkpoint", "tiny")
-    assert wrong.value.code == 2 and "--engine is fake" in capsys.readouterr().err
+    assert wrong.value.code == 2 and "--engine fake" in capsys.readouterr().err
