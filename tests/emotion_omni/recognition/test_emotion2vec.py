@@ -141,7 +141,10 @@ def test_settings_that_make_no_network_are_refused(emotion2vec, tmp_path):
 
 
 def test_loading_emotion2vec_prints_nothing_where_json_goes(emotion2vec):
-    code = "import sys; from emotion_omni.recognition.emotion2vec import Emotion2vec; Emotion2vec.load(sys.argv[1], head=True)"
+    code = (
+        "import sys; from emotion_omni.recognition.emotion2vec import Emotion2vec\n"
+        "Emotion2vec.load(sys.argv[1], head=True)"
+    )
     done = subprocess.run([sys.executable, "-c", code, str(emotion2vec)], capture_output=True, text=True, check=True)
     assert done.stdout == ""
 

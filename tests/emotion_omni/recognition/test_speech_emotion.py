@@ -36,7 +36,7 @@ def test_names_of_before_and_since_hold_the_same_weights(encoder, tmp_path):
 
 def test_a_file_without_all_weights_is_refused(encoder, tmp_path):
     (tmp_path / "short.safetensors").write_bytes(speech_emotion.SHIPPED.read_bytes()[:-100])
-    with pytest.raises(EmotionOmniError, match=r"short\.safetensors does not hold the weights of the recognizer") as caught:
+    with pytest.raises(EmotionOmniError, match=r"short\.safetensors does not hold") as caught:
         SpeechEmotionHead.load(tmp_path / "short.safetensors", encoder)
     assert caught.value.code == "checkpoint"
 
