@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from annotation.people.identity import oauth_is_on
+from annotation.people.hub_sign_in import oauth_is_on
 from annotation.rating.routes import routes
 from annotation.studio import Studio
 from annotation.ui import rate, results, studies
@@ -110,7 +110,7 @@ def main(host: str | None = None, port: int | None = None, default_engine: str |
     page = build(engines, default_engine, studio).queue(default_concurrency_limit=1, max_size=64)
     _, url, _ = page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options(studio))
     if not os.environ.get("SPACE_ID"):
-        token = studio.identity.invite("admin", name="Admin of this machine")
+        token = studio.people.invites.create("admin", name="Admin of this machine")
         message = f"To create studies and see results, sign in as admin:\n  {url}?invite={token}"
         print(message, file=sys.stderr, flush=True)
     try:

@@ -101,7 +101,7 @@ def link(options: argparse.Namespace) -> Result:
     with studio.store.read() as view:
         if options.study and view.study(options.study) is None:
             raise EmotionOmniError(f"There is no study {options.study!r}. See: python -m annotation list.", "not-found")
-    token = studio.identity.invite(options.role, options.study, options.cohort, options.name)
+    token = studio.people.invites.create(options.role, options.study, options.cohort, options.name)
     return {"link": f"{options.address.rstrip('/')}/?invite={token}", "role": options.role}
 
 
@@ -114,7 +114,7 @@ def withdraw(options: argparse.Namespace) -> Result:
     """Erase a rater, or a voice by its code, from the database, the log and the sounds."""
     studio = Studio.open()
     if options.code:
-        return {"erased": studio.take_back(options.code)}
+        return {"erased": studio.withdraw_voice(options.code)}
     with studio.store.read() as view:
         if view.rater(options.rater) is None:
             raise EmotionOmniError(f"There is no rater {options.rater!r}.", "not-found")

@@ -61,7 +61,7 @@ class Desk:
 
     def rate(self, study: str, answers: Answers, name: str = "Ann Example") -> str:
         """One rater goes through the whole study → their id. ``answers``: (item, screen) → values."""
-        rater = self.studio.identity.guest(name)
+        rater = self.studio.people.accounts.add_guest(name)
         while (screen := self._write(lambda transaction: self.studio.sessions.next(transaction, study, rater)))[
             "screen"
         ] != "done":

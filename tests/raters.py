@@ -17,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from annotation.people.identity import join
+from annotation.people.accounts import add_rater
 from annotation.store.store import Store
 from annotation.store.tables import metadata
 from annotation.studio import Studio
@@ -128,7 +128,7 @@ def study(
 
 
 def new_rater(studio: Studio, name: str = "Ann", **more: Any) -> str:
-    return studio.store.write(lambda transaction: join(transaction, name, more.pop("role", "rater"), **more))
+    return studio.store.write(lambda transaction: add_rater(transaction, name, more.pop("role", "rater"), **more))
 
 
 def tables_of(store: Store) -> dict[str, list[str]]:

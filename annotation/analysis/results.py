@@ -24,7 +24,7 @@ from annotation.analysis.intervals import means_by, paired_difference
 from annotation.analysis.ranking import Ranking, rank
 from annotation.analysis.raters import Evidence, Verdict
 from annotation.analysis.voice_lift import VoiceLift, voice_lift
-from annotation.people.identity import pseudonym
+from annotation.people.signing_key import pseudonym
 from annotation.store.queries import View
 from annotation.store.tables import TASK_KINDS, Row
 from annotation.study.rules import Study
@@ -330,7 +330,7 @@ class Results:
         return found.assign(
             about=found["item"].map(self._about),
             answers=found["item"].map(given),
-            decided=found["item"].map(decided).fillna(""),
+            decided=[decided.get(item, "") for item in found["item"]],
         )
 
     def _about(self, item: str) -> str:

@@ -33,7 +33,7 @@ class Source:
     def read(cls, studio: Studio, study: str) -> Source:
         """Raises :class:`EmotionOmniError` (code ``not-found``)."""
         with studio.store.read() as view:
-            results = Results.read(view, study, studio.identity.secret)
+            results = Results.read(view, study, studio.people.key)
             answers = {row["rater"]: row["answers"] for row in view.enrolments(study)}
             consents = frozenset(rater for rater, given in answers.items() if given.get("consent"))
             surveys = [given["survey"] for given in answers.values() if given.get("survey")]

@@ -81,7 +81,7 @@ def _sft_row(
     row = {
         "messages": [user_message(one), assistant_message(text)],
         "text": one.words("query"),
-        "event": event if event in emotion.EVENTS else None,
+        "event": event if event in emotion.NEWS else None,
         "reply": text,
         "reply_emotion": felt,
         "source": source,

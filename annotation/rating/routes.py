@@ -21,7 +21,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from annotation.people.identity import COOKIE, SESSION_SECONDS, Identity, oauth_is_on
+from annotation.people.hub_sign_in import oauth_is_on
+from annotation.people.logins import COOKIE, LOGIN_SECONDS
+from annotation.people.people import People
 from annotation.rating.enrolment import may_enter
 from annotation.rating.playback import NEEDED
 from annotation.store.queries import View
@@ -60,7 +62,7 @@ Handler = Callable[[Studio, Request, Mapping[str, Any]], Awaitable[Response]]
 
 async def me(studio: Studio, request: Request, _: Mapping[str, Any]) -> Response:
     tab = request.query_params.get("tab", "emotion")
-    rater = await run_in_threadpool(studio.identity.rater, request.cookies, session(request))
+    rater = await run_in_threadpool(studio.people.rater, request.cookies, session(request))
     shown = await run_in_threadpool(_studies, studio, rater, tab if tab in TABS else "emotion") if rater else []
     known = {name: rater[name] for name in ("id", "name", "role")} if rater else None
     language = preferred(request.headers.get("accept-language", ""))
@@ -98,7 +100,7 @@ def _card(view: View, row: Row, rater: Row) -> dict[str, Any] | None:
 
 
 async def enter(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
-    rater = await run_in_threadpool(_enter, studio.identity, body)
+    rater = await run_in_threadpool(_enter, studio.people, body)
     told = {"rater": {"id": rater}} | await run_in_threadpool(_led_to, studio, body)
     return signed_in(studio, request, rater, told)
 
@@ -107,7 +109,7 @@ def _led_to(studio: Studio, body: Mapping[str, Any]) -> dict[str, str]:
     """Where a link leads: a rater's to the study, a researcher's to the studies."""
     if "invite" not in body:
         return {}
-    told = studio.identity.read_invite(body["invite"])
+    told = studio.people.invites.read(body["invite"])
     with studio.store.read() as view:
         row = view.study(told["study"]) if told["study"] else None
     if told["role"] != "rater" and row is None:
@@ -115,17 +117,17 @@ def _led_to(studio: Studio, body: Mapping[str, Any]) -> dict[str, str]:
     return {"tab": Study.read(row["settings"]).form.tab, "study": row["id"]} if row else {"tab": "emotion"}
 
 
-def _enter(identity: Identity, body: Mapping[str, Any]) -> str:
+def _enter(people: People, body: Mapping[str, Any]) -> str:
     if "invite" in body:
-        return identity.accept(body["invite"])
+        return people.invites.accept(body["invite"])
     if body.get("guest"):
-        return identity.guest(body.get("name"))
-    return identity.sign_in(body.get("name"), body.get("password"))
+        return people.accounts.add_guest(body.get("name"))
+    return people.accounts.sign_in(body.get("name"), body.get("password"))
 
 
 def signed_in(studio: Studio, request: Request, rater: str, told: Mapping[str, Any]) -> Response:
     response = JSONResponse(told)
-    response.headers.append("set-cookie", cookie(studio.identity.session(rater), SESSION_SECONDS, _is_https(request)))
+    response.headers.append("set-cookie", cookie(studio.people.logins.issue(rater), LOGIN_SECONDS, _is_https(request)))
     return response
 
 
@@ -217,7 +219,7 @@ async def phase(studio: Studio, request: Request, body: Mapping[str, Any]) -> Re
 
 
 async def practice(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
-    await run_in_threadpool(studio.identity.require, request.cookies, "rater", session(request))
+    await run_in_threadpool(studio.people.require, request.cookies, "rater", session(request))
     return JSONResponse(
         {"study": await run_in_threadpool(practice_study, studio.store, studio.clips, str(body.get("tab")))}
     )
@@ -225,7 +227,7 @@ async def practice(studio: Studio, request: Request, body: Mapping[str, Any]) ->
 
 async def withdraw(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     """All that this rater gave: in one study, or everywhere and the rater too."""
-    known = await run_in_threadpool(studio.identity.require, request.cookies, "rater", session(request))
+    known = await run_in_threadpool(studio.people.require, request.cookies, "rater", session(request))
     rater, study = known["id"], body.get("study")
     erased = await run_in_threadpool(studio.withdraw, rater=rater, study=str(study) if study else None)
     response = JSONResponse({"erased": erased})
@@ -237,7 +239,7 @@ async def withdraw(studio: Studio, request: Request, body: Mapping[str, Any]) ->
 
 async def take_back(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
     """A voice saved from the Talk tab is taken back with the code that was given for it."""
-    erased = await run_in_threadpool(studio.take_back, str(body.get("code")))
+    erased = await run_in_threadpool(studio.withdraw_voice, str(body.get("code")))
     return JSONResponse({"erased": erased})
 
 
@@ -245,7 +247,7 @@ async def export(studio: Studio, request: Request, _: Mapping[str, Any]) -> Resp
     """A study's whole export as a zip file, for researchers."""
     from annotation.export.writing import export_zip
 
-    await run_in_threadpool(studio.identity.require, request.cookies, "researcher", session(request))
+    await run_in_threadpool(studio.people.require, request.cookies, "researcher", session(request))
     path = await run_in_threadpool(export_zip, studio, request.path_params["study"])
     name = f"{request.path_params['study']}.zip"
     return FileResponse(path, filename=name, background=BackgroundTask(path.unlink, missing_ok=True))
@@ -253,7 +255,7 @@ async def export(studio: Studio, request: Request, _: Mapping[str, Any]) -> Resp
 
 async def listen(studio: Studio, request: Request, _: Mapping[str, Any]) -> Response:
     """A clip of an item, for the researcher who adjudicates it."""
-    await run_in_threadpool(studio.identity.require, request.cookies, "researcher", session(request))
+    await run_in_threadpool(studio.people.require, request.cookies, "researcher", session(request))
     with studio.store.read() as view:
         item = view.item(request.path_params["item"])
     played = (item or {"content": {}})["content"].get("clips", {}).get(request.path_params["role"])
@@ -264,7 +266,7 @@ async def listen(studio: Studio, request: Request, _: Mapping[str, Any]) -> Resp
 
 
 def _who(studio: Studio, request: Request) -> str:
-    rater = studio.identity.rater_id(request.cookies, session(request))
+    rater = studio.people.rater_id(request.cookies, session(request))
     if rater is None:
         raise EmotionOmniError("Please sign in first.", "sign-in")
     return rater

@@ -1,4 +1,9 @@
-"""Studies from files: rules from ``study.yaml``, items from a table or from recordings alone."""
+"""Studies from files: rules from ``study.yaml``, items from a table (a row an item) or from recordings alone.
+
+A table is ``items.jsonl``, ``items.csv`` or ``manifest.csv``. Its columns are the clips that the template needs (a
+path each) and, optionally, ``text_ROLE``, ``system_ROLE``, ``system``, ``family``, ``guess``, ``guess_probability``
+and ``expected``. All other columns are kept as provenance.
+"""
 
 from __future__ import annotations
 
@@ -22,19 +27,50 @@ from emotion_omni import audio, emotion
 from emotion_omni.types import EmotionOmniError
 
 AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".m4a", ".webm", ".opus")
+LONGEST_FAMILY = 80  # characters
+
+Fields = Mapping[str, Any]  # of a row of the table
 
 
 def read_source(
     source: Source, clips: Clips, overrides: Mapping[str, Any] | None = None, progress: Progress = no_progress
 ) -> tuple[Study, list[Item]]:
-    """A study from a source: ``study.yaml`` (rules), ``items.jsonl`` or ``items.csv`` (a row an item), or recordings alone."""
+    """The rules and items of a source. ``overrides``: settings that take precedence over those of study.yaml."""
     settings = dict(overrides or {})
     for name in source.names:
         if PurePosixPath(name).name in ("study.yaml", "study.yml"):
             settings = read_yaml(source.get(name)) | settings
     rules = Study.read(settings)
+    rows = _read_rows(source, rules)
+    items: list[Item] = []
+    for number, row in enumerate(rows, 1):
+        progress(number, len(rows), "Reading recordings")
+        try:
+            items += _items_from_row(row, rules, source, clips)
+        except EmotionOmniError as error:
+            raise EmotionOmniError(f"Item {number}: {error}", error.code) from error
+    return rules, items
+
+
+def read_yaml(data: bytes) -> dict[str, Any]:
+    """Settings of a study. Aliases are refused: a few lines of them expand to gigabytes."""
     try:
-        rows = list(islice(_manifest(source, rules), MOST_ITEMS + 1))
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(data, Loader=yaml.SafeLoader)):
+            raise EmotionOmniError("study.yaml may have no aliases (*name). Write the value out.", "bad-yaml")
+        settings = yaml.safe_load(data)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise EmotionOmniError(f"study.yaml is not valid YAML: {error}", "bad-yaml") from error
+    if not isinstance(settings, dict):
+        raise EmotionOmniError("study.yaml must be a mapping of settings, such as 'title: My study'.", "bad-yaml")
+    return settings
+
+
+# --- tables -----------------------------------------------------------------------------------------------------
+
+
+def _read_rows(source: Source, rules: Study) -> list[Fields]:
+    try:
+        rows = list(islice(_rows(source, rules), MOST_ITEMS + 1))
     except csv.Error as error:
         raise EmotionOmniError(f"The table cannot be read: {error}.", "bad-manifest") from error
     if not rows:
@@ -43,109 +79,95 @@ def read_source(
         )
     if len(rows) > MOST_ITEMS:
         raise EmotionOmniError(f"These are too many items for one study; {MOST_ITEMS} are allowed.", "too-large")
-    found: list[Item] = []
-    for number, row in enumerate(rows, 1):
-        progress(number, len(rows), "Reading recordings")
-        try:
-            found += _from_row(row, rules, source, clips)
-        except EmotionOmniError as error:
-            raise EmotionOmniError(f"Item {number}: {error}", error.code) from error
-    return rules, found
+    return rows
 
 
-def read_yaml(data: bytes) -> dict[str, Any]:
-    try:
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(data, Loader=yaml.SafeLoader)):
-            raise EmotionOmniError("study.yaml may have no aliases (*name). Write the value out.", "bad-yaml")
-        settings = yaml.safe_load(data)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise EmotionOmniError(f"study.yaml is no valid YAML: {error}", "bad-yaml") from error
-    if not isinstance(settings, dict):
-        raise EmotionOmniError("study.yaml must be a list of settings, such as 'title: My study'.", "bad-yaml")
-    return settings
-
-
-def _manifest(source: Source, rules: Study) -> Iterator[Mapping[str, Any]]:
+def _rows(source: Source, rules: Study) -> Iterator[Fields]:
+    """The rows of the first table, or one row for each recording where there is no table."""
     for name in source.names:
         match PurePosixPath(name).name:
             case "items.jsonl":
-                yield from _json_lines(source.get(name))
-                return
+                return _json_rows(source.get(name))
             case "items.csv" | "manifest.csv":
-                text = source.get(name).decode("utf-8-sig", "replace")
-                yield from (
-                    {key: value for key, value in row.items() if value} for row in csv.DictReader(io.StringIO(text))
-                )
-                return
+                return _csv_rows(source.get(name))
     if rules.form.clips != ("speech",):
         raise EmotionOmniError(
             f"{rules.form.title} needs items.jsonl with {', '.join(rules.form.clips)} for each item.", "missing"
         )
-    for name in source.names:
-        if name.lower().endswith(AUDIO_ENDINGS):
-            yield {"speech": name}
+    return ({"speech": name} for name in source.names if name.lower().endswith(AUDIO_ENDINGS))
 
 
-def _json_lines(data: bytes) -> Iterator[Mapping[str, Any]]:
+def _csv_rows(data: bytes) -> Iterator[Fields]:
+    text = data.decode("utf-8-sig", "replace")
+    for row in csv.DictReader(io.StringIO(text)):
+        yield {key: value for key, value in row.items() if value}
+
+
+def _json_rows(data: bytes) -> Iterator[Fields]:
     for number, line in enumerate(data.decode("utf-8-sig", "replace").splitlines(), 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line, parse_constant=_no_number)
+            row = json.loads(line, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
-            raise EmotionOmniError(f"items.jsonl, line {number}, is no JSON: {error}.", "bad-manifest") from error
+            raise EmotionOmniError(f"items.jsonl, line {number}, is not JSON: {error}.", "bad-manifest") from error
         if not isinstance(row, dict):
-            raise EmotionOmniError(f"items.jsonl, line {number}, is no object.", "bad-manifest")
+            raise EmotionOmniError(f"items.jsonl, line {number}, is not an object.", "bad-manifest")
         yield row
 
 
-def _no_number(name: str) -> None:
-    """Python reads NaN and Infinity; JSON has none, and no database keeps them."""
-    raise ValueError(f"{name} is no number")
+def _refuse_constant(name: str) -> None:
+    """Python reads NaN and Infinity; JSON does not know them, and databases do not store them."""
+    raise ValueError(f"{name} is not a number")
 
 
-def _from_row(row: Mapping[str, Any], rules: Study, source: Source, clips: Clips) -> list[Item]:
-    """A row: a path for each clip; optional text_ROLE, family, guess, guess_probability, system(_ROLE), expected.
+# --- a row ------------------------------------------------------------------------------------------------------
 
-    The rest is provenance."""
+
+def _items_from_row(row: Fields, rules: Study, source: Source, clips: Clips) -> list[Item]:
     roles = rules.form.clips
     missing = [role for role in roles if not row.get(role)]
     if missing:
         raise EmotionOmniError(f"it has no {missing[0]!r}; {rules.form.title} needs {', '.join(roles)}.", "missing")
     sounds = {role: audio.decode(source.get(str(row[role]))) for role in roles}
-    texts = {role: str(row[f"text_{role}"]) for role in roles if row.get(f"text_{role}")}
-    systems = {role: str(row[f"system_{role}"]) for role in roles if row.get(f"system_{role}")}
-    used = {
-        *roles,
-        *(f"text_{role}" for role in roles),
-        *(f"system_{role}" for role in roles),
-        "family",
-        "guess",
-        "guess_probability",
-        "system",
-        "expected",
-    }
-    about = {str(key): value for key, value in row.items() if key not in used}
-    if row.get("system"):
-        systems["reply" if "reply" in roles else roles[0]] = str(row["system"])
-    made = make_item(
+    texts = _by_role(row, "text", roles)
+    item = make_item(
         sounds,
         clips,
         texts,
-        family=row.get("family") and str(row["family"])[:80],
+        family=row.get("family") and str(row["family"])[:LONGEST_FAMILY],
         guess=_guess(row),
-        systems=systems,
-        about=about,
+        systems=_systems(row, roles),
+        about=_provenance(row, roles),
         expected=_expected(row, rules),
     )
     if rules.template != "words-voice":
-        return [made]
+        return [item]
     if not texts.get("speech"):
         raise EmotionOmniError("it has no 'text_speech'; words against voice needs the transcript.", "missing")
-    return in_modes(made, sounds["speech"], clips)
+    return in_modes(item, sounds["speech"], clips)
 
 
-def _guess(row: Mapping[str, Any]) -> dict[str, Any] | None:
+def _by_role(row: Fields, column: str, roles: tuple[str, ...]) -> dict[str, str]:
+    """``column_ROLE`` of each role that has one."""
+    return {role: str(row[f"{column}_{role}"]) for role in roles if row.get(f"{column}_{role}")}
+
+
+def _systems(row: Fields, roles: tuple[str, ...]) -> dict[str, str]:
+    """Which system spoke each clip. ``system`` alone is that of the reply, or of the only clip."""
+    systems = _by_role(row, "system", roles)
+    if row.get("system"):
+        systems["reply" if "reply" in roles else roles[0]] = str(row["system"])
+    return systems
+
+
+def _provenance(row: Fields, roles: tuple[str, ...]) -> dict[str, Any]:
+    used = {*roles, "family", "guess", "guess_probability", "system", "expected"}
+    used |= {f"{column}_{role}" for column in ("text", "system") for role in roles}
+    return {str(key): value for key, value in row.items() if key not in used}
+
+
+def _guess(row: Fields) -> dict[str, Any] | None:
     if not row.get("guess"):
         return None
     return {"label": emotion.find(str(row["guess"])).name, "probability": _probability(row.get("guess_probability"))}
@@ -163,8 +185,11 @@ def _probability(given: Any) -> float | None:
     return value
 
 
-def _expected(row: Mapping[str, Any], rules: Study) -> dict[str, Any] | None:
-    """{scale: value}, or the value of the template's main scale."""
+# --- expected answers -------------------------------------------------------------------------------------------
+
+
+def _expected(row: Fields, rules: Study) -> dict[str, Any] | None:
+    """{scale: value}, or the value of the template's main scale. Makes the item a gold item."""
     given = row.get("expected")
     if not given:
         return None
@@ -172,22 +197,22 @@ def _expected(row: Mapping[str, Any], rules: Study) -> dict[str, Any] | None:
         try:
             given = json.loads(given)
         except (ValueError, RecursionError) as error:
-            raise EmotionOmniError(f"expected = {given[:60]!r} is no JSON: {error}.", "bad-manifest") from error
-    wanted = given if isinstance(given, dict) else {rules.form.main: given}
-    known = {scale.name: scale for scale in rules.form.asked(True)}
-    for name, value in wanted.items():
-        scale = (known[name],) if name in known else ()
-        for one in _each_value(value):
-            check_answers(scale, {name: one})
-    return wanted
+            raise EmotionOmniError(f"expected = {given[:60]!r} is not JSON: {error}.", "bad-manifest") from error
+    expected = given if isinstance(given, dict) else {rules.form.main: given}
+    scales = {scale.name: scale for scale in rules.form.asked(True)}
+    for name, values in expected.items():
+        asked = (scales[name],) if name in scales else ()
+        for value in _each_value(values):
+            check_answers(asked, {name: value})
+    return expected
 
 
-def _each_value(wanted: Any) -> list[Any]:
+def _each_value(expected: Any) -> list[Any]:
     """The values that an expectation names: one, a list of them, or the ends of a range."""
-    if not isinstance(wanted, dict):
-        return wanted if isinstance(wanted, list) else [wanted]
-    if not wanted or not set(wanted) <= {"low", "high"}:
+    if not isinstance(expected, dict):
+        return expected if isinstance(expected, list) else [expected]
+    if not expected or not set(expected) <= {"low", "high"}:
         raise EmotionOmniError(
-            f"expected: {str(wanted)[:60]} must be a value, a list of values, or low and high.", "bad-manifest"
+            f"expected: {str(expected)[:60]} must be a value, a list of values, or low and high.", "bad-manifest"
         )
-    return list(wanted.values())
+    return list(expected.values())

@@ -33,7 +33,7 @@ def create(
 
 
 def add_items(store: Store, study: str, items: Sequence[Item]) -> int:
-    """More items for a study that exists. A contributor's item gets an event of its own, so that it can be erased alone."""
+    """More items for a study → their number. A contributor's item is an event of its own: it can be erased alone."""
     rows = [new_row(item) for item in items]
 
     def add(transaction: Transaction) -> int:
@@ -50,7 +50,7 @@ def add_items(store: Store, study: str, items: Sequence[Item]) -> int:
 
 def set_state(store: Store, study: str, state: str) -> None:
     if state not in STATES:
-        raise EmotionOmniError(f"{state!r} is no state. Choose one of {', '.join(STATES)}.", "bad-setting")
+        raise EmotionOmniError(f"{state!r} is not a state. Choose one of {', '.join(STATES)}.", "bad-setting")
     store.write(lambda transaction: transaction.record("study.changed", study=study, state=state))
 
 
@@ -63,12 +63,12 @@ def delete(store: Store, clips: Clips, study: str) -> None:
 
 
 def delete_unused_clips(store: Store, clips: Clips, gone: Iterable[Item]) -> int:
-    """Delete the sounds of items that are gone, where no other holds them, and what a crash has left → how many."""
-    theirs = {
+    """Delete the sounds of items that are gone, unless another item has them, and those of a crash → how many."""
+    no_longer_used = {
         sha
         for item in gone
         for clip in item["content"].get("clips", {}).values()
         for sha in (clip["sha"], clip["played"])
     }
     with store.read() as view:
-        return clips.keep_only(view.clips_in_use(), theirs)
+        return clips.keep_only(view.clips_in_use(), no_longer_used)

@@ -18,7 +18,7 @@ PRACTICE = {"emotion": "emotion-recognition", "empathy": "empathy", "compare": "
 
 
 def practice_study(store: Store, clips: Clips, tab: str) -> str:
-    """The built-in study of a tab, made when it is first wanted: our own voice, open to all, without limit."""
+    """The practice study of a tab → its id. Made on the first call; open to all, without a limit of raters."""
     if tab not in PRACTICE:
         raise EmotionOmniError(f"There is no tab {str(tab)[:20]!r}.", "not-found")
     study = f"practice-{tab}"
@@ -31,7 +31,7 @@ def practice_study(store: Store, clips: Clips, tab: str) -> str:
     try:
         return create(store, clips, rules, _practice_items(rules.form, clips), study=study)
     except EmotionOmniError as error:
-        if error.code != "taken":  # somebody else was quicker
+        if error.code != "taken":  # another request has just made it
             raise
         return study
 
@@ -44,13 +44,13 @@ def _practice_items(template: Template, clips: Clips) -> list[Item]:
             if name in checks.LINES
         ]
     pairs = [
-        ("asks-dog", "kind-dog", "cold-dog"),
-        ("asks-exam", "cold-exam", "kind-exam"),
-        ("asks-job", "kind-job", "cold-job"),
+        {"query": "asks-dog", "a": "kind-dog", "b": "cold-dog"},
+        {"query": "asks-exam", "a": "cold-exam", "b": "kind-exam"},
+        {"query": "asks-job", "a": "kind-job", "b": "cold-job"},
     ]
     if template.name == "compare":
-        return [_practice_item(dict(zip(("query", "a", "b"), names, strict=True)), clips) for names in pairs]
-    return [_practice_item({"query": ask, "reply": reply}, clips) for ask, *replies in pairs for reply in replies]
+        return [_practice_item(pair, clips) for pair in pairs]
+    return [_practice_item({"query": pair["query"], "reply": pair[side]}, clips) for pair in pairs for side in "ab"]
 
 
 def _practice_item(lines: Mapping[str, str], clips: Clips) -> Item:

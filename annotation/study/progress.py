@@ -1,4 +1,4 @@
-"""How long work reports how far it is."""
+"""How work that takes long reports its progress."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ Progress = Callable[[int, int, str], None]  # (done, wanted, what is being done)
 
 
 def no_progress(done: int, wanted: int, what: str) -> None:
-    """For callers that show none."""
+    """For callers that show no progress."""

@@ -11,24 +11,25 @@ from annotation.study.templates import TEMPLATES, Template
 from annotation.study.translate import languages
 from emotion_omni.types import EmotionOmniError
 
+LONGEST_TITLE = 120  # characters
 STATES = ("open", "paused", "closed")
 
 
 @dataclass(frozen=True)
 class Study:
-    """The rules of a study. Times are minutes; shares lie in [0, 1]. Refuses what it does not know."""
+    """The rules of a study, as in ``study.yaml``. Refuses values that are not allowed, and unknown settings."""
 
     title: str
     template: str
-    ratings_per_item: int = 5
-    block_size: int = 10
+    ratings_per_item: int = 5  # k: so many different raters rate each item
+    block_size: int = 10  # ordinary items
     traps_per_block: int = 1
     gold_per_block: int = 1
     repeats_per_block: int = 1
-    block_minutes: float = 30.0
-    lease_minutes: float = 15.0
-    guess_hidden_share: float = 0.3
-    training_right: int = 2
+    block_minutes: float = 30.0  # then a break is proposed
+    lease_minutes: float = 15.0  # for which an item is kept for the rater who has it
+    guess_hidden_share: float = 0.3  # of the items that have a model's guess, from 0 to 1
+    training_right: int = 2  # right answers in one round; 0: no training
     order: str = "balanced"  # or "disagreement": items that divide the raters come first
     most_per_rater: int = 0  # ratings; 0: no limit
     access: str = "open"  # or "invited": only raters with a link or an account of this study
@@ -41,29 +42,19 @@ class Study:
     takes_turns: bool = False  # whether visitors may add turns of their own from the Talk tab
 
     def __post_init__(self) -> None:
-        _require(
-            isinstance(self.title, str) and 0 < len(self.title.strip()) <= 120,
-            "title",
-            self.title,
-            "1 to 120 characters",
-        )
+        good = isinstance(self.title, str) and 0 < len(self.title.strip()) <= LONGEST_TITLE
+        _require(good, "title", self.title, f"1 to {LONGEST_TITLE} characters")
         _one_of("template", self.template, tuple(TEMPLATES))
         _one_of("order", self.order, ("balanced", "disagreement"))
         _one_of("access", self.access, ("open", "invited"))
         _one_of("split", self.split, ("evaluation", "training"))
         _one_of("language", self.language, languages())
         for name, low, high in _RANGES:
-            value = getattr(self, name)
-            whole = isinstance(value, int) or name in _REAL and isinstance(value, float)
-            _require(
-                whole and not isinstance(value, bool) and low <= value <= high,
-                name,
-                value,
-                f"a number from {low} to {high}",
-            )
+            _check_number(name, getattr(self, name), low, high)
         for name in ("cohorts", "instructions", "consent"):
-            good = isinstance(getattr(self, name), tuple) and all(isinstance(one, str) for one in getattr(self, name))
-            _require(good, name, getattr(self, name), "a list of texts")
+            texts = getattr(self, name)
+            good = isinstance(texts, tuple) and all(isinstance(text, str) for text in texts)
+            _require(good, name, texts, "a list of texts")
 
     @property
     def form(self) -> Template:
@@ -72,12 +63,12 @@ class Study:
     @classmethod
     def read(cls, settings: Mapping[str, Any]) -> Study:
         """From a mapping, as YAML or a form gives it. An unknown key is refused, with the nearest known one."""
-        known = {one.name for one in fields(cls)}
-        for key in settings:
-            if key not in known:
-                near = difflib.get_close_matches(str(key), known, 1)
-                hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(sorted(known))}."
-                raise EmotionOmniError(f"A study has no setting {str(key)[:60]!r}.{hint}", "unknown-setting")
+        known = {field.name for field in fields(cls)}
+        unknown = [key for key in settings if key not in known]
+        if unknown:
+            near = difflib.get_close_matches(str(unknown[0]), known, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(sorted(known))}."
+            raise EmotionOmniError(f"A study has no setting {str(unknown[0])[:60]!r}.{hint}", "unknown-setting")
         for key in ("title", "template"):
             if not settings.get(key):
                 raise EmotionOmniError(f"A study needs a {key}.", "missing-setting")
@@ -85,10 +76,9 @@ class Study:
         return cls(**dict(settings) | lists)
 
     def settings(self) -> dict[str, Any]:
-        return {
-            one.name: list(value) if isinstance(value := getattr(self, one.name), tuple) else value
-            for one in fields(self)
-        }
+        """As a mapping that JSON can hold; :meth:`read` reads it back."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 _RANGES = (
@@ -103,7 +93,13 @@ _RANGES = (
     ("training_right", 0, 10),
     ("most_per_rater", 0, 1_000_000),
 )
-_REAL = ("block_minutes", "lease_minutes", "guess_hidden_share")
+_FRACTIONS_ALLOWED = ("block_minutes", "lease_minutes", "guess_hidden_share")
+
+
+def _check_number(name: str, value: Any, low: float, high: float) -> None:
+    is_number = isinstance(value, int) or (name in _FRACTIONS_ALLOWED and isinstance(value, float))
+    good = is_number and not isinstance(value, bool) and low <= value <= high
+    _require(good, name, value, f"a number from {low} to {high}")
 
 
 def _require(good: bool, name: str, value: Any, allowed: str) -> None:

@@ -49,11 +49,9 @@ class Scale:
     @property
     def values(self) -> tuple[Any, ...]:
         """Every value that can be given; empty for free words."""
-        return (
-            tuple(range(self.low, self.high + 1))
-            if self.kind == "points"
-            else tuple(option.value for option in self.options)
-        )
+        if self.kind == "points":
+            return tuple(range(self.low, self.high + 1))
+        return tuple(option.value for option in self.options)
 
     def check(self, value: Any) -> Any:
         """The value in its stored form, or an error (``off-scale``) that names what is allowed."""
@@ -69,11 +67,9 @@ class Scale:
                 good = isinstance(value, str) and len(value) <= LONGEST_TEXT
                 value = value.strip() if good else value
         if not good:
-            allowed = (
-                f"text of at most {LONGEST_TEXT} characters" if not self.values else ", ".join(map(str, self.values))
-            )
+            allowed = ", ".join(map(str, self.values)) or f"text of at most {LONGEST_TEXT} characters"
             raise EmotionOmniError(
-                f"{str(value)[:40]!r} is no value of the scale {self.name!r}. Allowed: {allowed}.", "off-scale"
+                f"{str(value)[:40]!r} is not a value of the scale {self.name!r}. Allowed: {allowed}.", "off-scale"
             )
         return value
 
@@ -228,7 +224,10 @@ SURVEY: tuple[Scale, ...] = (
 
 
 def check_answers(scales: tuple[Scale, ...], answers: Any) -> dict[str, Any]:
-    """A form as sent → its stored values. Unknown scales, values off a scale and gaps are refused (``off-scale``, ``incomplete``)."""
+    """The answers of a form → their stored values.
+
+    Raises ``off-scale`` for unknown scales and values that a scale does not have, ``incomplete`` for gaps.
+    """
     if not isinstance(answers, Mapping):
         raise EmotionOmniError("The answers must be an object of scale and value.", "off-scale")
     known = {scale.name: scale for scale in scales}
@@ -249,11 +248,11 @@ def check_answers(scales: tuple[Scale, ...], answers: Any) -> dict[str, Any]:
 
 
 def meets(expected: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
-    """Whether answers are what a trap or gold item asks for: a value, a list of values, or {low, high} for points."""
-    return all(_meets(wanted, values.get(name)) for name, wanted in expected.items())
+    """Whether answers are as expected: by scale a value, a list of values, or {low, high} for points."""
+    return all(_is_expected(values.get(name), allowed) for name, allowed in expected.items())
 
 
-def _meets(wanted: Any, value: Any) -> bool:
-    if isinstance(wanted, Mapping):
-        return isinstance(value, int) and wanted.get("low", value) <= value <= wanted.get("high", value)
-    return value in wanted if isinstance(wanted, list | tuple) else value == wanted
+def _is_expected(value: Any, allowed: Any) -> bool:
+    if isinstance(allowed, Mapping):
+        return isinstance(value, int) and allowed.get("low", value) <= value <= allowed.get("high", value)
+    return value in allowed if isinstance(allowed, list | tuple) else value == allowed

@@ -17,7 +17,7 @@ from emotion_omni.types import EmotionOmniError
 MOST_ITEMS = 50_000
 LARGEST_UNPACKED = 4 * 2**30  # bytes of an uploaded archive
 
-# Everything that Python's zip reader raises over a damaged, locked or exotic archive.
+# All errors of Python's zip reader for an archive that is damaged, locked or of a rare kind.
 _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
@@ -33,7 +33,7 @@ _BROKEN = (
 
 @dataclass(frozen=True)
 class Source:
-    """Where the files of a manifest come from: a folder, or an archive that was uploaded."""
+    """The files of an import: their names, and how to read one."""
 
     names: tuple[str, ...]
     read: Callable[[str], bytes]
@@ -50,7 +50,7 @@ class Source:
             file = zipfile.ZipFile(path)
         except _BROKEN as error:
             raise EmotionOmniError(
-                "This is no zip file, or it is cut off. Pack the recordings and a manifest again.", "bad-archive"
+                "This is not a zip file, or it is cut off. Pack the recordings and a manifest again.", "bad-archive"
             ) from error
         entries = [
             entry for entry in file.infolist() if not entry.is_dir() and not entry.filename.startswith("__MACOSX")
@@ -65,8 +65,9 @@ class Source:
                 with file.open(name) as entry:
                     return entry.read(audio.LARGEST_BYTES + 1)
             except _BROKEN as error:
-                told = f"{name[:80]!r} cannot be unpacked ({error}). Pack it again, without a password."
-                raise EmotionOmniError(told, "bad-archive") from error
+                raise EmotionOmniError(
+                    f"{name[:80]!r} cannot be unpacked ({error}). Pack it again, without a password.", "bad-archive"
+                ) from error
 
         return cls(tuple(sorted(entry.filename for entry in entries)), read)
 
@@ -75,8 +76,8 @@ class Source:
         return frozenset(self.names)
 
     def get(self, name: str) -> bytes:
-        """Only what the source itself lists: a manifest cannot reach outside."""
-        wanted = str(PurePosixPath(name))
-        if wanted not in self._listed:
+        """A file that the source lists: a manifest cannot name files outside of it."""
+        listed = str(PurePosixPath(name))
+        if listed not in self._listed:
             raise EmotionOmniError(f"The manifest names {name[:80]!r}, which is not there.", "missing")
-        return self.read(wanted)
+        return self.read(listed)

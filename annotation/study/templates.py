@@ -10,18 +10,19 @@ from annotation.study.scales import SCALES, Scale
 
 @dataclass(frozen=True)
 class Template:
-    """What kind of item is shown and which questions are asked of it. ``clips`` are the roles that an item must have."""
+    """What kind of item is shown, and which questions are asked about it."""
 
     name: str
-    tab: str
+    tab: str  # one of TABS
     title: str
-    clips: tuple[str, ...]
+    clips: tuple[str, ...]  # the roles of the clips that an item must have
     scales: tuple[str, ...]
     main: str  # the scale that agreement, gold and the results' first picture are about
     instructions: tuple[str, ...]
     modes: tuple[str, ...] = ("both",)  # words: transcript only; voice: words masked; both
 
     def asked(self, guess: bool) -> tuple[Scale, ...]:
+        """The scales of an item that comes with a model's guess, or without one."""
         return tuple(SCALES[name] for name in self.scales if name != "guess_right" or guess)
 
 
@@ -92,7 +93,8 @@ TEMPLATES: dict[str, Template] = {
             (
                 "You will hear what a person said, and two answers.",
                 _LISTEN,
-                "Choose the answer you would rather be given: words and voice together. Say “no difference” where there is none.",
+                "Choose the answer you would rather be given: words and voice together. "
+                "Say “no difference” where there is none.",
                 _INDEPENDENT,
             ),
         ),
@@ -128,7 +130,6 @@ TEMPLATES: dict[str, Template] = {
     )
 }
 TABS = ("emotion", "empathy", "compare")
-STATES = ("open", "paused", "closed")
 CONSENT = (
     "Your answers are stored under a pseudonym, with the time they took and which parts of a clip were played.",
     "They are used for research and may be published as data without your name.",

@@ -64,6 +64,12 @@ class Webhooks:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
+    @classmethod
+    def from_environment(cls) -> Webhooks | None:
+        """Those of ``STUDIO_WEBHOOK_URL`` and ``STUDIO_WEBHOOK_SECRET``; None where no address is set."""
+        url = os.environ.get("STUDIO_WEBHOOK_URL", "").strip()
+        return cls(url, os.environ.get("STUDIO_WEBHOOK_SECRET", "").strip()) if url else None
+
     def send(self, name: str, facts: Mapping[str, Any]) -> None:
         """Put a message in the queue: an event of ``EVENTS`` and the facts it may tell; an event of the store will do.
 
@@ -141,12 +147,6 @@ class Webhooks:
                 return "" if answer.is_success else f"it answered {answer.status_code}"
         except httpx.HTTPError as error:
             return type(error).__name__
-
-
-def from_environment() -> Webhooks | None:
-    """Those of ``STUDIO_WEBHOOK_URL`` and ``STUDIO_WEBHOOK_SECRET``; None where no address is set."""
-    url = os.environ.get("STUDIO_WEBHOOK_URL", "").strip()
-    return Webhooks(url, os.environ.get("STUDIO_WEBHOOK_SECRET", "").strip()) if url else None
 
 
 def signed(name: str, seconds: int, body: bytes, secret: str) -> dict[str, str]:

@@ -65,7 +65,7 @@ def _require(studio: Studio, request: gr.Request | None, role: str) -> Row:
     if asked is None:
         raise EmotionOmniError("Please sign in first.", "sign-in")
     refuse_foreign(asked.headers)
-    return studio.identity.require(asked.cookies, role, asked.scope.get("session", {}))
+    return studio.people.require(asked.cookies, role, asked.scope.get("session", {}))
 
 
 def explained(handler: Callable) -> Callable:

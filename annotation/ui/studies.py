@@ -16,7 +16,7 @@ from typing import Any
 import gradio as gr
 
 from annotation.analysis.power import power_curve
-from annotation.people.identity import ROLES
+from annotation.people.roles import ROLES
 from annotation.store.queries import View
 from annotation.studio import Studio
 from annotation.study import importing, lifecycle, producing, templates
@@ -175,12 +175,12 @@ class Handlers:
         self._check_role(role, request)
         if role == "rater" and not study:
             raise EmotionOmniError("Choose the study at the top first: a rater's link leads to it.", "missing")
-        token = self.studio.identity.invite(role, study or None, cohort.strip(), name.strip())
+        token = self.studio.people.invites.create(role, study or None, cohort.strip(), name.strip())
         return f"{_origin(request)}/?invite={token}"
 
     def register(self, name: str, password: str, role: str, cohort: str, request: gr.Request) -> str:
         self._check_role(role, request)
-        self.studio.identity.register(name, password, role, cohort.strip())
+        self.studio.people.accounts.register(name, password, role, cohort.strip())
         return f"{name} can sign in now."
 
     def _check_role(self, role: str, request: gr.Request) -> None:

@@ -111,7 +111,7 @@ def exchanges(history: list[dict[str, Any]]) -> tuple[Exchange, ...]:
 def speak(options: argparse.Namespace) -> int:
     """Speak a given text in a given emotion."""
     chosen = load_engine(options)
-    if not isinstance(chosen, engine.Reader):
+    if not isinstance(chosen, engine.SpeaksText):
         raise EmotionOmniError(f"The engine {chosen.name!r} only answers; it cannot speak a given text.", "no-reader")
     pieces = list(chosen.speak(options.text, options.emotion))
     if not pieces:

@@ -34,13 +34,13 @@ def add_commands(commands: Commands) -> None:
 def fetch(options: argparse.Namespace) -> int:
     """Fetch and prepare everything the embedded engine needs, for working offline."""
     from emotion_omni import weights
-    from emotion_omni.cascade.engine import answer_folder
+    from emotion_omni.response.smollm2_responder import prepare_model
 
     for file in weights.FILES:
         path = weights.fetch(file.name)
         result = {"file": file.name, "path": str(path), "sha256": file.sha256, "licence": file.licence}
         emit(options, result, f"{file.name}  {file.megabytes} MB  {file.licence}  verified")
-    folder = answer_folder()
+    folder = prepare_model()
     weights.tidy()
     emit(options, {"file": "smollm2 with our adapter", "path": str(folder)}, f"ready in {weights.cache()}")
     return 0

@@ -116,7 +116,6 @@ class _Naive:
         import torch
         from transformers import LlamaForCausalLM
 
-        from emotion_omni.cascade.engine import EmbeddedEngine
         from emotion_omni.response import smollm2
 
         self._smollm2, self._torch = smollm2, torch
@@ -127,14 +126,14 @@ class _Naive:
         self._model = LlamaForCausalLM(smollm2.transformers_config()).eval()
         tensors = {name: torch.from_numpy(values) for name, values in checkpoint.tensors.items()}
         self._model.load_state_dict(tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"]})
-        self._synthesizer = EmbeddedEngine.load().synthesizer
+        self._synthesizer = engine.load("embedded").synthesizer
 
     def first_audio(self, query: Audio) -> float:
         started = time.perf_counter()
         text = self._transcribe(audio.resample(query, 16_000).samples)
-        prompt = f"{self._smollm2.BEGIN}user\n{text}{self._smollm2.END}\n{self._smollm2.BEGIN}assistant\n"
+        prompt = f"{self._smollm2.BOS}user\n{text}{self._smollm2.EOS}\n{self._smollm2.BOS}assistant\n"
         ids = self._torch.tensor([self._tokenizer.encode(prompt).ids])
-        end = self._tokenizer.token_to_id(self._smollm2.END)
+        end = self._tokenizer.token_to_id(self._smollm2.EOS)
         with self._torch.inference_mode():
             out = self._model.generate(
                 ids,
@@ -186,7 +185,7 @@ def _padded_recogniser(folder: Path) -> Callable[[np.ndarray], str]:
 
 def _decode_speed(chosen: engine.Engine) -> float:
     """Tokens a second of the language model alone, after its first token: the best of three."""
-    generator, tokenizer = chosen.writer._generator, chosen.writer._tokenizer
+    generator, tokenizer = chosen.responder.generator, chosen.responder.tokenizer
     prompt = tokenizer.encode(
         "<|im_start|>user\n(sad, bad) I lost my job today.<|im_end|>\n<|im_start|>assistant\n"
     ).tokens

@@ -24,13 +24,14 @@ import torch
 from torch import Tensor
 from transformers.models.whisper.english_normalizer import BasicTextNormalizer
 
-from emotion_omni import checkpoint, engine, processors
+from emotion_omni import checkpoint, processors
 from emotion_omni.evaluate.tone_contrast import SETTINGS
 from emotion_omni.omni.config import Sampling
 from emotion_omni.omni.generation import Responder, TextSampling
 from emotion_omni.omni.model import Omni
 from emotion_omni.omni.padding import valid
 from emotion_omni.omni.speech_decoder import TextPiece
+from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer
 from emotion_omni.synthesis import vocoder as voice
 from emotion_omni.synthesis.vocoder import Vocoder
 from emotion_omni.train import dialogues
@@ -40,7 +41,7 @@ from emotion_omni.train.features import FeatureCache
 from emotion_omni.train.loop import STATE
 from emotion_omni.train.settings import Settings
 from emotion_omni.train.stage import Start, train
-from emotion_omni.types import Audio, EmotionOmniError
+from emotion_omni.types import Audio, EmotionOmniError, Turn
 
 GREEDY_TEXT, GREEDY_SPEECH = TextSampling(temperature=0), Sampling(temperature=0)
 SPEAK_SETTINGS = replace(SETTINGS, epochs=40)
@@ -123,11 +124,11 @@ def _words_in(vocoder: Vocoder, tokens: tuple[int, ...] | Tensor, transcribe: Tr
 
 def transcriber() -> Transcriber:
     """Whisper base. The model uses its encoder too, but not its decoder."""
-    ear = engine.load("embedded").ear
+    recognizer = WhisperCT2Recognizer.load()
 
     def transcribe(sound: Audio) -> str:
         try:
-            return ear.hear(sound, tone="neutral")[0].transcript
+            return recognizer.recognize(Turn(sound, emotion="neutral")).transcript
         except EmotionOmniError:  # silence, or no speech: no words
             return ""
 

@@ -31,7 +31,7 @@ from emotion_omni import audio, weights
 from emotion_omni.omni.config import EncoderConfig
 from emotion_omni.recognition import speech_emotion, whisper_encoder
 from emotion_omni.recognition.emotion2vec import EPSILON, Emotion2vec
-from emotion_omni.recognition.speech_emotion import ToneHead
+from emotion_omni.recognition.speech_emotion import SpeechEmotionHead
 from emotion_omni.recognition.whisper_encoder import HOP, HZ, PADDING_SECONDS, WINDOW_SECONDS, valid_frames
 from emotion_omni.types import Audio, EmotionOmniError
 
@@ -282,14 +282,14 @@ class EmbeddedTone(Encoder):
 
     def __init__(self, config: EncoderConfig, device: str | torch.device = "cpu") -> None:
         self.words = EmbeddedWords(config, device)
-        head = ToneHead.load(speech_emotion.SHIPPED, self.words.network)
-        self.first = head.shape.first
+        head = SpeechEmotionHead.load(speech_emotion.SHIPPED, self.words.network)
+        self.first = head.config.first
         identity = f"{self.words.identity} tone.safetensors {weights.sha256(speech_emotion.SHIPPED)}"
-        super().__init__(config, head.adapted, head.shape.width, identity, device)
+        super().__init__(config, head.adapted, head.config.width, identity, device)
 
     def _frames(self, samples: Tensor) -> Tensor:
         state = self.words.states(samples)[self.first]
-        return self.network.mixed(state[None], torch.ones(1, len(state), dtype=torch.bool, device=self.device))[0]
+        return self.network.features(state[None], torch.ones(1, len(state), dtype=torch.bool, device=self.device))[0]
 
 
 class StridedEncoder(Encoder):

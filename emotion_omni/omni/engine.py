@@ -22,8 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from emotion_omni import audio, checkpoint, emotion, processors, weights, zero_gpu
-from emotion_omni.cascade.engine import UNSURE
+from emotion_omni import checkpoint, emotion, processors, zero_gpu
 from emotion_omni.omni import encoders
 from emotion_omni.omni.config import OmniConfig
 from emotion_omni.omni.encoders import Encoder
@@ -31,11 +30,11 @@ from emotion_omni.omni.generation import Responder, Steps, Written
 from emotion_omni.omni.language_model import in_precision
 from emotion_omni.omni.model import Omni, Query
 from emotion_omni.omni.prompt import Prompt
-from emotion_omni.recognition import speech_emotion
-from emotion_omni.recognition.whisper_ct2 import Ear, Utterance, corrections
-from emotion_omni.recognition.whisper_encoder import HZ as HEARING_HZ
+from emotion_omni.recognition.recognizer import Recognizer
+from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer
 from emotion_omni.response import safe_replies
 from emotion_omni.response.guard import is_crisis
+from emotion_omni.response.planner import reliable_tone
 from emotion_omni.synthesis import vocoder as voice
 from emotion_omni.synthesis.vocoder import Vocoder
 from emotion_omni.types import Audio, Done, EmotionOmniError, Event, Heard, Plan, Speech, Text, Turn
@@ -81,7 +80,7 @@ class OmniEngine:
     responder: Responder
     semantic: Encoder
     emotion: Encoder
-    ear: Ear
+    recognizer: Recognizer
     vocoder: Vocoder | None
     name: str = NAME
     hz: int = voice.HZ
@@ -114,7 +113,7 @@ class OmniEngine:
                 "The GPU ran out of memory while loading the model. Close what else uses it, or choose a checkpoint of a smaller preset.",
                 "memory",
             ) from error
-        engine = cls(responder, *hears, _ear(), vocoder, f"{NAME}:{about.name}" if about.name else NAME)
+        engine = cls(responder, *hears, WhisperCT2Recognizer.load(), vocoder, f"{NAME}:{about.name}" if about.name else NAME)
         if compiled:
             engine._warm_up()
         return engine
@@ -143,7 +142,7 @@ class OmniEngine:
         self, turn: Turn, heard: Heard, samples: np.ndarray | None, seed: int, clock: Clock
     ) -> Iterator[Event]:
         """All that comes after :class:`Heard`: what wants the GPU."""
-        tone = heard.emotion.label if heard.emotion.confidence >= UNSURE else "neutral"
+        tone = reliable_tone(heard)
         told = heard.transcript if turn.transcript is not None else None
         felt = heard.emotion.label if turn.emotion is not None else None
         prompt = self.responder.model.prompter.prompt(turn.earlier, told, felt)
@@ -179,22 +178,10 @@ class OmniEngine:
     # --- hearing --------------------------------------------------------------------------------------------------
 
     def _hear(self, turn: Turn) -> tuple[Heard, np.ndarray | None]:
-        """→ what people are shown, and the samples the model hears; none when the turn is in writing."""
-        transcript, tone = corrections(turn)
-        if turn.audio is None:
-            return Heard(transcript, emotion.certain(tone)), None
-        utterance = self.ear.prepare(audio.check(turn.audio.samples, turn.audio.hz))
-        # the encoders hear the recording as they do in training: whole, and prepared by the same function
-        return self._shown(utterance, transcript, tone), encoders.prepare(turn.audio)
-
-    def _shown(self, utterance: Utterance, transcript: str | None, tone: str | None) -> Heard:
-        belief, trajectory = emotion.certain(tone) if tone is not None else None, ()
-        windows = self.ear.encode(utterance.samples) if transcript is None or tone is None else []
-        if transcript is None:
-            transcript = self.ear.words(windows, len(utterance.samples) / HEARING_HZ)
-        if belief is None:
-            belief, trajectory = self.ear.feel(windows, utterance)
-        return Heard(transcript, belief, trajectory)
+        """→ what people are shown, and the samples that the model hears; none for a turn in writing."""
+        heard = self.recognizer.recognize(turn)
+        # the encoders read the recording as in training: whole, and prepared by the same function
+        return heard, encoders.prepare(turn.audio) if turn.audio is not None else None
 
     def _query(self, samples: np.ndarray | None) -> Query:
         """Frames of both encoders; of nothing, no frames."""
@@ -277,14 +264,3 @@ def _vocoder(config: OmniConfig, about: checkpoint.About, device: str) -> Vocode
         return voice.load_vocoder(config.voice, config.speech.codes, device)
     log.warning("%s", no_voice(about.name))
     return None
-
-
-def _ear() -> Ear:
-    for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
-        weights.fetch(f"whisper-base/{name}")
-    return Ear.load(
-        weights.fetch("whisper-base/model.bin").parent,
-        weights.fetch("silero/vad.onnx"),
-        speech_emotion.SHIPPED,
-        processors.THREADS,
-    )

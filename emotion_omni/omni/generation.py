@@ -32,7 +32,7 @@ from emotion_omni.omni.model import Answer, Omni, Query, Rows
 from emotion_omni.omni.prompt import Prompt
 from emotion_omni.omni.speech_decoder import SpeechStream, TextPiece
 from emotion_omni.omni.transformer import Cache
-from emotion_omni.sampling import draw
+from emotion_omni.sampling import sample
 from emotion_omni.strict import Strict
 
 TEXT_SEED = 1_000_003  # added to a seed for its words: other numbers than those the speech is drawn by
@@ -335,7 +335,7 @@ class TextStream:
         if not all(spelling.visible for spelling in self.spellings):  # an answer must say something before it ends
             silent = torch.tensor([not spelling.visible for spelling in self.spellings], device=scores.device)
             scores[:, self.end] = scores[:, self.end].masked_fill(silent, -torch.inf)
-        return draw(scores, self.uniform[:, self.count], self.sampling)
+        return sample(scores, self.uniform[:, self.count], self.sampling)
 
     def close(self) -> None:
         """Free what it remembers."""

@@ -159,15 +159,15 @@ def byte_tokenizer() -> Any:
     )
     bytes_only.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     bytes_only.decoder = tokenizers.decoders.ByteLevel()
-    bytes_only.add_special_tokens([smollm2.BEGIN, smollm2.END])
+    bytes_only.add_special_tokens([smollm2.BOS, smollm2.EOS])
     return _wrapped(bytes_only)
 
 
 def _wrapped(tokenizer: tokenizers.Tokenizer) -> Any:
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        eos_token=smollm2.END,
-        pad_token=smollm2.END,
+        eos_token=smollm2.EOS,
+        pad_token=smollm2.EOS,
         chat_template=CHAT,
         clean_up_tokenization_spaces=False,
     )

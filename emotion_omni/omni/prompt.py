@@ -9,13 +9,11 @@ The wording is ours; the paper does not give its own.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import tokenizers
-
+from emotion_omni.chat_prompt import without_control_tokens
 from emotion_omni.types import Exchange
 
 SYSTEM = "You hear what a person says and how they say it. Answer both, briefly and warmly."
@@ -76,21 +74,6 @@ class Prompter:
 
     def _control(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False) if text else []
-
-
-def without_control_tokens(tokenizer: Any) -> tokenizers.Tokenizer:
-    """A copy to which every added token is plain text, also one that is not marked as special, such as Qwen2.5's <tool_call>.
-
-    A copy, for a switch on the one tokenizer would be seen by other threads.
-    """
-    settings = json.loads(tokenizer.backend_tokenizer.to_str())
-    for token in settings["added_tokens"]:
-        token["special"] = True
-    plain = tokenizers.Tokenizer.from_str(json.dumps(settings))
-    plain.encode_special_tokens = True
-    plain.no_truncation()
-    plain.no_padding()
-    return plain
 
 
 def _said(transcript: str | None, emotion: str | None) -> str:

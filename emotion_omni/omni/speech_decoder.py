@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from emotion_omni.omni.config import OmniConfig, Sampling, SpeechDecoderConfig
 from emotion_omni.omni.padding import mean_of, valid
 from emotion_omni.omni.transformer import EPSILON, Block, Cache, angles
-from emotion_omni.sampling import draw
+from emotion_omni.sampling import check_finite, sample
 from emotion_omni.types import EmotionOmniError
 
 PADDING, TEXT, SPEECH = 0, 1, 2  # the kinds of rows; BOS is text, SOS is speech
@@ -209,7 +209,7 @@ def speech_losses(logits: Sequence[Tensor], speech: Tensor, lengths: Tensor, con
 def choose(logits: Tensor, uniform: Tensor, recent: Tensor, sampling: Sampling, config: SpeechDecoderConfig) -> Tensor:
     """logits [B, V], a number in [0, 1) per sample [B], its last tokens [B, W] → a speech token or EOS [B].
 
-    See :func:`draw`; what is said again and again becomes less likely.
+    See :func:`emotion_omni.sampling.sample`; what is said again and again becomes less likely.
     """
     scores = logits.float().index_fill(
         1, torch.tensor([config.begin, config.speak, config.padding], device=logits.device), -torch.inf
@@ -220,7 +220,7 @@ def choose(logits: Tensor, uniform: Tensor, recent: Tensor, sampling: Sampling, 
             / sampling.repetition_window
         )
         scores = scores - sampling.repetition_nats * share
-    return draw(scores, uniform, sampling)
+    return sample(scores, uniform, sampling, check=False)  # nothing is read back from the GPU here
 
 
 class SpeechState:
@@ -350,4 +350,5 @@ class SpeechStream(SpeechState):
             if self.done:
                 break
             self.said = torch.cat([self.said, torch.where(self.speaking, tokens, self.config.padding)[:, None]], 1)
+        check_finite(logits)  # once a chunk; NaN in the cache makes all later logits NaN
         return self.said[:, begin:]

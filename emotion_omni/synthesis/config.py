@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from emotion_omni.strict import Strict
+from emotion_omni.strict import Precision, Strict
 
 
 @dataclass(frozen=True)
 class KokoroConfig(Strict):
-    """Kokoro-82M on the CPU. ``voice``: the one that speaks where a delivery chooses none."""
+    """Kokoro-82M on the CPU. ``voice``: the one that speaks where a delivery chooses none.
+
+    ``g2p``: a ``g2p.safetensors``; empty for the one that comes with the package.
+    """
 
     kind: Literal["kokoro"] = "kokoro"
     voice: Literal["af_bella", "af_heart", "af_jessica", "af_nicole"] = "af_heart"
+    g2p: str = ""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class CosyVoice2Config(Strict):
 
     kind: Literal["cosyvoice2"] = "cosyvoice2"
     folder: str = ""
-    dtype: Literal["float32", "float16", "bfloat16"] = "bfloat16"
+    dtype: Precision = "bfloat16"
 
 
 SynthesizerConfig = KokoroConfig | CosyVoice2Config

@@ -86,9 +86,9 @@ class G2P:
         self.word = functools.lru_cache(50_000)(self._word)
 
     @classmethod
-    def load(cls) -> G2P:
-        """Fetches misaki's lexicon. Raises :class:`EmotionOmniError` (code ``weights``)."""
-        return cls(weights.fetch("misaki/us_gold.json"), weights.fetch("misaki/us_silver.json"), SHIPPED)
+    def load(cls, network: str | Path = "") -> G2P:
+        """Fetches misaki's lexicon; without ``network`` the shipped one. Raises :class:`EmotionOmniError` (code ``weights``)."""
+        return cls(weights.fetch("misaki/us_gold.json"), weights.fetch("misaki/us_silver.json"), Path(network or SHIPPED))
 
     def __call__(self, text: str) -> str:
         tokens = _WORD.findall(text.replace("-", " "))

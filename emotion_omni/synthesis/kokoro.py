@@ -99,7 +99,8 @@ class KokoroSynthesizer:
             threads = 1  # the helper threads of more would not survive the fork, and be waited for
         tables = {voice: weights.fetch(f"kokoro/{voice}.bin") for voice in VOICES}
         network = weights.fetch("kokoro/kokoro-82m-int8.onnx")
-        return cls(network, tables, G2P.load(), (config or KokoroConfig()).voice, threads)
+        config = config or KokoroConfig()
+        return cls(network, tables, G2P.load(config.g2p), config.voice, threads)
 
     def synthesize(self, text: str, delivery: Delivery, *, seed: int = 0) -> Iterator[Audio]:
         """See :class:`~emotion_omni.synthesis.synthesizer.Synthesizer`. Voices: :data:`VOICES`."""

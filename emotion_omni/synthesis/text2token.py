@@ -20,9 +20,9 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from emotion_omni.hub_sampling import draw
+from emotion_omni.chat_prompt import without_control_tokens
 from emotion_omni.loading import dtype_on, explained, load_tokenizer
-from emotion_omni.omni.prompt import without_control_tokens
+from emotion_omni.sampling import SamplingParams, sample_one
 from emotion_omni.synthesis.cosyvoice2_folder import (
     existing,
     load_safetensors,
@@ -37,7 +37,7 @@ SPECIAL_TOKENS = 3  # after the codes: eos, task, fill
 EOS = CODES
 END_OF_PROMPT = "<|endofprompt|>"
 MIN_RATIO, MAX_RATIO = 2, 20  # speech tokens for each text token: 0.08 s to 0.8 s
-TOP_P, TOP_K = 0.8, 25
+NUCLEUS, ALL = SamplingParams(top_p=0.8, top_k=25), SamplingParams()
 REPETITION_WINDOW = 10  # a token among so many last ones is sampled again, from the whole distribution
 FILES = ("CosyVoice-BlankEN/*.json", "CosyVoice-BlankEN/*.txt", "llm.pt")  # of the published folder, read here
 WEIGHTS = "llm.safetensors"
@@ -114,8 +114,8 @@ class Text2Token:
 
 def _sample(logits: Tensor, generator: torch.Generator, generated: list[int]) -> int:
     """Repetition-aware sampling (VALL-E 2): from the nucleus; from the whole distribution if that would repeat."""
-    token = draw(logits, generator, top_p=TOP_P, top_k=TOP_K)
-    return draw(logits, generator) if token in generated[-REPETITION_WINDOW:] else token
+    token = sample_one(logits, NUCLEUS, generator)
+    return sample_one(logits, ALL, generator) if token in generated[-REPETITION_WINDOW:] else token
 
 
 def convert(official: str | Path, folder: str | Path) -> None:

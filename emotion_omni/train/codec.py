@@ -31,8 +31,8 @@ import torch
 from torch import Tensor
 
 from emotion_omni import audio, emotion
-from emotion_omni.cascade.engine import EmbeddedEngine
-from emotion_omni.recognition.whisper_ct2 import Ear
+from emotion_omni.cascade.engine import CascadeEngine
+from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer, encode_windows
 from emotion_omni.synthesis.codec import (
     FRAMES,
     HOP,
@@ -52,7 +52,7 @@ from emotion_omni.synthesis.codec import (
 )
 from emotion_omni.train.g2p import distance
 from emotion_omni.train.part_settings import CodecSettings
-from emotion_omni.types import Audio, EmotionOmniError
+from emotion_omni.types import Audio, EmotionOmniError, Turn
 
 CORPUS = Path(__file__).with_name("replies.jsonl.gz")
 SENTENCE = re.compile(r"[^.!?]+[.!?]+")
@@ -87,11 +87,11 @@ def read_sentences(count: int) -> list[tuple[str, str]]:
     found = sorted({sentence.strip() for reply in replies for sentence in SENTENCE.findall(reply)})
     chosen = [sentence for sentence in found if WORDS[0] <= len(sentence.split()) <= WORDS[1]]
     random.Random(0).shuffle(chosen)
-    tones = sorted({emotion.answer_with(heard, event) for heard in emotion.NAMES for event in emotion.EVENTS})
+    tones = sorted({emotion.answer_with(heard, event) for heard in emotion.NAMES for event in emotion.NEWS})
     return [(sentence, tones[index % len(tones)]) for index, sentence in enumerate(chosen[:count])]
 
 
-def record(embedded: EmbeddedEngine, folder: Path, sentences: list[tuple[str, str]]) -> list[Recording]:
+def record(embedded: CascadeEngine, folder: Path, sentences: list[tuple[str, str]]) -> list[Recording]:
     """Have our voice say them; what already lies in ``folder`` is not said again."""
     folder.mkdir(parents=True, exist_ok=True)
     recordings = []
@@ -102,14 +102,14 @@ def record(embedded: EmbeddedEngine, folder: Path, sentences: list[tuple[str, st
             part.write_bytes(audio.wav_bytes(audio.join(list(embedded.speak(text, tone)))))
             part.rename(path)
         samples = audio.decode(path).samples
-        recordings.append(Recording(text, samples, *track_pitch(samples), listen(embedded.ear, samples)))
+        recordings.append(Recording(text, samples, *track_pitch(samples), listen(embedded.recognizer, samples)))
     return recordings
 
 
-def listen(ear: Ear, samples: np.ndarray) -> np.ndarray:
+def listen(recognizer: WhisperCT2Recognizer, samples: np.ndarray) -> np.ndarray:
     """24 kHz [K] → [50 a second, 512], Whisper's last states."""
     hearing = audio.set_level(audio.resample(Audio(samples, HZ), 16_000).samples)
-    return torch.cat([window[-1] for window in ear.encode(hearing)]).numpy()[: len(samples) * 50 // HZ]
+    return torch.cat([window[-1] for window in encode_windows(recognizer.encoder, hearing)]).numpy()[: len(samples) * 50 // HZ]
 
 
 def track_pitch(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -311,7 +311,7 @@ def train(recordings: list[Recording], settings: CodecSettings) -> Codec:
     return codec.eval()
 
 
-def evaluate(ear: Ear, codec: Codec, recordings: list[Recording]) -> dict:
+def evaluate(recognizer: WhisperCT2Recognizer, codec: Codec, recordings: list[Recording]) -> dict:
     """Held-out recordings and what the codec makes of them, side by side."""
     tokenizer, vocoder = CodecTokenizer(codec), CodecVocoder(codec)
     tokens = [tokenizer(Audio(recording.samples, HZ)) for recording in recordings]
@@ -330,18 +330,18 @@ def evaluate(ear: Ear, codec: Codec, recordings: list[Recording]) -> dict:
         "pitch_percent": round(pitch, 2),
         "codes_used": len(set(np.concatenate(tokens).tolist())),
         "word_error_rate_original": round(
-            word_error_rate(ear, texts, [Audio(samples, HZ) for samples in originals]), 4
+            word_error_rate(recognizer, texts, [Audio(samples, HZ) for samples in originals]), 4
         ),
-        "word_error_rate_codec": round(word_error_rate(ear, texts, said), 4),
+        "word_error_rate_codec": round(word_error_rate(recognizer, texts, said), 4),
     }
 
 
-def word_error_rate(ear: Ear, texts: list[str], sounds: list[Audio]) -> float:
+def word_error_rate(recognizer: WhisperCT2Recognizer, texts: list[str], sounds: list[Audio]) -> float:
     """Of what the ear writes down, three sentences at a time: after a single short one it often says it twice."""
     wrong, words = 0, 0
     for start in range(0, len(texts), TOGETHER):
         asked = words_of(" ".join(texts[start : start + TOGETHER]))
-        heard = words_of(transcribe(ear, audio.join(sounds[start : start + TOGETHER])))
+        heard = words_of(transcribe(recognizer, audio.join(sounds[start : start + TOGETHER])))
         wrong += distance(asked, heard)  # type: ignore[arg-type]  # words in place of letters
         words += len(asked)
     return wrong / words
@@ -356,11 +356,10 @@ def pitch_error(recording: Recording, vocoder: CodecVocoder, tokens: np.ndarray)
     return float(100 * np.average(ratio, weights=recording.voiced[:count] + 1e-9))
 
 
-def transcribe(ear: Ear, speech: Audio) -> str:
+def transcribe(recognizer: WhisperCT2Recognizer, speech: Audio) -> str:
     """What the embedded ear writes down; nothing where it hears no speech."""
     try:
-        utterance = ear.prepare(speech)
-        return ear.words(ear.encode(utterance.samples), len(utterance.samples) / 16_000)
+        return recognizer.recognize(Turn(speech, emotion="neutral")).transcript
     except EmotionOmniError:
         return ""
 
@@ -372,8 +371,8 @@ def words_of(text: str) -> list[str]:
 def run(out: Path, settings: CodecSettings) -> dict:
     """Record, train, write ``codec.safetensors`` and its log to ``out``; what is measured is read from that file."""
     out.mkdir(parents=True, exist_ok=True)
+    embedded = CascadeEngine.load()
     torch.set_num_threads(1)
-    embedded = EmbeddedEngine.load(threads=1)
     recordings = record(embedded, out / "recordings", read_sentences(settings.sentences))
     held_out, rest = recordings[: settings.validation_sentences], recordings[settings.validation_sentences :]
     started = time.monotonic()
@@ -382,6 +381,6 @@ def run(out: Path, settings: CodecSettings) -> dict:
     save_codec(path, codec)
     log = {"settings": asdict(settings), "hours": round(sum(len(r.samples) for r in rest) / HZ / 3600, 3)}
     log |= {"seconds": round(time.monotonic() - started), "megabytes": round(path.stat().st_size / 1e6, 2)}
-    log["held_out"] = evaluate(embedded.ear, load_codec(path), held_out)
+    log["held_out"] = evaluate(embedded.recognizer, load_codec(path), held_out)
     (out / "codec.log.json").write_text(json.dumps(log, indent=1) + "\n")
     return log

@@ -22,8 +22,8 @@ import torch
 from safetensors.torch import save_file
 
 from emotion_omni import weights
-from emotion_omni.emotion import EVENTS
-from emotion_omni.response.guard import Lean
+from emotion_omni.emotion import NEWS
+from emotion_omni.response.guard import NewsHead
 from emotion_omni.response.sentence_encoder import SentenceEncoder
 from emotion_omni.train.part_settings import GuardSettings
 from emotion_omni.train.responder import is_validation, read_rows
@@ -45,7 +45,7 @@ Example = tuple[str, int]
 
 
 def _class_of(label: str, table: dict[str, str]) -> int | None:
-    return next((EVENTS.index(event) for event, names in table.items() if label in names.split()), None)
+    return next((NEWS.index(event) for event, names in table.items() if label in names.split()), None)
 
 
 def own_words(rows: list[dict]) -> list[Example]:
@@ -58,7 +58,7 @@ def own_words(rows: list[dict]) -> list[Example]:
     for text, seen in events.items():
         even = [event for uneven, event in seen if not uneven]
         agreed = set(even or [event for _, event in seen])
-        found.append((text, EVENTS.index(agreed.pop() if len(agreed) == 1 else "neutral")))
+        found.append((text, NEWS.index(agreed.pop() if len(agreed) == 1 else "neutral")))
     return found
 
 
@@ -67,7 +67,7 @@ def own_events(path: Path) -> dict[bool, list[Example]]:
     found: dict[bool, list[Example]] = {False: [], True: []}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
         label, text = line.split("\t")
-        found[number // 10 % 10 == 0].append((text, EVENTS.index(label)))
+        found[number // 10 % 10 == 0].append((text, NEWS.index(label)))
     return found
 
 
@@ -76,7 +76,7 @@ def own_replies(rows: list[dict]) -> list[Example]:
     found = []
     for row in rows:
         first = row["reply"].replace("!", ".").replace("?", ".").split(".")[0]
-        found += [(row["reply"], EVENTS.index(row["event"])), (first, EVENTS.index(row["event"]))]
+        found += [(row["reply"], NEWS.index(row["event"])), (first, NEWS.index(row["event"]))]
     return found
 
 
@@ -109,10 +109,10 @@ def embed(encoder: SentenceEncoder, examples: list[Example]) -> tuple[torch.Tens
     return torch.cat(vectors).clone(), torch.tensor([kind for _, kind in examples])
 
 
-def fit(examples: list[Example], encoder: SentenceEncoder, epochs: int = 60) -> Lean:
+def fit(examples: list[Example], encoder: SentenceEncoder, epochs: int = 60) -> NewsHead:
     vectors, kinds = embed(encoder, examples)
-    balance = 1 / torch.bincount(kinds, minlength=len(EVENTS)).float()
-    head = Lean()
+    balance = 1 / torch.bincount(kinds, minlength=len(NEWS)).float()
+    head = NewsHead()
     optimizer = torch.optim.AdamW(head.parameters(), lr=2e-3, weight_decay=0.05)
     for _ in range(epochs):
         for chosen in torch.randperm(len(kinds)).split(256):
@@ -126,16 +126,16 @@ def fit(examples: list[Example], encoder: SentenceEncoder, epochs: int = 60) -> 
 
 def fit_with_layers(
     examples: list[Example], encoder: SentenceEncoder, epochs: int
-) -> tuple[Lean, dict[str, torch.Tensor]]:
+) -> tuple[NewsHead, dict[str, torch.Tensor]]:
     """The head together with the encoder's upper layers: word order and negation live there."""
     rng = random.Random(0)
     tuned = {name: tensor.clone().requires_grad_() for name, tensor in encoder.layers(TUNED_FROM).items()}
-    head, tunable = Lean(), encoder.with_layers(tuned)
+    head, tunable = NewsHead(), encoder.with_layers(tuned)
     groups = [{"params": list(tuned.values()), "lr": 6e-5}, {"params": list(head.parameters()), "lr": 1e-3}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
     steps = epochs * (len(examples) // 32)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [6e-5, 1e-3], total_steps=steps, pct_start=0.1)
-    balance = 1 / torch.bincount(torch.tensor([kind for _, kind in examples]), minlength=len(EVENTS)).float()
+    balance = 1 / torch.bincount(torch.tensor([kind for _, kind in examples]), minlength=len(NEWS)).float()
     for epoch in range(epochs):
         order = sorted(examples, key=lambda example: len(example[0]) + rng.random() * 30)
         chunks = [order[at : at + 32] for at in range(0, len(order) - 31, 32)]
@@ -153,11 +153,11 @@ def fit_with_layers(
 
 
 @torch.no_grad()
-def report(head: Lean, encoder: SentenceEncoder, examples: list[Example]) -> dict:
+def report(head: NewsHead, encoder: SentenceEncoder, examples: list[Example]) -> dict:
     vectors, kinds = embed(encoder, examples)
     guess = head(vectors).argmax(1)
     recalls = {
-        event: (guess[kinds == k] == k).float().mean().item() for k, event in enumerate(EVENTS) if (kinds == k).any()
+        event: (guess[kinds == k] == k).float().mean().item() for k, event in enumerate(NEWS) if (kinds == k).any()
     }
     # the mistakes that would hurt: good taken for bad, bad for good
     flips = ((guess == 0) & (kinds == 1)).float().mean() + ((guess == 1) & (kinds == 0)).float().mean()

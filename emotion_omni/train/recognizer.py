@@ -33,9 +33,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from emotion_omni import audio, emotion, weights
-from emotion_omni.recognition.speech_emotion import AdaptedReader, LinearReader, Shape, ToneHead, statistics
+from emotion_omni.recognition.recognizer import prepare_utterance
+from emotion_omni.recognition.speech_emotion import (
+    AdaptedClassifier,
+    HeadConfig,
+    LinearClassifier,
+    SpeechEmotionHead,
+    statistics_pooling,
+)
 from emotion_omni.recognition.voice_activity import VoiceActivity
-from emotion_omni.recognition.whisper_ct2 import Ear
 from emotion_omni.recognition.whisper_encoder import HZ, WINDOW_SECONDS, WhisperEncoder, valid_frames
 from emotion_omni.train.part_settings import RecognizerSettings
 from emotion_omni.types import EmotionOmniError
@@ -122,10 +128,10 @@ class Features:
 class Extractor:
     """Recordings → features, kept on disk so that a second run starts at once."""
 
-    def __init__(self, cache: Path, shape: Shape) -> None:
+    def __init__(self, cache: Path, shape: HeadConfig) -> None:
         whisper = weights.fetch("whisper-base/model.bin")
         self.encoder, self.shape, self._cache = WhisperEncoder.load(whisper), shape, cache
-        self._ear = Ear(self.encoder, None, None, VoiceActivity(weights.fetch("silero/vad.onnx")), None, special=0)
+        self._voice_activity = VoiceActivity(weights.fetch("silero/vad.onnx"))
         cache.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, clip: Clip, disguised: int) -> Features:
@@ -136,8 +142,8 @@ class Extractor:
             if disguised:
                 samples = disguise(samples, np.random.default_rng([disguised, int(key[:8], 16)]))
             samples = samples[: int(WINDOW_SECONDS * HZ)]
-            states = self.encoder.states(samples)[None, :, : valid_frames(len(samples))]
-            found = statistics(states, torch.ones(1, states.shape[2], dtype=torch.bool))[0]
+            states = self.encoder.hidden_states(samples)[None, :, : valid_frames(len(samples))]
+            found = statistics_pooling(states, torch.ones(1, states.shape[2], dtype=torch.bool))[0]
             start = states[0, self.shape.first] if disguised <= 1 else states[0, 0, :1]
             np.savez(file, statistics=found.half().numpy(), start=start.half().numpy())
         with np.load(file) as loaded:
@@ -146,7 +152,7 @@ class Extractor:
     def _prepare(self, clip: Clip) -> np.ndarray:
         query = audio.decode(clip.path)
         try:
-            return self._ear.prepare(query).samples
+            return prepare_utterance(query, self._voice_activity).samples
         except EmotionOmniError:  # a whispered or clipped clip still carries its label
             return audio.set_level(audio.resample(query, HZ).samples)
 
@@ -161,20 +167,20 @@ def class_weights(labels: Tensor, power: float) -> Tensor:
     return found / found[labels].mean()
 
 
-def train_linear(shape: Shape, vectors: np.ndarray, labels: Tensor) -> LinearReader:
+def train_linear(shape: HeadConfig, vectors: np.ndarray, labels: Tensor) -> LinearClassifier:
     """Regularised maximum likelihood by L-BFGS. vectors [B, L · 2 · D]."""
-    reader = LinearReader(shape)
-    reader.centre.copy_(torch.from_numpy(vectors.mean(0)))
-    reader.spread.copy_(torch.from_numpy(vectors.std(0) + 1e-4))
-    inputs = (torch.from_numpy(vectors) - reader.centre) / reader.spread
-    nn.init.zeros_(reader.out.weight), nn.init.zeros_(reader.out.bias)
+    reader = LinearClassifier(shape)
+    reader.mean.copy_(torch.from_numpy(vectors.mean(0)))
+    reader.std.copy_(torch.from_numpy(vectors.std(0) + 1e-4))
+    inputs = (torch.from_numpy(vectors) - reader.mean) / reader.std
+    nn.init.zeros_(reader.classifier.weight), nn.init.zeros_(reader.classifier.bias)
     balance = class_weights(labels, 1.0)[labels]
-    optimizer = torch.optim.LBFGS(reader.out.parameters(), max_iter=50, history_size=10, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(reader.classifier.parameters(), max_iter=50, history_size=10, line_search_fn="strong_wolfe")
 
     def step() -> Tensor:
         optimizer.zero_grad()
-        loss = (F.cross_entropy(reader.out(inputs), labels, reduction="none") * balance).mean()
-        loss = loss + LINEAR_DECAY * reader.out.weight.square().sum() / 2
+        loss = (F.cross_entropy(reader.classifier(inputs), labels, reduction="none") * balance).mean()
+        loss = loss + LINEAR_DECAY * reader.classifier.weight.square().sum() / 2
         loss.backward()
         return loss
 
@@ -202,12 +208,12 @@ def crop(item: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def train_adapted(
-    encoder: WhisperEncoder, shape: Shape, starts: list[np.ndarray], labels: Tensor, epochs: int, batch: int = 16
-) -> AdaptedReader:
+    encoder: WhisperEncoder, shape: HeadConfig, starts: list[np.ndarray], labels: Tensor, epochs: int, batch: int = 16
+) -> AdaptedClassifier:
     """Low-rank adaptation by AdamW, one cycle; an epoch sees a random half of the clips and their disguises."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    reader = AdaptedReader(encoder, shape)
+    reader = AdaptedClassifier(encoder, shape)
     lower = [parameter for name, parameter in reader.named_parameters() if name.startswith("layers")]
     upper = [parameter for name, parameter in reader.named_parameters() if not name.startswith("layers")]
     groups = [{"params": lower, "lr": 1.5e-3}, {"params": upper, "lr": 2e-3}]
@@ -260,19 +266,19 @@ def interval(guesses: np.ndarray, labels: np.ndarray, draws: int = 1000) -> list
 
 
 @torch.inference_mode()
-def scores_of(head: ToneHead, items: list[Features]) -> tuple[Tensor, Tensor]:
+def scores_of(head: SpeechEmotionHead, items: list[Features]) -> tuple[Tensor, Tensor]:
     """Scores of both readers [B, C], clip by clip as a query is read."""
     linear = head.linear(torch.from_numpy(np.stack([item.statistics for item in items])))
     adapted = [head.adapted(*padded([item.start]))[0] for item in items]
     return linear, torch.stack(adapted)
 
 
-def choose_temperature(head: ToneHead, linear: Tensor, adapted: Tensor, labels: Tensor) -> None:
+def choose_temperature(head: SpeechEmotionHead, linear: Tensor, adapted: Tensor, labels: Tensor) -> None:
     """The one with the least cross entropy on dev (Guo et al. 2017)."""
     losses = {}
     for temperature in np.arange(0.4, 3.0, 0.05):
         head.temperature.fill_(float(temperature))
-        losses[float(temperature)] = F.nll_loss(head.vote(linear, adapted).log(), labels).item()
+        losses[float(temperature)] = F.nll_loss(head.ensemble(linear, adapted).log(), labels).item()
     head.temperature.fill_(min(losses, key=losses.__getitem__))
 
 
@@ -300,7 +306,7 @@ def report(probabilities: Tensor, clips: list[Clip]) -> dict:
     return found
 
 
-def leave_one_corpus_out(clips: list[Clip], features: list[list[Features]], shape: Shape) -> dict:
+def leave_one_corpus_out(clips: list[Clip], features: list[list[Features]], shape: HeadConfig) -> dict:
     """The linear reader trained without a corpus, tried on all of that corpus: what strangers may expect."""
     found = {}
     for source in sorted({clip.source for clip in clips}):
@@ -319,7 +325,7 @@ def leave_one_corpus_out(clips: list[Clip], features: list[list[Features]], shap
 
 
 def train(data: Path, out: Path, cache: Path, settings: RecognizerSettings, leave_out: bool = False) -> dict[str, Any]:
-    clips, shape = read_manifest(data), Shape()
+    clips, shape = read_manifest(data), HeadConfig()
     extractor = Extractor(cache, shape)
     features: list[list[Features]] = []
     for disguised in range(DISGUISES + 1):
@@ -329,7 +335,7 @@ def train(data: Path, out: Path, cache: Path, settings: RecognizerSettings, leav
         print(f"features, disguise {disguised}: {len(clips)} clips", flush=True)
     rows = [i for i, clip in enumerate(clips) if clip.split == "train"]
     labels = torch.tensor([clips[i].label for i in rows])
-    head = ToneHead(extractor.encoder, shape)
+    head = SpeechEmotionHead(extractor.encoder, shape)
     vectors = np.stack([features[k][i].statistics for k in range(DISGUISES + 1) for i in rows])
     head.linear = train_linear(shape, vectors, labels.repeat(DISGUISES + 1))
     starts = [features[k][i].start for k in range(2) for i in rows]
@@ -341,7 +347,7 @@ def train(data: Path, out: Path, cache: Path, settings: RecognizerSettings, leav
         linear, adapted = scores_of(head, [features[0][i] for i in chosen])
         if split == "dev":
             choose_temperature(head, linear, adapted, torch.tensor([clips[i].label for i in chosen]))
-        log[split] = report(head.vote(linear, adapted), [clips[i] for i in chosen])
+        log[split] = report(head.ensemble(linear, adapted), [clips[i] for i in chosen])
         labels_here = np.array([clips[i].label for i in chosen])
         log[split]["uar_linear_alone"] = round(unweighted_average_recall(linear.argmax(1).numpy(), labels_here), 4)
     out.mkdir(parents=True, exist_ok=True)
@@ -354,10 +360,10 @@ def train(data: Path, out: Path, cache: Path, settings: RecognizerSettings, leav
 
 def evaluate(data: Path, head_file: Path, cache: Path) -> dict:
     """The report of a saved head on dev and test."""
-    clips, extractor = read_manifest(data), Extractor(cache, Shape())
-    head, log = ToneHead.load(head_file, extractor.encoder), {}
+    clips, extractor = read_manifest(data), Extractor(cache, HeadConfig())
+    head, log = SpeechEmotionHead.load(head_file, extractor.encoder), {}
     for split in ("dev", "test"):
         chosen = [clip for clip in clips if clip.split == split]
         linear, adapted = scores_of(head, [extractor(clip, 0) for clip in chosen])
-        log[split] = report(head.vote(linear, adapted), chosen)
+        log[split] = report(head.ensemble(linear, adapted), chosen)
     return log

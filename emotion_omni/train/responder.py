@@ -53,7 +53,7 @@ def earlier_of(row: dict) -> tuple[Exchange, ...]:
 def encode(row: dict, tokenizer) -> tuple[list[int], list[int]]:
     """→ token ids [T] and labels [T], the prompt's labels ignored."""
     prompt = tokenizer.encode(prompt_of(row["text"], row["emotion"], row["event"], earlier_of(row))).ids
-    reply = tokenizer.encode(row["reply"] + smollm2.END).ids
+    reply = tokenizer.encode(row["reply"] + smollm2.EOS).ids
     return prompt + reply, [IGNORED] * len(prompt) + reply
 
 

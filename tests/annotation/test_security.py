@@ -25,7 +25,7 @@ import raters
 import soundfile
 from conftest import tone
 
-from annotation.people.identity import COOKIE
+from annotation.people.logins import COOKIE
 from annotation.studio import Studio
 from annotation.study import importing
 from annotation.study.clips import Clips
@@ -91,10 +91,10 @@ def addresses(served: str) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def people(studio: Studio, served: str, secret_study: str, open_study: str) -> dict[str, httpx.Client]:
-    invited = studio.identity.accept(studio.identity.invite("rater", open_study))
+    invited = studio.people.invites.accept(studio.people.invites.create("rater", open_study))
     known = {
         "stranger": None,
-        "guest": studio.identity.guest("Guest"),
+        "guest": studio.people.accounts.add_guest("Guest"),
         "invited elsewhere": invited,
         "researcher": raters.new_rater(studio, "Rita", role="researcher"),
     }
@@ -102,7 +102,7 @@ def people(studio: Studio, served: str, secret_study: str, open_study: str) -> d
 
 
 def signed_in(studio: Studio, served: str, rater: str | None) -> httpx.Client:
-    cookies = {COOKIE: studio.identity.session(rater)} if rater else {}
+    cookies = {COOKIE: studio.people.logins.issue(rater)} if rater else {}
     return httpx.Client(base_url=served, cookies=cookies, timeout=30)
 
 
@@ -285,9 +285,9 @@ def test_a_plain_form_cannot_start_an_event_of_the_page(people: dict, addresses:
 
 
 def test_links_and_cookies_are_no_substitute_for_each_other(studio: Studio, served: str) -> None:
-    link = studio.identity.invite("admin")
+    link = studio.people.invites.create("admin")
     assert httpx.get(f"{served}/studio/me", cookies={COOKIE: link}).json()["rater"] is None
-    session = studio.identity.session(raters.new_rater(studio))
+    session = studio.people.logins.issue(raters.new_rater(studio))
     assert httpx.post(f"{served}/studio/enter", json={"invite": session}, headers=HEADERS).status_code == 401
 
 
@@ -325,7 +325,7 @@ def test_a_link_has_a_scheme_of_the_web(people: dict, addresses: dict) -> None:
 def test_fifty_sendings_of_one_rating_store_one(
     studio: Studio, served: str, open_study: str, clock: raters.Clock
 ) -> None:
-    client = signed_in(studio, served, studio.identity.guest("Twice"))
+    client = signed_in(studio, served, studio.people.accounts.add_guest("Twice"))
     rater, screen = first_item(studio, client, open_study, clock)
     body = rater.filled(screen)
     bodies = [body | ({} if number % 2 else {"submit_id": str(uuid.uuid4())}) for number in range(50)]
@@ -340,8 +340,10 @@ def test_fifty_sendings_of_one_rating_store_one(
 def test_a_receipt_and_a_clip_are_no_good_to_somebody_else(
     studio: Studio, served: str, open_study: str, clock: raters.Clock
 ) -> None:
-    rater, screen = first_item(studio, signed_in(studio, served, studio.identity.guest("One")), open_study, clock)
-    thief = signed_in(studio, served, studio.identity.guest("Two"))
+    rater, screen = first_item(
+        studio, signed_in(studio, served, studio.people.accounts.add_guest("One")), open_study, clock
+    )
+    thief = signed_in(studio, served, studio.people.accounts.add_guest("Two"))
     assert post(thief, "submit", **rater.filled(screen)).status_code == 403
     assert thief.get(f"/studio/{screen['clips'][0]['url']}").status_code == 403
 
@@ -349,7 +351,7 @@ def test_a_receipt_and_a_clip_are_no_good_to_somebody_else(
 def test_the_cookie_of_somebody_who_withdrew_plays_nothing(
     studio: Studio, served: str, open_study: str, clock: raters.Clock
 ) -> None:
-    client = signed_in(studio, served, studio.identity.guest("Gone"))
+    client = signed_in(studio, served, studio.people.accounts.add_guest("Gone"))
     _, screen = first_item(studio, client, open_study, clock)
     kept = {COOKIE: client.cookies[COOKIE]}
     assert post(client, "withdraw").status_code == 200
@@ -357,7 +359,7 @@ def test_the_cookie_of_somebody_who_withdrew_plays_nothing(
 
 
 def test_the_cookie_of_somebody_who_withdrew_writes_nothing(studio: Studio, served: str) -> None:
-    name = studio.identity.guest("Gone")
+    name = studio.people.accounts.add_guest("Gone")
     studio.withdraw(name)
     with studio.store.read() as view:
         before = view.applied()
@@ -371,7 +373,7 @@ def test_the_cookie_of_somebody_who_withdrew_writes_nothing(studio: Studio, serv
 
 
 def test_many_wrong_passwords_at_once_are_too_many(studio: Studio, served: str) -> None:
-    studio.identity.register("Target", "password1234")
+    studio.people.accounts.register("Target", "password1234")
     attempts = [{"name": "Target", "password": f"wrong {number}"} for number in range(14)]
     with ThreadPoolExecutor(14) as pool:
         answers = list(

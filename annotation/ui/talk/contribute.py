@@ -65,7 +65,7 @@ class Handlers:
 
     def take_back(self, code: str) -> str:
         """Delete the turn that was stored under ``code``."""
-        self.studio.take_back((code or "").strip())
+        self.studio.withdraw_voice((code or "").strip())
         return "Deleted: the recording, the reply and everything that was stored about them."
 
 

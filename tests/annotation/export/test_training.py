@@ -45,7 +45,7 @@ def test_flagged_raters_traps_gold_and_repeats_never_count_in_a_training_row(des
     rows = lines(tmp_path / "out", "dpo.jsonl")
     assert len(rows) == 4 and manifest.rows["kto.jsonl"] == 8
     with desk.studio.store.read() as view:
-        results = Results.read(view, study, desk.studio.identity.secret)
+        results = Results.read(view, study, desk.studio.people.key)
     for row in rows:
         assert row["chosen"][0]["content"] == "That must hurt." and row["raters"] == [results.pseudonym(kept)]
         assert (row["n_raters"], row["ratings_kept"], row["ratings_flagged"], row["vote_share"]) == (1, 1, 2, 1.0)

@@ -115,7 +115,7 @@ def test_a_withdrawal_during_an_export_stops_it_and_the_next_export_is_without_t
     study = small(desk)
     leaving = desk.rate(study, prefers("a"))
     with desk.studio.store.read() as view:
-        pseudonym = Results.read(view, study, desk.studio.identity.secret).pseudonym(leaving)
+        pseudonym = Results.read(view, study, desk.studio.people.key).pseudonym(leaving)
         theirs = [row["id"] for row in view.ratings(study, rater=leaving)]
     export_study(desk.studio, study, tmp_path / "before")
     assert any(

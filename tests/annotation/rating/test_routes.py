@@ -15,8 +15,8 @@ from httpx import Response
 from raters import Clock, Rater
 from starlette.testclient import TestClient
 
-from annotation.people import identity
-from annotation.people.identity import COOKIE
+from annotation.people import passwords
+from annotation.people.logins import COOKIE
 from annotation.rating.routes import LARGEST_BODY, routes
 from annotation.studio import Studio
 from annotation.study.practice import practice_study
@@ -33,7 +33,7 @@ MARK = "Zaphod"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passwords hashed lightly: their cost is not what is tested here."""
-    monkeypatch.setattr(identity, "_SCRYPT", {"n": 2, "r": 1, "p": 1})
+    monkeypatch.setattr(passwords, "_SCRYPT", {"n": 2, "r": 1, "p": 1})
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def browser(studio: Studio, rater: str | None = None, base: str = "http://testse
     """A client of its own, signed in as ``rater`` if one is given."""
     client = TestClient(routes(studio), base, headers=HEADERS)
     if rater:
-        client.cookies.set(COOKIE, studio.identity.session(rater))
+        client.cookies.set(COOKIE, studio.people.logins.issue(rater))
     return client
 
 
@@ -309,7 +309,7 @@ def test_a_clip_route_reaches_nothing_but_clips(either: Studio, clock: Clock) ->
     for path in PATHS:
         response = client.get(f"/clip/{path}")
         assert response.status_code in (403, 404), path
-        assert either.identity.secret not in response.content
+        assert either.people.key not in response.content
 
 
 def test_a_clip_of_an_item_that_there_is_not_is_refused(studio: Studio, clock: Clock) -> None:
@@ -394,9 +394,9 @@ def test_who_leaves_is_signed_out(studio: Studio, clock: Clock) -> None:
 def test_a_link_and_a_password_lead_in(studio: Studio) -> None:
     raters.study(studio, items=1, access="invited")
     client = browser(studio)
-    told = client.post("/enter", json={"invite": studio.identity.invite(study="s1", name="Eve")}).json()
+    told = client.post("/enter", json={"invite": studio.people.invites.create(study="s1", name="Eve")}).json()
     assert told["study"] == "s1" and client.get("/me").json()["rater"]["name"] == "Eve"
-    studio.identity.register("Bob", "correct horse")
+    studio.people.accounts.register("Bob", "correct horse")
     assert browser(studio).post("/enter", json={"name": "bob", "password": "correct horse"}).status_code == 200
     refused(browser(studio).post("/enter", json={"name": "bob", "password": "wrong horse"}), 401, "sign-in")
     refused(browser(studio).post("/enter", json={"invite": "x.y.z"}), 401, "sign-in")

@@ -325,9 +325,9 @@ def test_everybody_rates_an_item_once_and_no_item_more_often_than_wanted(studio:
 def test_an_invited_study_opens_to_its_link_only(studio: Studio, clock: Clock) -> None:
     raters.study(studio, access="invited")
     assert "invitation" in refused("forbidden", Rater(studio, "s1", clock).next)
-    guest = studio.identity.accept(studio.identity.invite(study="s1"))
+    guest = studio.people.invites.accept(studio.people.invites.create(study="s1"))
     assert Rater(studio, "s1", clock, guest).next()["screen"] == "consent"
-    elsewhere = studio.identity.accept(studio.identity.invite(study="s2"))
+    elsewhere = studio.people.invites.accept(studio.people.invites.create(study="s2"))
     refused("forbidden", Rater(studio, "s1", clock, elsewhere).next)
 
 

@@ -21,11 +21,11 @@ import soundfile
 from conftest import noise, tone
 from starlette.requests import Request
 
-from annotation.people.identity import COOKIE
+from annotation.people.logins import COOKIE
 from annotation.store.store import Store
 from annotation.studio import Studio
 from annotation.study import checks, importing, lifecycle
-from annotation.study.clips import HZ, LEAD_SECONDS, LUFS, TAIL_SECONDS, Clips, equalised, flac, without_words
+from annotation.study.clips import HZ, LEAD_SECONDS, LUFS, TAIL_SECONDS, Clips, equalized, flac, without_words
 from annotation.study.importing import read_source
 from annotation.study.items import make_item
 from annotation.study.rules import Study
@@ -338,7 +338,7 @@ def test_cleaning_removes_what_a_crash_left_long_ago(store: Store, clips: Clips)
 
 @pytest.mark.parametrize("sha", ["", "../../secret", "a" * 63, "A" * 64, "a" * 63 + "/", "a" * 65])
 def test_a_sound_is_found_by_a_hash_and_nothing_else(clips: Clips, sha: str) -> None:
-    with pytest.raises(ValueError, match="no SHA-256"):
+    with pytest.raises(ValueError, match="not a SHA-256"):
         clips.path(sha)
 
 
@@ -400,7 +400,7 @@ TIMES = np.arange(12_000)
     "samples", [np.zeros(12_000), np.full(12_000, 0.5), np.eye(1, 12_000, 6_000)[0], np.sign(np.sin(TIMES))]
 )
 def test_sounds_that_nobody_sends_are_equalised_without_harm(samples: np.ndarray) -> None:
-    heard = equalised(Audio(samples.astype(np.float32), 24_000)).samples
+    heard = equalized(Audio(samples.astype(np.float32), 24_000)).samples
     assert np.isfinite(heard).all() and np.abs(heard).max() < 1.0
 
 
@@ -444,7 +444,7 @@ class GatedEngine(FakeEngine):
 
 
 def asking(studio: Studio, person: str) -> gr.Request:
-    cookie = f"{COOKIE}={studio.identity.session(person)}".encode()
+    cookie = f"{COOKIE}={studio.people.logins.issue(person)}".encode()
     return gr.Request(request=Request({"type": "http", "headers": [(b"cookie", cookie)]}))
 
 
@@ -454,7 +454,10 @@ def test_stop_ends_what_one_has_begun_and_nobody_elses(tmp_path: Path) -> None:
         Path(file).write_bytes(WAV)
     studio, engine = Studio.open(tmp_path / "home"), GatedEngine()
     handlers = Handlers(studio, EnginePool(lambda _: engine))
-    people = [studio.identity.accept(studio.identity.invite("researcher", name=name)) for name in ("Ada", "Bo", "Cy")]
+    people = [
+        studio.people.invites.accept(studio.people.invites.create("researcher", name=name))
+        for name in ("Ada", "Bo", "Cy")
+    ]
 
     def make(title: str, request: gr.Request) -> None:
         handlers.create(

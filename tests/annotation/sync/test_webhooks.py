@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from annotation.sync import webhooks
 from annotation.sync.webhooks import Webhooks, signed, verify
 from emotion_omni.types import EmotionOmniError
 
@@ -293,11 +292,11 @@ def test_a_weak_secret_is_refused_without_showing_it(secret):
 def test_webhooks_are_set_by_the_environment(receiver, monkeypatch):
     monkeypatch.delenv("STUDIO_WEBHOOK_URL", raising=False)
     monkeypatch.delenv("STUDIO_WEBHOOK_SECRET", raising=False)
-    assert webhooks.from_environment() is None
+    assert Webhooks.from_environment() is None
     monkeypatch.setenv("STUDIO_WEBHOOK_URL", receiver.url)
-    assert code_of(webhooks.from_environment) == "bad-setting"
+    assert code_of(Webhooks.from_environment) == "bad-setting"
     monkeypatch.setenv("STUDIO_WEBHOOK_SECRET", SECRET)
-    made = webhooks.from_environment()
+    made = Webhooks.from_environment()
     made.start()
     made.send("study.completed", {"study": "s1", "ratings": 10, "raters": 2})
     made.stop()

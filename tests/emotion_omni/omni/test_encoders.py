@@ -25,7 +25,7 @@ from emotion_omni.omni.adapters import ENCODERS_MAY_DIFFER
 from emotion_omni.omni.config import EncoderConfig
 from emotion_omni.omni.encoders import FRAME, WINDOW, Encoder, prepare, windows
 from emotion_omni.recognition import speech_emotion
-from emotion_omni.recognition.speech_emotion import ToneHead
+from emotion_omni.recognition.speech_emotion import SpeechEmotionHead
 from emotion_omni.recognition.whisper_encoder import HZ, WhisperEncoder, read_ctranslate2, valid_frames
 from emotion_omni.types import Audio, EmotionOmniError
 
@@ -271,12 +271,12 @@ def test_whisper_over_its_full_30_s_equals_transformers_own(make, folders, name)
 def test_the_embedded_encoders_read_what_the_embedded_engine_reads(make, whisper_base):
     samples = recording(1.7)
     network = WhisperEncoder.load(whisper_base)
-    states = network.states(samples)[:, : valid_frames(len(samples))]
+    states = network.hidden_states(samples)[:, : valid_frames(len(samples))]
     words, _ = make("semantic embedded")([samples])
     assert torch.equal(words[0], states[-1])
-    head = ToneHead.load(speech_emotion.SHIPPED, network)
+    head = SpeechEmotionHead.load(speech_emotion.SHIPPED, network)
     with torch.inference_mode():
-        mixed = head.adapted.mixed(states[None, head.shape.first], torch.ones(1, states.shape[1], dtype=torch.bool))
+        mixed = head.adapted.features(states[None, head.config.first], torch.ones(1, states.shape[1], dtype=torch.bool))
     tones, _ = make("emotion embedded")([samples])
     assert torch.equal(tones[0], mixed[0])
 

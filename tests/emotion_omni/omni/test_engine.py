@@ -73,7 +73,7 @@ def written(omni, said: str = "My cat is back.", tone: str = "happy", **more) ->
 
 
 def test_it_is_named_after_its_checkpoint_and_can_read_aloud(omni):
-    assert omni.name == "omni:tiny" and isinstance(omni, engine.Engine) and isinstance(omni, engine.Reader)
+    assert omni.name == "omni:tiny" and isinstance(omni, engine.Engine) and isinstance(omni, engine.SpeaksText)
     assert sum(piece.seconds for piece in omni.speak("Good to see you.", "happy")) > 0.5
     assert list(omni.speak("?!", "happy")) == []
 

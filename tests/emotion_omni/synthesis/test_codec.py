@@ -232,7 +232,7 @@ def test_a_recogniser_hears_the_same_words_in_what_the_codec_repeats(embedded, s
     """One word of thirteen is lost here, and 18 % over the held-out sentences (see the card)."""
     said = shipped.decode(tokenizer(spoken))
     asked = training.words_of("I have lost my keys, and I do not know what to do.")
-    assert training.distance(asked, training.words_of(training.transcribe(embedded.ear, said))) <= 3
+    assert training.distance(asked, training.words_of(training.transcribe(embedded.recognizer, said))) <= 3
     assert abs(audio.dbfs(said.samples) - audio.dbfs(spoken.samples)) < 3
 
 

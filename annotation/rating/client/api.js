@@ -1,4 +1,9 @@
-// Calls to the studio: JSON, refusals told apart from a lost network, and trying again.
+// Calls to the studio's routes: JSON, a refusal distinguished from a lost network, and trying again.
+
+const BACKOFF_SECONDS = [1, 2, 4, 8, 15];
+const CALL_SECONDS = 20, CLIP_SECONDS = 90; // after which an unanswered call counts as lost
+
+const sleep = seconds => new Promise(done => setTimeout(done, 1000 * seconds));
 
 class Refusal extends Error { // the server said no, and why
   constructor(status, { code = 'refused', message = null } = {}) {
@@ -43,18 +48,4 @@ async function insist(attempt, alive, waiting) {
     await sleep(BACKOFF_SECONDS[Math.min(failures, BACKOFF_SECONDS.length - 1)]);
   }
   throw new Left();
-}
-
-// A link signs in before anything else, then the page is loaded anew: the tabs that the server draws know nobody yet.
-async function invite() {
-  const here = new URL(location.href), token = here.searchParams.get('invite');
-  if (!token) return;
-  here.searchParams.delete('invite'); // a link left in the address bar would be shared, or used twice
-  history.replaceState(history.state, '', here);
-  if (document.readyState === 'loading') await new Promise(done => document.addEventListener('DOMContentLoaded', done, { once: true }));
-  const entered = await ask('enter', { invite: token });
-  store.write('sessionStorage', 'studio:tab', entered.tab);
-  if (entered.study) store.write('sessionStorage', `studio:study:${entered.tab}`, entered.study);
-  location.reload();
-  await new Promise(() => {});
 }

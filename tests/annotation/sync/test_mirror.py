@@ -17,8 +17,8 @@ from huggingface_hub import constants
 
 from annotation.store.event_log import encode
 from annotation.store.store import Store
-from annotation.sync import hub
-from annotation.sync.hub import Mirror
+from annotation.sync import mirror as mirror_module
+from annotation.sync.mirror import Mirror
 from emotion_omni.types import EmotionOmniError
 
 
@@ -244,7 +244,7 @@ def test_files_of_others_in_the_repository_are_left_alone(tmp_path, one_server):
 
 
 def test_more_files_than_a_commit_takes_go_in_several(tmp_path, one_server, monkeypatch):
-    monkeypatch.setattr(hub, "MOST_OPERATIONS", 2)
+    monkeypatch.setattr(mirror_module, "MOST_OPERATIONS", 2)
     studio(tmp_path)
     mirror(tmp_path, one_server).push()
     assert [len(paths) for paths in one_server.sent] == [2, 2]
@@ -318,7 +318,7 @@ def test_who_withdraws_is_gone_from_the_repository_and_from_its_past(tmp_path, s
     assert VOICE not in server.everything() and b"words of ada" not in server.everything()
     assert OTHER in server.everything()
     assert {path: server.content(path) for path in server.files if path.startswith(("log", "audio"))} == kept(tmp_path)
-    assert hub.ERASING not in server.files
+    assert mirror_module.ERASING not in server.files
     assert not copy.push()
     assert mirror(tmp_path / "there", server).restore() > 0
     assert len(ratings(tmp_path / "there")) == 3
@@ -367,7 +367,7 @@ def test_an_erasure_that_was_cut_short_is_finished_by_whoever_comes_next(tmp_pat
     (tmp_path / "mirror.json").unlink()
     assert mirror(tmp_path, one_server).push()
     assert VOICE not in one_server.everything() and b"words of ada" not in one_server.everything()
-    assert hub.ERASING not in one_server.files
+    assert mirror_module.ERASING not in one_server.files
 
 
 def test_without_a_withdrawal_the_past_is_kept(tmp_path, one_server):
@@ -670,8 +670,8 @@ def test_settings_that_cannot_be_right_are_refused_without_showing_the_token(tmp
 def test_the_mirror_is_set_by_the_environment(tmp_path, monkeypatch):
     for name in ("STUDIO_REPO", "HF_TOKEN", "STUDIO_HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    assert hub.from_environment(tmp_path) is None
+    assert Mirror.from_environment(tmp_path) is None
     monkeypatch.setenv("STUDIO_REPO", REPO)
-    assert code_of(lambda: hub.from_environment(tmp_path)) == "bad-setting"
+    assert code_of(lambda: Mirror.from_environment(tmp_path)) == "bad-setting"
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    assert hub.from_environment(tmp_path).status()["repo"] == REPO
+    assert Mirror.from_environment(tmp_path).status()["repo"] == REPO

@@ -1,4 +1,11 @@
-// One clip: the player, which measures what was really played, and the reports of it to the server.
+// The player of one clip, which measures what was really played.
+
+const REPORT_SECONDS = 5; // of playing, then the part so far is reported
+const NEEDED = 0.95; // share of a clip to be heard, until the server has named its own
+const RATES = [1, 1.25];
+const PEAKS = 240; // of a drawn clip: more than the bars that fit on a wide screen
+
+let sounding = null; // the player that is heard now
 
 class Player {
   // hooks: played(segment), changed(), log(what, clip), alive(). A gated player cannot be wound past what was heard.
@@ -16,17 +23,17 @@ class Player {
   build() {
     this.canvas = make('canvas', { 'aria-hidden': 'true' });
     const where = t('Position in {clip}', { clip: this.clip.label });
-    this.wave = make('div', { class: 'room-wave', role: 'slider', tabindex: '0', 'aria-valuemin': '0', 'aria-label': where },
+    this.wave = make('div', { class: 'rating-wave', role: 'slider', tabindex: '0', 'aria-valuemin': '0', 'aria-label': where },
       this.canvas);
-    this.playButton = button('', () => this.toggle(), 'room-play');
-    this.rateButton = button('', () => this.nextRate(), 'room-small');
-    this.muteButton = button('', () => this.mute(), 'room-small room-mute');
-    this.time = span('room-time');
-    this.tick = span('room-heard');
-    this.note = make('p', { class: 'room-note', hidden: true });
-    const foot = div('room-player-foot', this.time, this.tick, this.rateButton, this.muteButton);
-    return make('div', { class: 'room-player', 'data-clip': this.clip.n, role: 'group', 'aria-label': this.clip.label },
-      para('room-player-label', this.clip.label), div('room-player-row', this.playButton, this.wave), foot, this.note);
+    this.playButton = button('', () => this.toggle(), 'rating-play');
+    this.rateButton = button('', () => this.nextRate(), 'rating-small');
+    this.muteButton = button('', () => this.mute(), 'rating-small rating-mute');
+    this.time = span('rating-time');
+    this.tick = span('rating-heard');
+    this.note = make('p', { class: 'rating-note', hidden: true });
+    const foot = div('rating-player-foot', this.time, this.tick, this.rateButton, this.muteButton);
+    return make('div', { class: 'rating-player', 'data-clip': this.clip.n, role: 'group', 'aria-label': this.clip.label },
+      para('rating-player-label', this.clip.label), div('rating-player-row', this.playButton, this.wave), foot, this.note);
   }
   listen() {
     this.audio.addEventListener('play', () => { this.begin(this.start ?? this.audio.currentTime); this.paint(); });
@@ -210,38 +217,12 @@ class Player {
   }
 }
 
-// --- what was heard, told to the server --------------------------------------------------------------------------
-
-class Hearing {
-  constructor(item, players, draft) {
-    Object.assign(this, { item, players, draft, line: Promise.resolve(), accepted: performance.now(), tried: performance.now() });
+function join(ranges, added) { // the union of [from, to] seconds, in order; a gap of a frame is no gap
+  const union = [];
+  for (const [from, to] of [...ranges, ...added].sort((one, other) => one[0] - other[0])) {
+    const last = union.at(-1);
+    if (last && from <= last[1] + 0.03) last[1] = Math.max(last[1], to);
+    else union.push([from, to]);
   }
-  add(segment) {
-    this.draft.unsent.push(segment);
-    this.draft.ranges[segment.clip] = this.players[segment.clip].ranges;
-    this.draft.keep();
-  }
-  // Reports go one after another; a failure is the caller's to handle, and does not hold up the next.
-  send(evenIfEmpty = false) {
-    const report = this.line.then(() => this.post(evenIfEmpty));
-    this.line = report.catch(() => {});
-    return report;
-  }
-  async post(evenIfEmpty) {
-    const played = this.draft.unsent.slice();
-    if (!played.length && !evenIfEmpty) return;
-    this.tried = performance.now();
-    const proofs = Object.fromEntries(this.players.filter(player => player.proof).map(player => [player.clip.n, player.proof]));
-    const answer = await ask('heard', { assignment: this.item.assignment, receipt: this.draft.receipt, proofs, played });
-    this.draft.unsent.splice(0, played.length);
-    this.draft.receipt = answer.receipt;
-    this.draft.keep();
-    this.accepted = performance.now();
-    this.players.forEach(player => player.confirm(answer.heard?.[player.clip.n], answer.needed, this.waiting(player)));
-  }
-  waiting(player) { return this.draft.unsent.some(segment => segment.clip === player.clip.n); }
-  get due() {
-    const now = performance.now(), beat = now - Math.max(this.accepted, this.tried) >= 1000 * HEARTBEAT_SECONDS;
-    return beat || (this.draft.unsent.length > 0 && now - this.tried >= 1000 * REPORT_SECONDS);
-  }
+  return union;
 }

@@ -109,6 +109,20 @@ class Mirror:
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
 
+    @classmethod
+    def from_environment(cls, home: Path) -> Mirror | None:
+        """The mirror named by ``STUDIO_REPO``, with the token in ``STUDIO_HF_TOKEN`` or ``HF_TOKEN``; None where no name is set."""
+        repo = os.environ.get("STUDIO_REPO", "").strip()
+        if not repo:
+            return None
+        token = (os.environ.get("STUDIO_HF_TOKEN") or os.environ.get("HF_TOKEN") or "").strip()
+        if not token:
+            raise EmotionOmniError(
+                f"STUDIO_REPO asks for a backup to {repo[:80]}, but there is no token. Set HF_TOKEN to one that may write there.",
+                "bad-setting",
+            )
+        return cls(home, repo, token)
+
     # -- the start
 
     def restore(self) -> int:
@@ -473,20 +487,6 @@ class Mirror:
             "or set STUDIO_REPO to a new name.",
             "mirror-damaged",
         )
-
-
-def from_environment(home: Path) -> Mirror | None:
-    """The mirror named by ``STUDIO_REPO``, with the token in ``STUDIO_HF_TOKEN`` or ``HF_TOKEN``; None where no name is set."""
-    repo = os.environ.get("STUDIO_REPO", "").strip()
-    if not repo:
-        return None
-    token = (os.environ.get("STUDIO_HF_TOKEN") or os.environ.get("HF_TOKEN") or "").strip()
-    if not token:
-        raise EmotionOmniError(
-            f"STUDIO_REPO asks for a backup to {repo[:80]}, but there is no token. Set HF_TOKEN to one that may write there.",
-            "bad-setting",
-        )
-    return Mirror(home, repo, token)
 
 
 def _contents(segments: Mapping[str, Path], wanted: Iterable[str] | None = None) -> dict[str, bytes]:
