@@ -114,12 +114,14 @@ def rated(studio, served, browser) -> list[Hand]:
     return hands
 
 
+@pytest.mark.slow
 def test_the_store_holds_exactly_what_was_pressed_by_keyboard_alone(studio, rated):
     for hand in rated:
         assert {row["assignment"]: row["answers"] for row in hand.stored()} == hand.expected()
         assert hand.errors == []
 
 
+@pytest.mark.slow
 def test_a_refresh_and_lost_networks_store_nothing_twice(studio, rated):
     for hand in rated:
         assert len(hand.stored()) == len(hand.pressed) == 12, (
@@ -132,6 +134,17 @@ def test_a_refresh_and_lost_networks_store_nothing_twice(studio, rated):
     assert any(row["flip"] < 0 for hand in rated[2:] for row in hand.stored()), "some answers had changed sides"
     with studio.store.read() as view:
         assert {item["done"] for study in ("felt", "compared") for item in view.items(study, "rate")} == {2}
+
+
+def test_a_rating_made_by_keyboard_is_stored(studio, served, browser):
+    """The quick one: a whole way through a study of a single item."""
+    rules = {"traps_per_block": 0, "gold_per_block": 0, "repeats_per_block": 0, "training_right": 0}
+    open_study(studio, "emotion-recognition", items(studio, "emotion-recognition", 1), "single", **rules)
+    hand = Hand.invited(studio, browser, served, "single")
+    together(hand.walk(), page=hand.page)
+    assert {row["assignment"]: row["answers"] for row in hand.stored()} == hand.expected()
+    assert len(hand.stored()) == 1 and hand.errors == []
+    hand.page.context.close()
 
 
 # --- proof of hearing -------------------------------------------------------------------------------------------
@@ -163,6 +176,7 @@ def refused(hand: Hand, number: int) -> bool:
     return at_page and answer["status"] == 409 and answer["error"]["code"] == "unheard"
 
 
+@pytest.mark.slow
 def test_muted_skipped_or_hidden_play_is_no_hearing(studio, served, browser):
     study = open_study(
         studio, "emotion-recognition", items(studio, "emotion-recognition", 3, seconds=1.0), "proof", training_right=0
@@ -255,6 +269,7 @@ def secret_items(studio, template: str, count: int) -> list[dict]:
     return made
 
 
+@pytest.mark.slow
 def test_nothing_that_a_rater_must_not_know_reaches_the_browser(studio, served, browser):
     for name, template in (("blind", "emotion-recognition"), ("blind-pairs", "compare")):
         rules = {"block_size": 2, "guess_hidden_share": 1.0, "repeats_per_block": 0, "training_right": 0}
@@ -347,6 +362,7 @@ def decided_in_the_end(studio, page) -> list:
     return []
 
 
+@pytest.mark.slow
 def test_a_researcher_sees_results_decides_and_downloads_them(studio, rated, researcher):
     for hand in rated[:2]:
         keep(studio, hand)
@@ -411,6 +427,7 @@ def asked_without_a_cookie(served: str, blocks, number: int) -> str:
     return said
 
 
+@pytest.mark.slow
 def test_no_handler_of_a_researcher_works_without_the_cookie(studio, served, blocks, rated):
     with studio.store.read() as view:
         before, secrets = view.applied(), [*(row["id"] for row in view.studies()), "Study felt"]
@@ -468,7 +485,10 @@ def test_a_turn_is_given_only_with_a_tick_and_its_code_takes_it_back(studio, ser
     page.context.close()
 
 
-@pytest.mark.parametrize("tab", ["emotion", "empathy", "compare"])
+SLOW_TABS = [pytest.param(tab, marks=pytest.mark.slow) for tab in ("empathy", "compare")]
+
+
+@pytest.mark.parametrize("tab", ["emotion", *SLOW_TABS])
 def test_a_guest_practises_by_keyboard(studio, served, browser, tab):
     page = browser.new_context().new_page()
     visit(page, served)
@@ -488,6 +508,7 @@ def test_a_guest_practises_by_keyboard(studio, served, browser, tab):
     page.context.close()
 
 
+@pytest.mark.slow
 def test_on_a_phone_in_the_dark_nothing_is_cut_off_in_any_tab(studio, served, browser):
     context = browser.new_context(viewport={"width": 360, "height": 780}, color_scheme="dark")
     context.add_cookies(
