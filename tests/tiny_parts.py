@@ -11,10 +11,10 @@ import transformers
 from torch import nn
 
 from emotion_omni.cascade.config import CascadeConfig
-from emotion_omni.cascade.speech import KokoroConfig
 from emotion_omni.omni.language_model import byte_tokenizer
 from emotion_omni.recognition.config import TranscriberConfig, TransformersEmotionConfig, WhisperHFConfig
 from emotion_omni.response.config import PlannerConfig, TransformersResponderConfig
+from emotion_omni.synthesis.config import KokoroConfig
 
 LABELS = ("ang", "hap", "neu", "sad", "boredom")
 EMOTION2VEC_WIDTH = 16

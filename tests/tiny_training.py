@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from emotion_omni.omni import language_model
 from emotion_omni.omni.config import LanguageModelConfig, OmniConfig
 from emotion_omni.omni.model import Omni
-from emotion_omni.synthesis import codec as units
+from emotion_omni.synthesis import codec
 from emotion_omni.train import dialogues, stage
 from emotion_omni.train.batches import DialogueDataset
 from emotion_omni.train.feature_extractors import extractors
@@ -48,10 +48,10 @@ QUICK = {"batch_size": 4, "learning_rate": 3e-3, "lora_learning_rate": 3e-3}
 @pytest.fixture(scope="session", autouse=True)
 def small_codec(tmp_path_factory):
     """Speech tokens of random weights: nothing here depends on what they mean."""
-    path = tmp_path_factory.mktemp("voice") / "units.safetensors"
-    units.save(path, units.UnitTokenizer.random(TINY.speech.codes).codec)
+    path = tmp_path_factory.mktemp("voice") / "codec.safetensors"
+    codec.save_codec(path, codec.CodecTokenizer.random(TINY.speech.codes).codec)
     patch = pytest.MonkeyPatch()
-    patch.setattr(units, "SHIPPED", path)
+    patch.setattr(codec, "SHIPPED", path)
     yield path
     patch.undo()
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import yaml
 
-from emotion_omni.cascade.speech import CosyVoice2Config, KokoroConfig, SynthesizerConfig
 from emotion_omni.recognition.config import RecognizerConfig, WhisperCT2Config, WhisperHFConfig
 from emotion_omni.response.config import (
     PlannerConfig,
@@ -20,6 +19,7 @@ from emotion_omni.response.config import (
     TransformersResponderConfig,
 )
 from emotion_omni.strict import Strict, refuse
+from emotion_omni.synthesis.config import CosyVoice2Config, KokoroConfig, SynthesizerConfig
 
 
 @dataclass(frozen=True)

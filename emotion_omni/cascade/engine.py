@@ -15,13 +15,13 @@ import torch
 from emotion_omni import processors, zero_gpu
 from emotion_omni.cascade import parts, presets
 from emotion_omni.cascade.config import CascadeConfig
-from emotion_omni.cascade.speech import Synthesizer
 from emotion_omni.loading import find_device, memory_explained
 from emotion_omni.recognition.recognizer import Recognizer
 from emotion_omni.response.config import SmolLM2Config
 from emotion_omni.response.guard import Guard
 from emotion_omni.response.planner import Planner
 from emotion_omni.response.responder import Responder
+from emotion_omni.synthesis.synthesizer import Synthesizer
 from emotion_omni.types import Audio, Delivery, Done, Event, Plan, Speech, Text, Turn
 
 

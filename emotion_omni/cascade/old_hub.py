@@ -12,7 +12,6 @@ from typing import Literal
 
 from emotion_omni.cascade import presets
 from emotion_omni.cascade.config import CascadeConfig
-from emotion_omni.cascade.speech import CosyVoice2Config, KokoroConfig
 from emotion_omni.recognition.config import (
     Emotion2vecConfig,
     EmotionConfig,
@@ -23,6 +22,7 @@ from emotion_omni.recognition.config import (
 )
 from emotion_omni.response.config import PlannerConfig, TransformersResponderConfig
 from emotion_omni.strict import Pinned, Precision, Strict, refuse
+from emotion_omni.synthesis.config import CosyVoice2Config, KokoroConfig
 
 VARIABLE = "EMOTION_OMNI_HUB"
 PRESETS = {"default": "hub", "light": "hub:light"}

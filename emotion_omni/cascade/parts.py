@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from emotion_omni.cascade.speech import Synthesizer, SynthesizerConfig
 from emotion_omni.recognition.config import RecognizerConfig, WhisperHFConfig
 from emotion_omni.recognition.recognizer import Recognizer
 from emotion_omni.response.config import OpenAIResponderConfig, ResponderConfig, TransformersResponderConfig
 from emotion_omni.response.guard import Guard
 from emotion_omni.response.responder import Responder
+from emotion_omni.synthesis.config import CosyVoice2Config, SynthesizerConfig
+from emotion_omni.synthesis.synthesizer import Synthesizer
 
 
 def load_recognizer(config: RecognizerConfig, device: torch.device) -> Recognizer:
@@ -39,6 +40,10 @@ def load_responder(config: ResponderConfig, device: torch.device, guard: Guard |
 
 
 def load_synthesizer(config: SynthesizerConfig, device: torch.device) -> Synthesizer:
-    from emotion_omni.cascade import speech
+    if isinstance(config, CosyVoice2Config):
+        from emotion_omni.synthesis.cosyvoice2 import CosyVoice2Synthesizer
 
-    return speech.load(config, device)
+        return CosyVoice2Synthesizer.load(config, device)
+    from emotion_omni.synthesis.kokoro import KokoroSynthesizer
+
+    return KokoroSynthesizer.load(config)

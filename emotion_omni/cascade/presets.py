@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from emotion_omni.cascade.config import CascadeConfig
-from emotion_omni.cascade.speech import CosyVoice2Config, KokoroConfig, SpeakerConfig  # noqa: F401
 from emotion_omni.recognition.config import SpeechEmotionConfig, TranscriberConfig, WhisperCT2Config, WhisperHFConfig
 from emotion_omni.response.config import PlannerConfig, SmolLM2Config, TransformersResponderConfig
 from emotion_omni.strict import nearest, refuse
+from emotion_omni.synthesis.config import CosyVoice2Config, KokoroConfig
 from emotion_omni.types import EmotionOmniError
 
 VARIABLE = "EMOTION_OMNI_CASCADE"  # environment: a preset or a file, for the engine "cascade" without one

@@ -144,7 +144,7 @@ class _Naive:
                 attention_mask=self._torch.ones_like(ids),
             )
         reply = self._tokenizer.decode(out[0, ids.shape[1] :].tolist())
-        next(iter(self._synthesizer.synthesize(reply, Delivery("neutral"))), None)
+        list(self._synthesizer.synthesize(reply, Delivery("neutral")))
         return time.perf_counter() - started
 
 

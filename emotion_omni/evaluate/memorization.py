@@ -158,7 +158,8 @@ def measure(folder: Path, settings: Settings = SPEAK_SETTINGS) -> dict[str, Any]
     """The report."""
     model, manifest = train_speech(folder, settings)
     trained = json.loads((folder / "speak" / "report.json").read_text("utf-8"))
-    vocoder, transcribe = voice.vocoder(model.config), transcriber()
+    vocoder = voice.load_vocoder(model.config.voice, model.config.speech.codes)
+    transcribe = transcriber()
     found = {
         split: answers(model, dataset_of(model, manifest, split), vocoder, transcribe) for split in ("train", "test")
     }

@@ -28,7 +28,7 @@ from emotion_omni.omni.generation import Responder, Spoken, Steps
 from emotion_omni.omni.language_model import in_precision
 from emotion_omni.omni.model import Omni, Query
 from emotion_omni.omni.speech_decoder import TextPiece
-from emotion_omni.synthesis.codec import UnitVocoder
+from emotion_omni.synthesis.codec import CodecVocoder
 from emotion_omni.synthesis.token2wav import Token2Wav
 from emotion_omni.types import Audio
 
@@ -106,7 +106,7 @@ class Bench:
     emotion: encoders.Encoder
     model: Omni
     steps: Steps
-    vocoder: Token2Wav | UnitVocoder
+    vocoder: Token2Wav | CodecVocoder
     query: Audio
     words: tuple[int, ...]
 
@@ -116,7 +116,7 @@ class Bench:
         model = in_precision(Omni.build(config, str(place), dtype), dtype)
         model.language_model.merge_adapter()  # as the engine does
         steps = Steps(model, static=compiled, compiled=compiled)
-        vocoder: Token2Wav | UnitVocoder = UnitVocoder.load() if config.voice == "units" else Token2Wav.random()
+        vocoder: Token2Wav | CodecVocoder = CodecVocoder.load() if config.voice == "units" else Token2Wav.random()
         generator = np.random.default_rng(0)
         sound = Audio(generator.normal(0, 0.1, int(QUERY_SECONDS * 16_000)).clip(-1, 1).astype(np.float32), 16_000)
         return cls(

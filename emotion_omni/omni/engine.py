@@ -261,6 +261,6 @@ def _model(source: str | Path, device: str, dtype: torch.dtype) -> tuple[Omni, c
 
 def _vocoder(config: OmniConfig, about: checkpoint.About, device: str) -> Vocoder | None:
     if "speak" in about.stages:
-        return voice.vocoder(config, device)
+        return voice.load_vocoder(config.voice, config.speech.codes, device)
     log.warning("%s", no_voice(about.name))
     return None

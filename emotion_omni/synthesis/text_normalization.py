@@ -283,7 +283,7 @@ def _fraction(over: str, under: str) -> str:
     return f"{cardinal(over)} {known[under]}{'s' if over != '1' and under != '2' else ''}"
 
 
-def spoken_form(text: str) -> str:
+def normalize_text(text: str) -> str:
     """Any text → words and the punctuation that a voice can act on. Never empty of sense: unknown signs vanish."""
     text = text.translate({0x2019: "'", 0x2018: "'", 0x201C: '"', 0x201D: '"', 0x00A0: " ", 0x2026: "..."})
     for pattern, said in _RULES:

@@ -33,8 +33,23 @@ from torch import Tensor
 from emotion_omni import audio, emotion
 from emotion_omni.cascade.engine import CascadeEngine
 from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer, encode_windows
-from emotion_omni.synthesis import codec as units
-from emotion_omni.synthesis.codec import FRAMES, HOP, HZ, Codec, Size, UnitTokenizer, UnitVocoder
+from emotion_omni.synthesis.codec import (
+    FRAMES,
+    HOP,
+    HZ,
+    Codec,
+    CodecSize,
+    CodecTokenizer,
+    CodecVocoder,
+    build_codec,
+    filter_frames,
+    load_codec,
+    log_mel,
+    nearest_codes,
+    overlap_add,
+    pulse_train,
+    save_codec,
+)
 from emotion_omni.train.g2p import distance
 from emotion_omni.train.part_settings import CodecSettings
 from emotion_omni.types import Audio, EmotionOmniError, Turn
@@ -168,7 +183,7 @@ def _excerpt(recording: Recording, tokens: int, rng: np.random.Generator) -> tup
     at = start / HOP + np.arange(tokens * FRAMES)
     pitch = np.exp(np.interp(at, np.arange(len(recording.pitch)), np.log(recording.pitch)))
     voiced = np.interp(at, np.arange(len(recording.voiced)), recording.voiced, left=0, right=0)
-    wave, _ = units.pulses(np.concatenate([pitch[:1], pitch]), rng.random())
+    wave, _ = pulse_train(np.concatenate([pitch[:1], pitch]), rng.random())
     moments = np.round(start / HZ * 50 + np.arange(2 * tokens)).astype(int)
     inside = (moments >= 0) & (moments < len(recording.heard))
     heard = recording.heard[np.clip(moments, 0, len(recording.heard) - 1)] * inside[:, None]
@@ -197,7 +212,7 @@ class Codebook:
             if self.steps == self.start:
                 self._begin()
             return latents, latents.sum() * 0
-        codes = units.nearest(flat, self.vectors)
+        codes = nearest_codes(flat, self.vectors)
         self._learn(flat, codes)
         chosen = self.vectors[codes].unflatten(0, latents.shape[:2])
         return latents + (chosen - latents).detach(), (latents - chosen).square().mean()
@@ -206,7 +221,7 @@ class Codebook:
         """k-means, ten rounds, from random latents that were seen."""
         self.vectors.copy_(self._draw(self.seen, len(self.vectors)))
         for _ in range(10):
-            codes = units.nearest(self.seen, self.vectors)
+            codes = nearest_codes(self.seen, self.vectors)
             counts = torch.bincount(codes, minlength=len(self.vectors)).float()
             sums = torch.zeros_like(self.vectors).index_add_(0, codes, self.seen)
             self.vectors.copy_(torch.where(counts[:, None] > 0, sums / counts.clamp(min=1)[:, None], self.vectors))
@@ -239,21 +254,21 @@ def spectral_loss(made: Tensor, wanted: Tensor) -> Tensor:
 
 
 def losses_of(codec: Codec, codebook: Codebook, head: torch.nn.Linear, batch: Batch) -> dict[str, Tensor]:
-    mel = units.log_mel(batch.samples)
+    mel = log_mel(batch.samples)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         latents = codec.encoder(mel)
     vectors, strayed = codebook(latents.float())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        states = codec.decoder.context(vectors)
+        states = codec.decoder.hidden_states(vectors)
         guess = head(states).float().unflatten(2, (2, HEARD))
-        said, envelopes = codec.decoder.play(states)
-    made = units.overlap(units.shape(batch.sources, envelopes))[:, HOP : HOP + batch.samples.shape[1]]
+        said, envelopes = codec.decoder.frames(states)
+    made = overlap_add(filter_frames(batch.sources, envelopes))[:, HOP : HOP + batch.samples.shape[1]]
     trust = batch.voiced + 0.02
     inside = batch.heard.abs().amax(-1) > 0
     alike = torch.nn.functional.cosine_similarity(guess, batch.heard, dim=-1)
     return {
         "spectrum": spectral_loss(made, batch.samples),
-        "mel": 6 * (units.log_mel(made) - mel).abs().mean(),
+        "mel": 6 * (log_mel(made) - mel).abs().mean(),
         "pitch": 4 * ((said.log() - batch.pitch.log()).abs() * trust).sum() / trust.sum(),
         "heard": 2 * ((1 - alike) * inside).sum() / inside.sum().clamp(min=1),
         "strayed": 0.25 * strayed,
@@ -270,7 +285,7 @@ def standardised(recordings: list[Recording]) -> list[Recording]:
 def train(recordings: list[Recording], settings: CodecSettings) -> Codec:
     rng = np.random.default_rng(settings.seed)
     recordings = standardised(recordings)
-    codec = units.build(Size(), settings.seed).train()
+    codec = build_codec(CodecSize(), settings.seed).train()
     codebook = Codebook(codec.codebook, settings.max_steps // 8, settings.seed)
     head = torch.nn.Linear(codec.size.decoder_width, 2 * HEARD)
     parameters = [*codec.parameters(), *head.parameters()]
@@ -298,13 +313,12 @@ def train(recordings: list[Recording], settings: CodecSettings) -> Codec:
 
 def evaluate(recognizer: WhisperCT2Recognizer, codec: Codec, recordings: list[Recording]) -> dict:
     """Held-out recordings and what the codec makes of them, side by side."""
-    tokenizer, vocoder = UnitTokenizer(codec), UnitVocoder(codec)
+    tokenizer, vocoder = CodecTokenizer(codec), CodecVocoder(codec)
     tokens = [tokenizer(Audio(recording.samples, HZ)) for recording in recordings]
-    said = [vocoder.speech(codes) for codes in tokens]
+    said = [vocoder.decode(codes) for codes in tokens]
     originals = [np.pad(r.samples, (0, len(s.samples) - len(r.samples))) for r, s in zip(recordings, said, strict=True)]
     mels = [
-        [units.log_mel(torch.from_numpy(x)[None]) for x in (one, s.samples)]
-        for one, s in zip(originals, said, strict=True)
+        [log_mel(torch.from_numpy(x)[None]) for x in (one, s.samples)] for one, s in zip(originals, said, strict=True)
     ]
     nepers = statistics.mean(3 * float((one - other).abs().mean()) for one, other in mels)
     pitch = statistics.mean(pitch_error(r, vocoder, codes) for r, codes in zip(recordings, tokens, strict=True))
@@ -333,10 +347,10 @@ def word_error_rate(recognizer: WhisperCT2Recognizer, texts: list[str], sounds: 
     return wrong / words
 
 
-def pitch_error(recording: Recording, vocoder: UnitVocoder, tokens: np.ndarray) -> float:
+def pitch_error(recording: Recording, vocoder: CodecVocoder, tokens: np.ndarray) -> float:
     """Mean distance of the decoder's pitch where the recording is voiced, in percent."""
     with torch.inference_mode():
-        pitch = vocoder.codec.frames(torch.from_numpy(tokens)[None])[0][0].numpy()
+        pitch = vocoder.codec.decode(torch.from_numpy(tokens)[None])[0][0].numpy()
     count = min(len(pitch), len(recording.pitch))
     ratio = np.abs(np.log(pitch[:count] / recording.pitch[:count]))
     return float(100 * np.average(ratio, weights=recording.voiced[:count] + 1e-9))
@@ -364,9 +378,9 @@ def run(out: Path, settings: CodecSettings) -> dict:
     started = time.monotonic()
     codec = train(rest, settings)
     path = out / "codec.safetensors"
-    units.save(path, codec)
+    save_codec(path, codec)
     log = {"settings": asdict(settings), "hours": round(sum(len(r.samples) for r in rest) / HZ / 3600, 3)}
     log |= {"seconds": round(time.monotonic() - started), "megabytes": round(path.stat().st_size / 1e6, 2)}
-    log["held_out"] = evaluate(embedded.recognizer, units.read(path), held_out)
+    log["held_out"] = evaluate(embedded.recognizer, load_codec(path), held_out)
     (out / "codec.log.json").write_text(json.dumps(log, indent=1) + "\n")
     return log

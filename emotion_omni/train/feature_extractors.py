@@ -101,10 +101,10 @@ def _noted_identity(folder: Path, dependencies: str | None, find: Callable[[], s
 
 def _tokenizer(config: OmniConfig) -> FeatureExtractor:
     """That of the voice: our small codec's, or CosyVoice2's."""
-    path = voice.tokenizer_file(config)
+    path = voice.tokenizer_file(config.voice)
 
     def load() -> Callable[[Audio], Tensor]:
-        tokenizer = voice.tokenizer(config)
+        tokenizer = voice.load_tokenizer(config.voice, config.speech.codes)
         return lambda speech: torch.from_numpy(tokenizer(speech)).long()
 
     return FeatureExtractor(f"speech tokenizer of {config.voice}", f"{config.voice} {weights.sha256(path)}", load)

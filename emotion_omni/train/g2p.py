@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 
 from emotion_omni import weights
-from emotion_omni.synthesis.g2p import LETTERS, SLOTS, Sounder, _default, encode_letters
+from emotion_omni.synthesis.g2p import LETTERS, SLOTS, GraphemeToPhoneme, default_pronunciation, encode_letters
 from emotion_omni.train.part_settings import G2PSettings
 
 BATCH = 256
@@ -28,7 +28,7 @@ def read_lexicon() -> dict[str, str]:
     words = {}
     for name in ("us_silver.json", "us_gold.json"):
         for word, entry in json.loads(weights.fetch(f"misaki/{name}").read_text(encoding="utf-8")).items():
-            sounds = _default(entry) or ""
+            sounds = default_pronunciation(entry) or ""
             plain = word.lower()
             readable = len(plain) > 2 and set(plain) <= set(LETTERS) and 0 < len(sounds) <= SLOTS * len(plain)
             if readable and not word.isupper():  # NASA is read by custom, not by its letters
@@ -50,9 +50,9 @@ def distance(one: str, other: str) -> int:
     return row[-1]
 
 
-def evaluate(sounder: Sounder, pairs: list[tuple[str, str]]) -> dict:
+def evaluate(sounder: GraphemeToPhoneme, pairs: list[tuple[str, str]]) -> dict:
     sounder.eval()
-    guesses = [(sounder.sound(word), sounds) for word, sounds in pairs]
+    guesses = [(sounder.predict(word), sounds) for word, sounds in pairs]
     sounder.train()
     wrong = sum(distance(guess, sounds) for guess, sounds in guesses)
     return {
@@ -69,7 +69,7 @@ def train(out: Path, settings: G2PSettings) -> dict[str, Any]:
     symbols = "".join(sorted({symbol for sounds in lexicon.values() for symbol in sounds}))
     pairs = [(word, sounds) for word, sounds in lexicon.items() if not is_validation(word)]
     tests = rng.sample([(word, sounds) for word, sounds in lexicon.items() if is_validation(word)], 1500)
-    sounder = Sounder(symbols)
+    sounder = GraphemeToPhoneme(symbols)
     steps = epochs * (len(pairs) // BATCH)
     optimizer = torch.optim.AdamW(sounder.parameters(), lr=3e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)

@@ -1,4 +1,4 @@
-"""The studio put together: messages, Hugging Face sign-in, the commands, and the store under fire."""
+"""The studio put together: messages, Hugging Face sign-in, and the commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 from annotation import __main__ as command
-from annotation.bench import chaos, load
 from annotation.rating.routes import routes
 from annotation.studio import Studio
 from annotation.sync import webhooks
@@ -124,18 +123,6 @@ def test_commands_print_one_object_each(tmp_path, monkeypatch, capsys):
     assert status == 1 and told["error"]["code"] == "not-found"
     status, told = run("coverage", "--simulations", "100")
     assert told["naive"] < 0.7 < 0.9 < told["clustered"]
-
-
-def test_raters_at_once_lose_nothing_and_cheats_are_refused(tmp_path):
-    report = load.run(raters=12, seconds=3, stored=50, home=tmp_path / "home")
-    assert report["failed"] == report["lost"] == report["double_assignments"] == 0, report["failures"]
-    assert report["ratings"] > 12 and all(report["refused"].values())
-
-
-def test_a_killed_server_loses_nothing_that_it_acknowledged(tmp_path):
-    report = chaos.run(submits=60, kills=2, raters=8, home=tmp_path / "home")
-    assert report["acknowledged"] >= 60 and report["kills"] == 2
-    assert report["lost"] == report["duplicated"] == 0 and report["rebuild_agrees"]
 
 
 def test_help_is_help(capsys):

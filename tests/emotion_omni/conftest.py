@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import pytest
-import tiny_cosyvoice
+import tiny_cosyvoice2
 import tiny_parts
-import torch
 
 from emotion_omni.cascade.config import CascadeConfig
 from emotion_omni.cascade.engine import CascadeEngine
-from emotion_omni.cascade.speech import SpeakerConfig
-from emotion_omni.synthesis import text2token, token2wav
-from emotion_omni.synthesis.cosyvoice2 import CosyVoice, load_speaker
-from emotion_omni.synthesis.token2wav import SMALL, Streaming, Token2Wav
 
 
 @pytest.fixture(scope="session")
@@ -36,16 +31,12 @@ def emotion2vec(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def official(tmp_path_factory):
+def published(tmp_path_factory):
     """A folder like the published CosyVoice2."""
-    return tiny_cosyvoice.save_official(tmp_path_factory.mktemp("cosyvoice"))
+    pytest.importorskip("cosyvoice", reason="cosyvoice-minicpmo is not installed (requirements-gpu.txt)")
+    return tiny_cosyvoice2.write_published(tmp_path_factory.mktemp("published"))
 
 
 @pytest.fixture(scope="session")
-def cosyvoice(official, tmp_path_factory) -> CosyVoice:
-    folder = tmp_path_factory.mktemp("prepared")
-    text2token.convert(official, folder)
-    token2wav.convert(official, folder, Token2Wav.random(0).voice, SMALL)
-    voice = load_speaker(SpeakerConfig("cosyvoice2", str(folder)), torch.device("cpu"))
-    voice.token2wav.streaming = Streaming(steps=1)  # the fewer, the faster
-    return voice
+def cosyvoice2(published, tmp_path_factory):
+    return tiny_cosyvoice2.convert_published(published, tmp_path_factory.mktemp("converted"))

@@ -7,15 +7,7 @@ from pathlib import Path
 import pytest
 import soundfile
 import tiny_omni
-from conftest import tone
 from hands import LOAD_MS, visit
-
-from annotation.ui.engine_pool import EnginePool
-from annotation.ui.talk.answer_queue import AnswerQueue
-from annotation.ui.talk.conversation import ChatTurn, Conversation, save_sound
-from annotation.ui.talk.tab import Handlers
-from emotion_omni.fake import FakeEngine
-from emotion_omni.types import Audio, EmotionOmniError
 
 pytest_plugins = ("browsers",)
 pytestmark = pytest.mark.page
@@ -138,55 +130,3 @@ def test_the_api_through_gradio_client(served, clip, tmp_path):
     for bad in ([{"no": 1}], ["x"]):
         with pytest.raises(Exception, match="history"):
             client.predict(handle_file(str(clip)), "fake", 0, "", "", bad, api_name="/talk")
-
-
-def test_a_full_queue_is_reported_at_once():
-    queue = AnswerQueue(capacity=1)
-    with queue.slot(), pytest.raises(EmotionOmniError, match="in line"), queue.slot():
-        pass
-    with queue.slot():
-        pass
-
-
-def test_forgetting_a_conversation_deletes_its_files():
-    conversation = Conversation([ChatTurn(tone(1.0), save_sound(tone(1.0)), reply_file=save_sound(tone(1.0)))])
-    files = [Path(conversation.turns[0].query_file), Path(conversation.turns[0].reply_file)]
-    assert all(file.exists() and file.name == "sound.wav" for file in files)
-    conversation.forget()
-    assert not any(file.exists() for file in files) and conversation.turns == []
-
-
-def test_only_uploads_are_ever_deleted(tmp_path):
-    outside = tmp_path / "keep.wav"
-    outside.write_bytes(b"mine")
-    Conversation([ChatTurn(tone(1.0), str(outside), upload=str(outside))]).forget()
-    assert outside.exists()
-
-
-def test_an_upload_is_deleted_once_it_is_answered():
-    handlers = Handlers(EnginePool(lambda _: FakeEngine()), AnswerQueue())
-    path = save_sound(tone(1.0))
-    *_, last = handlers.respond(path, "fake", 0, Conversation())
-    assert not Path(path).exists() and len(last[-1].turns) == 1
-
-
-def test_an_unexpected_failure_is_shown_on_the_page_and_logged(caplog):
-    def broken(name):
-        raise KeyError("a broken file")
-
-    conversation = Conversation()
-    *_, last = Handlers(EnginePool(broken), AnswerQueue()).respond(save_sound(tone(1.0)), "fake", 0, conversation)
-    assert last[-1] is conversation and "Something went wrong" in last[7] and "a broken file" not in last[7]
-    assert "a broken file" in caplog.text
-
-
-def test_an_engine_that_fails_leaves_the_conversation_whole():
-    class Broken(FakeEngine):
-        def respond(self, turn, *, seed=0):
-            raise EmotionOmniError("There is no speech in it.", "no-speech")
-
-    handlers = Handlers(EnginePool(lambda _: Broken()), AnswerQueue())
-    conversation = Conversation()
-    path = save_sound(Audio(tone(1.0).samples, 16_000))
-    *_, last = handlers.respond(path, "fake", 0, conversation)
-    assert last[-1] is conversation and conversation.turns == [] and "no speech" in last[7]

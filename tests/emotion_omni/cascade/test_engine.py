@@ -21,16 +21,15 @@ from engine_contract import (  # noqa: F401 (the whole contract, run again for t
 
 from emotion_omni import engine
 from emotion_omni.cascade.engine import CascadeEngine
-from emotion_omni.cascade.speech import Adapter
 from emotion_omni.types import Done, EmotionOmniError, Turn
 
 
-@pytest.fixture(params=["embedded", "cosyvoice2"])
+@pytest.fixture(params=["kokoro", "cosyvoice2"])
 def chosen(request, hub) -> CascadeEngine:
     """What the contract's tests ask for."""
-    if request.param == "embedded":
+    if request.param == "kokoro":
         return hub
-    synthesizer = Adapter(request.getfixturevalue("cosyvoice"))
+    synthesizer = request.getfixturevalue("cosyvoice2")
     return CascadeEngine(hub.recognizer, hub.planner, hub.responder, synthesizer, "hub")
 
 

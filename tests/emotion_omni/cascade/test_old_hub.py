@@ -8,7 +8,6 @@ import pytest
 
 from emotion_omni.cascade import old_hub, presets
 from emotion_omni.cascade.old_hub import OldHub
-from emotion_omni.cascade.speech import CosyVoice2Config, KokoroConfig
 from emotion_omni.recognition.config import (
     Emotion2vecConfig,
     SpeechEmotionConfig,
@@ -16,6 +15,7 @@ from emotion_omni.recognition.config import (
     TransformersEmotionConfig,
 )
 from emotion_omni.response.config import TransformersResponderConfig
+from emotion_omni.synthesis.config import CosyVoice2Config, KokoroConfig
 from emotion_omni.types import EmotionOmniError
 
 WRITTEN = """{

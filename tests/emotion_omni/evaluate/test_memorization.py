@@ -12,11 +12,12 @@ from tiny_training import (
 )
 
 from emotion_omni.evaluate import memorization
-from emotion_omni.synthesis import codec as units
+from emotion_omni.synthesis import codec
 from emotion_omni.train.settings import Settings
 from emotion_omni.types import EmotionOmniError
 
 
+@pytest.mark.slow
 def test_text_and_speech_are_memorized_and_counted(sounds, distinct_tokens, tmp_path):
     """The second half of the experiment on tone, on four dialogues: what is told of it must be so."""
     understand(
@@ -35,7 +36,7 @@ def test_text_and_speech_are_memorized_and_counted(sounds, distinct_tokens, tmp_
     (tmp_path / "both.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, rows[1], stranger]), "utf-8")
     model, manifest = memorization.train_speech(tmp_path, Settings(batch_size=4, max_steps=150, learning_rate=1e-2))
     lengths: list[float] = []
-    vocoder = units.UnitVocoder.load(units.SHIPPED)
+    vocoder = codec.CodecVocoder.load(codec.SHIPPED)
     hear = lambda sound: lengths.append(sound.seconds) or "Well done"  # noqa: E731
     known, strange = (
         memorization.answers(model, memorization.dataset_of(model, manifest, split), vocoder, hear)

@@ -26,7 +26,7 @@ from emotion_omni.omni import encoders
 from emotion_omni.omni.config import OmniConfig, SpeechDecoderConfig
 from emotion_omni.omni.generation import TextSampling
 from emotion_omni.response.safe_replies import CRISIS
-from emotion_omni.synthesis import codec as units
+from emotion_omni.synthesis import codec, cosyvoice2_folder
 from emotion_omni.synthesis import vocoder as voice
 from emotion_omni.types import Audio, Done, EmotionOmniError, Exchange, Heard, Plan, Speech, Text, Turn
 
@@ -206,26 +206,28 @@ def test_the_page_shows_the_words_of_a_model_without_a_voice(mute, query):
 
 
 def test_a_voice_that_is_not_there_or_not_the_models_is_refused(monkeypatch, home, tmp_path):
-    monkeypatch.setenv(voice.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(cosyvoice2_folder.VARIABLE, str(tmp_path))
     paper, tiny = OmniConfig.preset("paper"), OmniConfig.preset("tiny")
-    for make in (voice.vocoder, voice.tokenizer):
+    for load in (voice.load_vocoder, voice.load_tokenizer):
         with pytest.raises(
-            EmotionOmniError, match=r"Prepare it once: python -m emotion_omni\.hub\.prepare\. .*voice units"
+            EmotionOmniError, match=r"Run once: python -m emotion_omni convert cosyvoice2\. .*voice codec"
         ) as caught:
-            make(paper)
+            load(paper.voice, paper.speech.codes)
         assert caught.value.code == "missing"
         with pytest.raises(EmotionOmniError) as caught:
-            make(paper, folder=tmp_path)
+            load(paper.voice, paper.speech.codes, folder=tmp_path)
         assert caught.value.code == "missing"
     other = OmniConfig.from_json(
         json.dumps(json.loads(tiny.to_json()) | {"speech": {"width": 32, "heads": 2, "codes": 900}})
     )
     assert isinstance(other.speech, SpeechDecoderConfig)
-    for make in (voice.vocoder, voice.tokenizer):
+    for load in (voice.load_vocoder, voice.load_tokenizer):
         with pytest.raises(EmotionOmniError, match="900.*1024") as caught:
-            make(other)
+            load(other.voice, other.speech.codes)
         assert caught.value.code == "config"
-    assert isinstance(voice.vocoder(tiny), units.UnitVocoder) and isinstance(voice.tokenizer(tiny), units.UnitTokenizer)
+    for name in ("codec", "units"):  # checkpoints of earlier releases call it units
+        assert isinstance(voice.load_vocoder(name, tiny.speech.codes), codec.CodecVocoder)
+        assert isinstance(voice.load_tokenizer(name, tiny.speech.codes), codec.CodecTokenizer)
 
 
 # --- choosing it ----------------------------------------------------------------------------------------------------------
@@ -352,4 +354,4 @@ def test_talk_says_why_there_is_no_sound(run, tmp_path):
 def test_a_checkpoint_goes_with_no_other_engine(run, capsys):
     with pytest.raises(SystemExit) as wrong:
         run("hear", "q.wav", "--engine", "fake", "--checkpoint", "tiny")
-    assert wrong.value.code == 2 and "--engine is fake" in capsys.readouterr().err
+    assert wrong.value.code == 2 and "--engine fake" in capsys.readouterr().err

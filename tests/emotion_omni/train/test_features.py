@@ -12,7 +12,7 @@ from tiny_training import (
 )
 
 from emotion_omni import audio
-from emotion_omni.synthesis import codec as units
+from emotion_omni.synthesis import codec
 from emotion_omni.train import dialogues, feature_extractors
 from emotion_omni.train.features import FeatureCache, FeatureExtractor, FeatureRequest
 from emotion_omni.types import EmotionOmniError
@@ -93,7 +93,7 @@ def test_no_encoder_is_loaded_when_nothing_is_missing(sounds, monkeypatch):
         raise AssertionError("loaded")
 
     monkeypatch.setattr(feature_extractors, "ENCODERS", {"semantic": refuse, "emotion": refuse})
-    monkeypatch.setattr(units.UnitTokenizer, "load", refuse)
+    monkeypatch.setattr(codec.CodecTokenizer, "load", refuse)
     again = dataset(sounds, speech=True).batch([0, 1])
     assert torch.equal(first.query.semantic, again.query.semantic) and torch.equal(first.speech, again.speech)
     assert again.speech_lengths.tolist() == [23, 27] and again.frame_lengths.tolist() == [45, 53]

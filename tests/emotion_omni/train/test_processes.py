@@ -31,6 +31,7 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["replicated", "sharded"])
 def test_two_processes_learn_the_same_as_one(sounds, tmp_path, way):
     config, program = tmp_path / "config.json", tmp_path / "sharded.py"
