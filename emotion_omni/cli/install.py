@@ -53,8 +53,6 @@ def serve(options: argparse.Namespace) -> int:
             "app.py is not beside this package. Run python app.py in a clone of the project.", "no-app"
         )
     name = chosen_engine(options)
-    if options.checkpoint:
-        name = f"omni:{options.checkpoint}"
     spec = importlib.util.spec_from_file_location("app", APP)
     assert spec is not None and spec.loader is not None
     app = importlib.util.module_from_spec(spec)

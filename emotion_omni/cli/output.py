@@ -42,7 +42,9 @@ def add_command(
     command.add_argument("--seed", type=int, default=0, help=seed_help)
     if uses_engine:
         command.add_argument(
-            "--checkpoint", metavar="NAME", help="for the engine omni: a folder, a listed name or user/repo[@revision]"
+            "--checkpoint",
+            metavar="NAME",
+            help="for omni, a folder, a listed name or user/repo[@revision]; for embedded, a folder",
         )
     return command
 
@@ -53,28 +55,28 @@ def add_group(commands: Commands, name: str, text: str) -> Commands:
     return group.add_subparsers(required=True, metavar="WHAT")
 
 
-ENGINE_HELP = (
-    f"one of: {', '.join(engine.NAMES)}, or omni:CHECKPOINT; "
-    f"default: omni with a checkpoint (or {engine.CHECKPOINT}), else embedded"
-)
+ENGINE_HELP = f"{engine.GRAMMAR}; default: omni with a checkpoint, else what the environment names, else embedded"
 
 
 def engine_name(name: str) -> str:
-    if name.partition(":")[0] not in engine.NAMES:
-        raise argparse.ArgumentTypeError(f"unknown engine {name!r}; choose one of: {', '.join(engine.NAMES)}")
+    try:
+        engine.parse(name)
+    except EmotionOmniError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
     return name
 
 
 def chosen_engine(options: argparse.Namespace) -> str:
-    """The requested engine. A checkpoint alone selects omni; with another engine it is refused."""
+    """The requested engine with its checkpoint. A checkpoint alone selects omni; some engines take none."""
     name = options.engine or ("omni" if options.checkpoint else engine.default())
-    if options.checkpoint and name != "omni":
-        raise UsageError(f"--checkpoint is for the engine omni, but --engine is {name}. Omit one of the two.")
-    return name
+    try:
+        return str(engine.parse(name, options.checkpoint))
+    except EmotionOmniError as error:
+        raise UsageError(f"--checkpoint {options.checkpoint} does not fit --engine {name}: {error}") from error
 
 
 def load_engine(options: argparse.Namespace) -> engine.Engine:
-    return engine.load(chosen_engine(options), options.checkpoint)
+    return engine.load(chosen_engine(options))
 
 
 def emit(options: argparse.Namespace, result: dict[str, Any], text: str) -> None:

@@ -17,6 +17,7 @@ from emotion_omni.train.settings import Settings
 from emotion_omni.types import EmotionOmniError
 
 
+@pytest.mark.slow
 def test_text_and_speech_are_memorized_and_counted(sounds, distinct_tokens, tmp_path):
     """The second half of the experiment on tone, on four dialogues: what is told of it must be so."""
     understand(

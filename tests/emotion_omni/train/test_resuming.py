@@ -38,6 +38,7 @@ DROPPING = dataclasses.replace(
 )
 
 
+@pytest.mark.slow
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(sounds, tmp_path):
     config, folder = tmp_path / "config.json", tmp_path / "killed"
     config.write_text(DROPPING.to_json())

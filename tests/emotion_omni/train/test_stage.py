@@ -28,6 +28,7 @@ from emotion_omni.train.understand import UnderstandTask
 from emotion_omni.types import EmotionOmniError
 
 
+@pytest.mark.slow
 def test_four_dialogues_are_memorized(sounds, distinct_tokens, tmp_path):
     report = understand(
         sounds, tmp_path, max_steps=100, rows=ROWS, config=distinct_tokens, learning_rate=1e-2, lora_learning_rate=1e-2
@@ -38,7 +39,7 @@ def test_four_dialogues_are_memorized(sounds, distinct_tokens, tmp_path):
     model, _ = checkpoint.load(tmp_path / "best")
     made = dataset(sounds, model=model, config=distinct_tokens)
     batch = made.batch([0, 1, 2, 3])
-    _, scores = model.read(batch.query, batch.prompts, batch.answers)
+    _, scores = model(batch.query, batch.prompts, batch.answers)
     assert all(
         scores[row, : len(answer)].argmax(-1).tolist() == list(answer) for row, answer in enumerate(batch.answers)
     )
@@ -67,7 +68,7 @@ def test_a_loaded_checkpoint_has_the_validation_losses_of_its_metrics(sounds, tr
     with torch.no_grad():
         losses = UnderstandTask(loaded).eval()(made.batch([0]), 0, 1.0)
     assert {name: value.item() for name, value in losses.items()} == pytest.approx(report["validation"], rel=1e-5)
-    assert about.metrics == report["validation"] and loaded.label(loaded.prototypes[2]) == "sad"
+    assert about.metrics == report["validation"] and loaded.emotion_label(loaded.prototypes[2]) == "sad"
 
 
 def test_the_best_checkpoint_has_the_lowest_validation_loss(trained):
@@ -82,7 +83,7 @@ def test_the_best_checkpoint_has_the_lowest_validation_loss(trained):
 
 def test_stage_two_trains_the_speech_decoder_and_nothing_else(sounds, trained, tmp_path):
     parent, _ = trained
-    report = speak(sounds, tmp_path, parent, max_steps=40)
+    report = speak(sounds, tmp_path, parent, max_steps=40, eval_steps=20)
     losses = [line["loss"] for line in log_lines(tmp_path) if "loss" in line]
     assert losses[0] > 6.5 and losses[-1] < 3.5
     before, after = (load_file(folder / "best" / "understand.safetensors") for folder in (parent, tmp_path))
@@ -100,6 +101,7 @@ def test_rows_without_a_spoken_answer_are_left_out_of_stage_two(sounds, trained,
         speak(sounds, tmp_path / "none", trained[0], rows=[*silent, VALIDATION], max_steps=1)
 
 
+@pytest.mark.slow
 def test_accumulation_changes_nothing(sounds, tmp_path):
     for folder, parts in (("one", 1), ("two", 2), ("three", 3)):
         understand(sounds, tmp_path / folder, max_steps=3, gradient_accumulation_steps=parts)
@@ -113,6 +115,7 @@ def test_activation_checkpointing_changes_nothing(sounds, tmp_path):
     same_steps(tmp_path / "plain", tmp_path / "saving", 1e-5)
 
 
+@pytest.mark.slow
 def test_bfloat16_learns_too(sounds, tmp_path):
     report = understand(sounds, tmp_path, max_steps=30, precision="bfloat16", base_dtype="bfloat16")
     losses = [line["loss"] for line in log_lines(tmp_path) if "loss" in line]
@@ -147,3 +150,25 @@ def test_stage_two_needs_a_checkpoint_of_stage_one(sounds, tmp_path):
         stage.train("speak", stage.Start(TINY), data, tmp_path, settings(sounds))
     with pytest.raises(EmotionOmniError, match="no checkpoint"):
         stage.train("speak", stage.Start(None, str(tmp_path / "nowhere")), data, tmp_path, settings(sounds))
+
+
+def test_a_voice_is_not_dropped_unasked(sounds, trained, tmp_path, caplog):
+    """Stage 1 changes the hidden states that a speech decoder was trained on."""
+    speak(sounds, tmp_path / "speaks", trained[0], max_steps=1)
+    data = str(write_rows(sounds, [*ROWS, VALIDATION], "again"))
+    parent = str(tmp_path / "speaks")
+    with pytest.raises(EmotionOmniError, match="--drop-speech") as error:
+        stage.train("understand", stage.Start(None, parent), data, tmp_path / "no", settings(sounds, max_steps=1))
+    assert error.value.code == "checkpoint" and not (tmp_path / "no" / "last").exists()
+    start = stage.Start(None, parent, drop_speech=True)
+    stage.train("understand", start, data, tmp_path / "yes", settings(sounds, max_steps=1))
+    about = checkpoint.read_about(tmp_path / "yes" / "last")
+    assert about.stages == ("understand",) and about.parent == checkpoint.identity(tmp_path / "speaks" / "best")
+    assert "speech decoder" in caplog.text and "dropped" in caplog.text
+    speak(sounds, tmp_path / "speaks again", tmp_path / "yes", max_steps=1)
+
+
+def test_the_losses_of_a_run_are_weighted_as_its_settings_say(sounds, tmp_path):
+    understand(sounds, tmp_path, max_steps=2, emotion_weight=0.25)
+    for line in (line for line in log_lines(tmp_path) if "loss" in line):
+        assert line["loss"] == pytest.approx(line["text"] + 0.25 * line["emotion"], rel=1e-5)
