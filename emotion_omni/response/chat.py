@@ -47,8 +47,8 @@ def spoken_reply(
 ) -> Generator[str, None, None]:
     """The pieces of ``write``, which calls the model, without what a voice cannot say; never none.
 
-    Self-harm gets the fixed reply, and the model is not asked. There is no guard on the rest: a large model errs in
-    kind far less than the small one that the guard was made for.
+    Self-harm gets the fixed reply, and the model is not asked. There is no guard on the rest: a large model
+    misjudges the news far less often than the small one that the guard was made for.
     """
     if is_crisis(heard.transcript):
         yield CRISIS[0]
