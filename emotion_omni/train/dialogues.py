@@ -175,9 +175,7 @@ def _label(line: int, name: str, value: Any) -> str | None:
 
 def _earlier(line: int, messages: Any) -> tuple[Exchange, ...]:
     """Chat messages of user and assistant alternately, the last one by the assistant."""
-    wanted = (
-        "must be a list of messages {role, text, emotion}, alternately by user and assistant, the assistant last"
-    )
+    wanted = "must be a list of messages {role, text, emotion}, alternately by user and assistant, the assistant last"
     wrong = _wrong(line, "history", wanted)
     if not isinstance(messages, list | tuple) or len(messages) % 2:
         raise wrong
@@ -220,7 +218,7 @@ def _hash(rows: Sequence[Dialogue]) -> str:
     return total.hexdigest()
 
 
-# --- where rows come from ----------------------------------------------------------------------------------------------
+# --- where rows come from -----------------------------------------------------------------------------------------
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

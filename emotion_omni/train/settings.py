@@ -60,7 +60,8 @@ class Settings(Strict):
     max_grad_norm: float = setting(1.0, "gradients are scaled down to this norm")
     emotion_weight: float = setting(1.0, "weight of the emotion loss beside the text loss")
     correction_rate: float = setting(
-        0.1, "share of utterances with a given transcript, and share with a given emotion, as if a person corrected them"
+        0.1,
+        "share of utterances with a given transcript, and share with a given emotion, as if a person corrected them",
     )
     validation_ratio: float = setting(0.02, "share of the rows used for validation, where the data names no split")
     eval_steps: int = setting(0, "steps between two validations; 0: twenty validations per run")
