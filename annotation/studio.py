@@ -76,7 +76,7 @@ class Studio:
         return erased
 
     def withdraw_voice(self, code: str) -> int:
-        """Erase a voice contributed on the Talk tab, by its code, and all ratings of it → the number of events erased."""
+        """Erase a voice contributed on the Talk tab, by its code, and its ratings → the number of events erased."""
         with self.store.read() as view:
             items = view.contributed(code) if code else []
         if not items:

@@ -337,7 +337,7 @@ def _built(folder: Path, about: About, device: str, dtype: torch.dtype | None) -
         config, device, dtype or torch.float32, about.seed
     )  # a random language model is that of its training
     for stage in about.stages:
-        model.load_trained(_tensors(_standing(folder) / TENSORS[stage]), _parts(stage))
+        model.load_trained_state_dict(_tensors(_standing(folder) / TENSORS[stage]), _parts(stage))
     return model
 
 
@@ -381,7 +381,7 @@ def save(
     with _replacing(folder) as new:
         (new / CONFIG).write_text(model.config.to_json(), encoding="utf-8")
         for stage in about.stages:
-            _write_tensors(new / TENSORS[stage], model.trained(_parts(stage)), half)
+            _write_tensors(new / TENSORS[stage], model.trained_state_dict(_parts(stage)), half)
         stored = {path.name: Stored(weights.sha256(path), path.stat().st_size) for path in sorted(new.iterdir())}
         about = dataclasses.replace(about, files=stored)
         (new / ABOUT).write_text(about.to_json(), encoding="utf-8")

@@ -130,7 +130,7 @@ def _read(kind: Any, mapping: Any, at: str) -> Any:
 
 
 def _value(wanted: Any, value: Any, at: str) -> Any:
-    if isinstance(wanted, types.UnionType):
+    if isinstance(wanted, types.UnionType) and all(map(dataclasses.is_dataclass, typing.get_args(wanted))):
         return _read(_chosen(wanted, value, at), value, at)
     if dataclasses.is_dataclass(wanted):
         return _read(wanted, value, at)

@@ -1,8 +1,8 @@
-"""The page, served and opened in a real browser: fixtures, one of each for a module.
+"""The page, served and opened in a real browser: fixtures with the scope of a module.
 
-A module says ``pytest_plugins = ("browsers",)`` to have them. ``studio`` is what ``served`` (an address) works
-on, ``blocks`` the page behind it; ``browser`` is Chromium with a fake microphone that hears ``clip``. A test waits
-for what stays (a row of a finished upload, a state), never for what only passes by, nor for a time.
+Enable them with ``pytest_plugins = ("browsers",)``. ``served`` is the address of a page on ``studio``, ``blocks`` its
+Gradio app; ``browser`` is Chromium with a fake microphone that records ``clip``. Tests wait for lasting states (the
+row of a finished upload), not for passing ones and not for a fixed time.
 """
 
 from __future__ import annotations
@@ -94,6 +94,6 @@ def browser(clip):
 
 @pytest.fixture
 def closed() -> threading.Event:
-    """Set once the slow engine, which the page knows as "embedded", was closed."""
+    """Set once the slow engine, which this page offers as "embedded", has been closed."""
     SlowEngine.closed.clear()
     return SlowEngine.closed

@@ -62,20 +62,21 @@ class Desk:
     def rate(self, study: str, answers: Answers, name: str = "Ann Example") -> str:
         """One rater goes through the whole study → their id. ``answers``: (item, screen) → values."""
         rater = self.studio.people.accounts.add_guest(name)
-        while (screen := self._write(lambda transaction: self.studio.sessions.next(transaction, study, rater)))[
-            "screen"
-        ] != "done":
+        while (screen := self._next(study, rater))["screen"] != "done":
             if screen["screen"] == "rate":
                 self._answer(screen, rater, answers)
             else:
-                told = (
-                    {"agreed": True}
-                    if screen["screen"] == "consent"
-                    else {"device": "headphones", "language": "yes", "difficulty": 2}
-                )
-                body = {"study": study, "phase": screen["screen"], "answers": told}
-                self._write(lambda transaction, body=body: self.studio.sessions.confirm_phase(transaction, rater, body))
+                self._confirm(study, rater, screen["screen"])
         return rater
+
+    def _next(self, study: str, rater: str) -> dict[str, Any]:
+        return self._write(lambda transaction: self.studio.sessions.next(transaction, study, rater))
+
+    def _confirm(self, study: str, rater: str, phase: str) -> None:
+        """Consent, or the closing survey."""
+        survey = {"device": "headphones", "language": "yes", "difficulty": 2}
+        body = {"study": study, "phase": phase, "answers": {"agreed": True} if phase == "consent" else survey}
+        self._write(lambda transaction: self.studio.sessions.confirm_phase(transaction, rater, body))
 
     def _answer(self, screen: Mapping[str, Any], rater: str, answers: Answers) -> None:
         name = screen["assignment"]

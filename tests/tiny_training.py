@@ -49,7 +49,7 @@ QUICK = {"batch_size": 4, "learning_rate": 3e-3, "lora_learning_rate": 3e-3}
 def small_codec(tmp_path_factory):
     """Speech tokens of random weights: nothing here depends on what they mean."""
     path = tmp_path_factory.mktemp("voice") / "codec.safetensors"
-    codec.save_codec(path, codec.CodecTokenizer.random(TINY.speech.codes).codec)
+    codec.save_codec(path, codec.CodecTokenizer.random(TINY.speech.codebook_size).codec)
     patch = pytest.MonkeyPatch()
     patch.setattr(codec, "SHIPPED", path)
     yield path
@@ -120,9 +120,9 @@ def log_lines(folder: Path) -> list[dict]:
 def dataset(sounds: Path, rows=ROWS, speech=False, model=None, config=TINY) -> DialogueDataset:
     data = dialogues.read(write_rows(sounds, list(rows), "dataset"), 0)
     features = FeatureCache(sounds / "features")
-    prompter = (model or Omni.build(config)).prompter
+    prompt_builder = (model or Omni.build(config)).prompt_builder
     networks = extractors(config, features.folder, speech)
-    made = DialogueDataset(data.of("train"), config, features, networks, prompter)
+    made = DialogueDataset(data.of("train"), config, features, networks, prompt_builder)
     made.prepare()
     made.measure()
     return made

@@ -1,6 +1,6 @@
 """The figures of one study: its ratings as a table, a verdict on each rater, and all that the Results tab shows.
 
-Joins the store to the statistics of this package; draws nothing. The table is long: one row for each answer to
+Joins the store to the statistics of this package. The table is long: one row for each answer to
 each question. Hidden repeats, traps and gold items stay in it, marked by ``kind``; figures use ordinary ratings
 (``kind == "rate"``), once with all raters and once without those who were flagged.
 """

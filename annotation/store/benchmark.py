@@ -1,4 +1,4 @@
-"""Ratings of an older study, for measuring how the size of a store slows it. They bypass the log: for benchmarks only."""
+"""Ratings of an older study, to measure how the size of a store slows it. They bypass the log: benchmarks only."""
 
 from __future__ import annotations
 

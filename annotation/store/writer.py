@@ -130,7 +130,7 @@ class Writer:
         return connection.execute(applied).scalar_one()
 
     def _has_committed(self, before: int) -> bool:
-        """Whether a commit that reported an error reached the database all the same. If not, its events leave the log."""
+        """Whether a commit that raised reached the database all the same. If not, its events leave the log."""
         self._log.last = UNKNOWN
         with self.engine.begin() as connection:
             if self._lock(connection) > before:
@@ -140,7 +140,7 @@ class Writer:
 
 
 def _outcome(transaction: Transaction, operation: Operation) -> Any:
-    """An operation's result, or the error that refused it. Its events belong together: all but the last say ``more``."""
+    """An operation's result, or the error that refused it. Its events but the last get ``more``."""
     before, first = transaction.sequence, len(transaction.events)
     try:
         result = operation(transaction)

@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent
 CLIENT = Path(rating.__file__).parent / "client"
 TITLES = {"emotion": "Rate emotion", "empathy": "Rate empathy", "compare": "Compare"}
 STYLES = [FOLDER / "style.css", CLIENT / "rating.css", FOLDER / "plots" / "plots.css"]
-# A phone is too narrow for both margins. In a stylesheet Gradio would look for this frame inside the page's own content.
+# A phone is too narrow for both margins. In a style sheet Gradio would look for this frame inside the page's content.
 MARGINS = "<style>@media (max-width: 640px) { .gradio-container > .main { padding-inline: .5rem !important; } }</style>"
 SCRIPTS = (  # joined in this order
     *("text", "elements", "draft", "api", "player", "playback_report", "form", "dialog", "keyboard"),

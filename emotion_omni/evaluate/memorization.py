@@ -26,11 +26,11 @@ from transformers.models.whisper.english_normalizer import BasicTextNormalizer
 
 from emotion_omni import checkpoint, processors
 from emotion_omni.evaluate.tone_contrast import SETTINGS
-from emotion_omni.omni.config import Sampling
-from emotion_omni.omni.generation import Responder, TextSampling
+from emotion_omni.omni.config import SpeechSampling, TextSampling
+from emotion_omni.omni.generation import ReplyGenerator
 from emotion_omni.omni.model import Omni
-from emotion_omni.omni.padding import valid
-from emotion_omni.omni.speech_decoder import TextPiece
+from emotion_omni.omni.padding import length_mask
+from emotion_omni.omni.speech_decoder import TextInputs
 from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer
 from emotion_omni.synthesis import vocoder as voice
 from emotion_omni.synthesis.vocoder import Vocoder
@@ -43,7 +43,7 @@ from emotion_omni.train.settings import Settings
 from emotion_omni.train.stage import Start, train
 from emotion_omni.types import Audio, EmotionOmniError, Turn
 
-GREEDY_TEXT, GREEDY_SPEECH = TextSampling(temperature=0), Sampling(temperature=0)
+GREEDY_TEXT, GREEDY_SPEECH = TextSampling(temperature=0), SpeechSampling(temperature=0)
 SPEAK_SETTINGS = replace(SETTINGS, epochs=40)
 
 Transcriber = Callable[[Audio], str]
@@ -79,7 +79,9 @@ def dataset_of(model: Omni, manifest: Path, split: str) -> DialogueDataset:
     """Rows of one split, with their speech tokens."""
     features = FeatureCache(manifest.parent / "features")
     networks = extractors(model.config, features.folder, speech=True)
-    dataset = DialogueDataset(dialogues.read(manifest).of(split), model.config, features, networks, model.prompter)
+    dataset = DialogueDataset(
+        dialogues.read(manifest).of(split), model.config, features, networks, model.prompt_builder
+    )
     dataset.prepare()
     return dataset
 
@@ -88,26 +90,26 @@ def dataset_of(model: Omni, manifest: Path, split: str) -> DialogueDataset:
 def right_tokens(model: Omni, dataset: DialogueDataset, index: int) -> tuple[int, int]:
     """→ how many speech tokens are the argmax given the true ones before them, streaming; and of how many."""
     batch = dataset.batch([index])
-    answer, _ = model.read(batch.query, batch.prompts, batch.answers)
-    text = TextPiece(answer.states, answer.embeddings, model.emotions(answer), answer.lengths)
+    answer, _ = model(batch.query, batch.prompts, batch.answers)
+    text = TextInputs(answer.hidden_states, answer.token_embeddings, model.plan_emotions(answer), answer.lengths)
     logits = model.speech_decoder(text, batch.speech, batch.speech_lengths, torch.ones(1, dtype=torch.bool))[0]
-    right = (logits[:, :-1].argmax(-1) == batch.speech) & valid(batch.speech_lengths, batch.speech.shape[1])
+    right = (logits[:, :-1].argmax(-1) == batch.speech) & length_mask(batch.speech_lengths, batch.speech.shape[1])
     return int(right.sum()), int(batch.speech_lengths.sum())
 
 
 def answers(model: Omni, dataset: DialogueDataset, vocoder: Vocoder, transcribe: Transcriber) -> list[dict[str, Any]]:
     """Each query answered as in a conversation: the text, and the words heard in its sound and in the true tokens'."""
-    responder = Responder(model, GREEDY_TEXT, GREEDY_SPEECH)
+    generator = ReplyGenerator(model, GREEDY_TEXT, GREEDY_SPEECH)
     found = []
     for index, row in enumerate(dataset.rows):
         batch = dataset.batch([index])
-        reply = responder.replies(batch.query, batch.prompts, [0])[0]
+        reply = generator.generate(batch.query, batch.prompts, [0])[0]
         right, count = right_tokens(model, dataset, index)
         found.append(
             {
                 "reply": row.reply,
                 "tone": row.emotion,
-                "written": reply.words,
+                "written": reply.text,
                 "tokens_right": right,
                 "tokens": count,
                 "heard": _words_in(vocoder, reply.speech, transcribe),
@@ -158,7 +160,7 @@ def measure(folder: Path, settings: Settings = SPEAK_SETTINGS) -> dict[str, Any]
     """The report."""
     model, manifest = train_speech(folder, settings)
     trained = json.loads((folder / "speak" / "report.json").read_text("utf-8"))
-    vocoder = voice.load_vocoder(model.config.voice, model.config.speech.codes)
+    vocoder = voice.load_vocoder(model.config.voice, model.config.speech.codebook_size)
     transcribe = transcriber()
     found = {
         split: answers(model, dataset_of(model, manifest, split), vocoder, transcribe) for split in ("train", "test")

@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,12 @@ import torch
 
 from emotion_omni import processors
 from emotion_omni.omni import encoders
-from emotion_omni.omni.config import OmniConfig, Sampling
-from emotion_omni.omni.generation import Responder, Spoken, Steps
-from emotion_omni.omni.language_model import in_precision
+from emotion_omni.omni.config import OmniConfig, SpeechSampling
+from emotion_omni.omni.generation import ReplyGenerator, SpeechChunk
+from emotion_omni.omni.language_model import cast_parameters
 from emotion_omni.omni.model import Omni, Query
-from emotion_omni.omni.speech_decoder import TextPiece
+from emotion_omni.omni.model_runner import ModelRunner
+from emotion_omni.omni.speech_decoder import TextInputs
 from emotion_omni.synthesis.codec import CodecVocoder
 from emotion_omni.synthesis.token2wav import Token2Wav
 from emotion_omni.types import Audio
@@ -37,10 +38,10 @@ READ_BYTES = {"cpu": 2**28, "cuda": 2**32}  # far more than any cache holds
 QUERY_SECONDS = 3.5
 ANSWER = "Oh, that is hard to hear. I am here, and there is no hurry at all. Do you want to tell me more about it?"
 AT_ONCE = (1, 4, 16)
-LENGTH = Sampling(
-    longest_per_text=6.0, longest_extra=0
+LENGTH = SpeechSampling(
+    max_tokens_per_text_token=6.0, max_extra_tokens=0
 )  # as people speak; random weights would hardly ever come to an end
-VOCODERS = {"units": "our own", "cosyvoice2": "random"}
+VOCODERS = {"codec": "our own", "cosyvoice2": "random"}
 
 
 def measure(
@@ -105,7 +106,7 @@ class Bench:
     semantic: encoders.Encoder
     emotion: encoders.Encoder
     model: Omni
-    steps: Steps
+    runner: ModelRunner
     vocoder: Token2Wav | CodecVocoder
     query: Audio
     words: tuple[int, ...]
@@ -113,23 +114,23 @@ class Bench:
     @classmethod
     def load(cls, config: OmniConfig, place: torch.device, compiled: bool) -> Bench:
         dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
-        model = in_precision(Omni.build(config, str(place), dtype), dtype)
+        model = cast_parameters(Omni.build(config, str(place), dtype), dtype)
         model.language_model.merge_adapter()  # as the engine does
-        steps = Steps(model, static=compiled, compiled=compiled)
-        vocoder: Token2Wav | CodecVocoder = CodecVocoder.load() if config.voice == "units" else Token2Wav.random()
+        runner = ModelRunner(model, static=compiled, compiled=compiled)
+        vocoder: Token2Wav | CodecVocoder = CodecVocoder.load() if config.voice == "codec" else Token2Wav.random()
         generator = np.random.default_rng(0)
         sound = Audio(generator.normal(0, 0.1, int(QUERY_SECONDS * 16_000)).clip(-1, 1).astype(np.float32), 16_000)
         return cls(
             config,
             place,
             dtype,
-            encoders.semantic(config.semantic, place),
-            encoders.emotion(config.emotion, place),
+            encoders.semantic_encoder(config.semantic, place),
+            encoders.emotion_encoder(config.emotion, place),
             model,
-            steps,
+            runner,
             vocoder,
             sound,
-            model.prompter.answer(ANSWER)[:-1],
+            model.prompt_builder.answer(ANSWER)[:-1],
         )
 
     @torch.inference_mode()
@@ -146,13 +147,13 @@ class Bench:
         """One query to its first sound → seconds of each stage, and of all."""
         marks = Marks(self.place)
         query = self.hear(marks)
-        responder = Responder(self.model, steps=self.steps)
-        reading = responder.read(query, [self.model.prompter.prompt()], [seed], [self.words])
+        generator = ReplyGenerator(self.model, runner=self.runner)
+        reading = generator.prefill(query, [self.model.prompt_builder.prompt()], [seed], [self.words])
         marks("prefill")
-        with closing(responder.pieces(reading, [seed])) as pieces:
+        with closing(generator.stream(reading, [seed])) as pieces:
             first = True
             for piece in pieces:
-                if isinstance(piece, Spoken):
+                if isinstance(piece, SpeechChunk):
                     marks("speech_tokens")
                     break
                 if first:
@@ -167,8 +168,8 @@ class Bench:
         query = self.hear(Marks(self.place))
         text, speech = [], []
         for seed in range(WARM_UP + max(2, runs // 4)):
-            responder = Responder(self.model, steps=self.steps)
-            reading = responder.read(query, [self.model.prompter.prompt()], [seed], [self.words])
+            generator = ReplyGenerator(self.model, runner=self.runner)
+            reading = generator.prefill(query, [self.model.prompt_builder.prompt()], [seed], [self.words])
             steps, pieces = [], []
             reading.step()
             while not reading.done:
@@ -180,21 +181,21 @@ class Bench:
 
     @torch.inference_mode()
     def _speech_step(self, seed: int) -> float:
-        stream = self.steps.speech([seed], replace(Responder(self.model).speech, longest_extra=200), chunked=True)
+        stream = self.runner.start_speech([seed], SpeechSampling(max_extra_tokens=200), chunked=True)
         weight = self.model.speech_decoder.embedding.weight
         shape = (1, len(self.words), self.config.speech.width)
         states, embeddings = (torch.randn(shape, device=self.place, dtype=weight.dtype) for _ in range(2))
         emotion = torch.randn(1, 1, self.config.emotion.width, device=self.place, dtype=weight.dtype)
-        stream.add_text(TextPiece(states, embeddings, emotion, torch.tensor([len(self.words)], device=self.place)))
+        stream.add_text(TextInputs(states, embeddings, emotion, torch.tensor([len(self.words)], device=self.place)))
         stream.end_text()
         took = []
         token, speaking = (
-            torch.full((1,), self.config.speech.speak, device=self.place),
+            torch.full((1,), self.config.speech.sos_token_id, device=self.place),
             torch.ones(1, dtype=torch.bool, device=self.place),
         )
         for _ in range(3 * self.config.speech.speech_chunk):
             took.append(timed(lambda: stream.step(token, speaking), self.place))
-        self.steps.quiet(stream)
+        self.runner.release_speech(stream)
         return float(np.median(took))
 
     def at_once(self, count: int, runs: int) -> dict[str, float]:
@@ -209,12 +210,14 @@ class Bench:
         first, rate = [], []
         for seed in range(runs + 1):
             seeds, begun = list(range(seed, seed + count)), time.perf_counter()
-            responder = Responder(self.model, speech=LENGTH, steps=self.steps)
-            reading = responder.read(query, [self.model.prompter.prompt()] * count, seeds, [self.words] * count)
+            generator = ReplyGenerator(self.model, speech_sampling=LENGTH, runner=self.runner)
+            reading = generator.prefill(
+                query, [self.model.prompt_builder.prompt()] * count, seeds, [self.words] * count
+            )
             heard, tokens = None, 0
-            with closing(responder.pieces(reading, seeds)) as pieces:
+            with closing(generator.stream(reading, seeds)) as pieces:
                 for piece in pieces:
-                    if isinstance(piece, Spoken):
+                    if isinstance(piece, SpeechChunk):
                         heard = heard or time.perf_counter() - begun
                         tokens += sum(map(len, piece.tokens))
                     else:
@@ -229,10 +232,10 @@ class Bench:
 
     def text_bytes(self) -> int:
         """What a text token reads: the layers, the output matrix and, on average, half the answer's keys and values with the prompt's."""
-        causal = self.model.causal
+        causal = self.model.causal_lm
         shape = causal.config
         looked_up = 0 if shape.tie_word_embeddings else size_of(causal.get_input_embeddings())  # one row of it
-        rows = len(self.model.prompter.prompt().before) + QUERY_SECONDS * 10 + len(self.words) / 2
+        rows = len(self.model.prompt_builder.prompt().before) + QUERY_SECONDS * 10 + len(self.words) / 2
         head = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
         kept = 2 * shape.num_hidden_layers * shape.num_key_value_heads * head * rows * self.dtype.itemsize
         return size_of(causal) - looked_up + int(kept)

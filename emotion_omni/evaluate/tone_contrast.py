@@ -101,7 +101,7 @@ def run(
     networks = extractors_of(condition, config, features.folder)
     datasets = {}
     for split in ("train", "dev", "test"):
-        datasets[split] = DialogueDataset(data.of(split), config, features, networks, model.prompter)
+        datasets[split] = DialogueDataset(data.of(split), config, features, networks, model.prompt_builder)
         datasets[split].prepare()
         datasets[split].measure()
     (folder / condition).mkdir(exist_ok=True)
@@ -163,8 +163,8 @@ def other_of(both: tuple[str, str], one: str) -> str:
 
 def likelihoods(model: Omni, queries: Batch, replies: list[str]) -> tuple[Tensor, Tensor]:
     """→ log-likelihoods [B] of these answers to these queries, with EOS; and whether every token is the argmax [B]."""
-    answers = [model.prompter.answer(reply) for reply in replies]
-    _, logits = model.read(queries.query, queries.prompts, answers)
+    answers = [model.prompt_builder.answer(reply) for reply in replies]
+    _, logits = model(queries.query, queries.prompts, answers)
     sums, greedy = [], []
     for index, ids in enumerate(answers):
         targets, log_probabilities = torch.tensor(ids), logits[index, : len(ids)].float().log_softmax(-1)

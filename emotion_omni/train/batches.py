@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from emotion_omni.omni.config import OmniConfig
 from emotion_omni.omni.model import Query
-from emotion_omni.omni.prompt import Prompt, Prompter
+from emotion_omni.omni.prompt import Prompt, PromptBuilder
 from emotion_omni.train.dialogues import Dialogue
 from emotion_omni.train.feature_extractors import Extractors
 from emotion_omni.train.features import FeatureCache, FeatureRequest
@@ -76,12 +76,12 @@ class DialogueDataset:
         config: OmniConfig,
         features: FeatureCache,
         extractors: Extractors,
-        prompter: Prompter,
+        prompt_builder: PromptBuilder,
     ) -> None:
         self.rows, self.config, self.features, self.extractors = rows, config, features, extractors
-        self.prompter = prompter
-        self.prompts = [prompter.prompt(row.earlier) for row in rows]
-        self.answers = [prompter.answer(row.reply) for row in rows]
+        self.prompt_builder = prompt_builder
+        self.prompts = [prompt_builder.prompt(row.earlier) for row in rows]
+        self.answers = [prompt_builder.answer(row.reply) for row in rows]
         self.lengths: list[int] = []  # positions that the language model and the speech decoder read
 
     def __len__(self) -> int:
@@ -151,10 +151,10 @@ class DialogueDataset:
         )
 
     def _check_codes(self, speech: Tensor) -> None:
-        if speech.numel() and int(speech.max()) >= self.config.speech.codes:
+        if speech.numel() and int(speech.max()) >= self.config.speech.codebook_size:
             raise EmotionOmniError(
-                f"The speech tokenizer yields token {int(speech.max())}, but speech.codes is "
-                f"{self.config.speech.codes}. Choose the voice and the number of codes of one codec.",
+                f"The speech tokenizer yields token {int(speech.max())}, but speech.codebook_size is "
+                f"{self.config.speech.codebook_size}. Choose the voice and the number of codes of one codec.",
                 "config",
             )
 
@@ -168,7 +168,7 @@ class DialogueDataset:
         for_transcript, for_emotion, for_silence = torch.rand(3, generator=generator).tolist()
         transcript = row.transcript if for_transcript < corrections.rate else None
         emotion = row.emotion if for_emotion < corrections.rate else None
-        return self.prompter.prompt(row.earlier, transcript, emotion), transcript is None or for_silence < 0.5
+        return self.prompt_builder.prompt(row.earlier, transcript, emotion), transcript is None or for_silence < 0.5
 
 
 def _padded(values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,7 @@ class TrainedTensors:
     config: OmniConfig
     tensors: Mapping[str, Tensor]
 
-    def trained(self, parts: Sequence[str]) -> dict[str, Tensor]:
+    def trained_state_dict(self, parts: Sequence[str]) -> dict[str, Tensor]:
         return {name: value for name, value in self.tensors.items() if name.partition(".")[0] in parts}
 
 
@@ -49,7 +49,7 @@ class CheckpointWriter:
     def save(self, name: str, step: int, metrics: Mapping[str, float]) -> None:
         """``name``: of the checkpoint's folder, ``best`` or ``last``. All processes call it together."""
         parts = UNDERSTAND if self.stage == "understand" else UNDERSTAND + SPEAK
-        tensors = {key: full_tensor(value) for key, value in self.model.trained(parts).items()}
+        tensors = {key: full_tensor(value) for key, value in self.model.trained_state_dict(parts).items()}
         if self.accelerator.is_main_process:
             # save() needs the configuration and the trained tensors of a model, nothing else
             model = cast(Omni, TrainedTensors(self.model.config, tensors))

@@ -28,7 +28,7 @@ from emotion_omni.train.features import FeatureExtractor
 from emotion_omni.types import Audio
 
 PINNED = re.compile(r".+@[0-9a-f]{40}")
-ENCODERS = {"semantic": encoders.semantic, "emotion": encoders.emotion}
+ENCODERS = {"semantic": encoders.semantic_encoder, "emotion": encoders.emotion_encoder}
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ def _dependencies(role: str, config: EncoderConfig) -> str | None:
         content = json.dumps([[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files])
     else:
         return None  # a branch of a hub repository can move
-    code = weights.sha256(Path(encoders.__file__)) + weights.sha256(Path(emotion2vec.__file__))
-    return "\n".join([role, json.dumps(dataclasses.asdict(config)), str(encoders.PREPARED), code, content])
+    code = encoders.code_sha256() + weights.sha256(Path(emotion2vec.__file__))
+    return "\n".join([role, json.dumps(dataclasses.asdict(config)), str(encoders.PREPARE_VERSION), code, content])
 
 
 def _noted_identity(folder: Path, dependencies: str | None, find: Callable[[], str]) -> str:
@@ -104,7 +104,7 @@ def _tokenizer(config: OmniConfig) -> FeatureExtractor:
     path = voice.tokenizer_file(config.voice)
 
     def load() -> Callable[[Audio], Tensor]:
-        tokenizer = voice.load_tokenizer(config.voice, config.speech.codes)
+        tokenizer = voice.load_tokenizer(config.voice, config.speech.codebook_size)
         return lambda speech: torch.from_numpy(tokenizer(speech)).long()
 
     return FeatureExtractor(f"speech tokenizer of {config.voice}", f"{config.voice} {weights.sha256(path)}", load)

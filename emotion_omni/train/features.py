@@ -59,7 +59,7 @@ class FeatureCache:
 
     def path(self, sound: Sound, extractor: FeatureExtractor) -> Path:
         dtype = "float16" if self.half else "float32"
-        key_parts = [sound.sha256, extractor.identity, str(DECODED), str(encoders.PREPARED), dtype]
+        key_parts = [sound.sha256, extractor.identity, str(DECODED), str(encoders.PREPARE_VERSION), dtype]
         key = hashlib.sha256("\n".join(key_parts).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.safetensors"
 

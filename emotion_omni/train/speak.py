@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from emotion_omni.omni.model import SPEAK, Answer, Omni
-from emotion_omni.omni.speech_decoder import TextPiece, draw_chunked, speech_losses
+from emotion_omni.omni.speech_decoder import TextInputs, sample_chunked, speech_losses
 from emotion_omni.train.batches import Batch, row_generator
 from emotion_omni.train.settings import Settings
 from emotion_omni.train.task import TrainingTask
@@ -44,13 +44,15 @@ class SpeakTask(TrainingTask):
     def forward(self, batch: Batch, epoch: int, progress: float) -> dict[str, Tensor]:
         speech = self.omni.config.speech
         with torch.no_grad():
-            answer, _ = self.omni.read(batch.query, batch.prompts, batch.answers)
-            planned = self.omni.emotions(answer)
-            from_plan, chunked = sample_conditions(batch.indices, self.seed, epoch, progress, speech.chunked_share)
+            answer, _ = self.omni(batch.query, batch.prompts, batch.answers)
+            planned = self.omni.plan_emotions(answer)
+            from_plan, chunked = sample_conditions(
+                batch.indices, self.seed, epoch, progress, speech.chunked_probability
+            )
             from_plan, chunked = from_plan.to(planned.device), chunked.to(planned.device)
             emotion = torch.where(from_plan[:, None, None], planned, true_emotions(self.omni, planned, answer, batch))
-        states = answer.states.to(emotion.dtype)
-        text = TextPiece(states, answer.embeddings.to(emotion.dtype), emotion, answer.lengths)
+        states = answer.hidden_states.to(emotion.dtype)
+        text = TextInputs(states, answer.token_embeddings.to(emotion.dtype), emotion, answer.lengths)
         logits = self.omni.speech_decoder(text, batch.speech, batch.speech_lengths, chunked)
         losses = speech_losses(logits, batch.speech, batch.speech_lengths, speech)
         detached = losses.detach()
@@ -67,7 +69,7 @@ def sample_conditions(
     """Which rows [B] take the planned emotion, and which see their text in chunks [B]."""
     generators = [row_generator(seed, epoch, index) for index in indices]
     from_plan = torch.tensor([torch.rand(1, generator=generator).item() < planned_share for generator in generators])
-    return from_plan, torch.cat([draw_chunked(1, chunked_share, generator) for generator in generators])
+    return from_plan, torch.cat([sample_chunked(1, chunked_share, generator) for generator in generators])
 
 
 def true_emotions(omni: Omni, planned: Tensor, answer: Answer, batch: Batch) -> Tensor:

@@ -173,7 +173,7 @@ def _datasets(
     features = FeatureCache(folder, settings.half_features)
     networks = extractors(model.config, folder, stage == "speak", str(accelerator.device))
     datasets = {
-        split: DialogueDataset(_usable(stage, rows, split), model.config, features, networks, model.prompter)
+        split: DialogueDataset(_usable(stage, rows, split), model.config, features, networks, model.prompt_builder)
         for split in ("train", "dev")
     }
     _check_spoken_answers(stage, rows, datasets["train"])
@@ -214,7 +214,7 @@ def _task(stage: str, model: Omni, train_data: DialogueDataset, settings: Settin
     if not found.any():
         log.warning("No training row has both reply_audio and reply_emotion: planned emotions will have no labels.")
     if settings.gradient_checkpointing:
-        model.causal.activation_checkpointing_enable({"use_reentrant": False})
+        model.causal_lm.activation_checkpointing_enable({"use_reentrant": False})
     return UnderstandTask(model, settings.emotion_weight)
 
 

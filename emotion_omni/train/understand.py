@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from emotion_omni import emotion
-from emotion_omni.omni.emotion_head import token_targets, trajectory_losses, utterance_targets
+from emotion_omni.omni.emotion_targets import token_targets, trajectory_losses, utterance_targets
 from emotion_omni.omni.model import UNDERSTAND, Answer, Omni
-from emotion_omni.omni.padding import mean_of
+from emotion_omni.omni.padding import masked_mean
 from emotion_omni.train.batches import Batch, DialogueDataset
 from emotion_omni.train.settings import Settings
 from emotion_omni.train.task import TrainingTask
@@ -43,9 +43,9 @@ class UnderstandTask(TrainingTask):
         }
 
     def forward(self, batch: Batch, epoch: int, progress: float) -> dict[str, Tensor]:
-        answer, logits = self.omni.read(batch.query, batch.prompts, batch.answers)
+        answer, logits = self.omni(batch.query, batch.prompts, batch.answers)
         text = text_losses(logits, batch.answers)
-        planned = self.omni.emotions(answer)
+        planned = self.omni.plan_emotions(answer)
         emotion_loss, spoken = emotion_losses(self.omni, planned, answer, batch)
         # the head takes part even if no answer of the batch has sound: DDP waits for all of its gradients
         loss = text + self.emotion_weight * emotion_loss + 0 * planned.float().sum((1, 2))
@@ -57,14 +57,14 @@ class UnderstandTask(TrainingTask):
 
 
 def text_losses(logits: Tensor, answers: tuple[tuple[int, ...], ...]) -> Tensor:
-    """logits [B, N + 1, V] of :meth:`Omni.read` → cross entropy [B], each the mean over its own tokens and EOS."""
+    """logits [B, N + 1, V] of :meth:`Omni.forward` → cross entropy [B], each the mean over its own tokens and EOS."""
     ids = [torch.tensor(answer, device=logits.device) for answer in answers]
     targets = pad_sequence(ids, batch_first=True, padding_value=IGNORED)
     losses = F.cross_entropy(
         logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORED, reduction="none"
     ).view_as(targets)
     lengths = torch.tensor([len(answer) for answer in answers], device=logits.device)
-    return mean_of(losses[..., None], lengths)[:, 0]
+    return masked_mean(losses[..., None], lengths)[:, 0]
 
 
 def emotion_losses(omni: Omni, planned: Tensor, answer: Answer, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -94,7 +94,7 @@ def refused(source, code: str = "checkpoint") -> str:
 
 
 def same(one: Omni, other: Omni, parts=UNDERSTAND + SPEAK) -> bool:
-    ours, theirs = one.trained(parts), other.trained(parts)
+    ours, theirs = one.trained_state_dict(parts), other.trained_state_dict(parts)
     return ours.keys() == theirs.keys() and all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
@@ -121,7 +121,9 @@ def test_what_was_trained_comes_back_and_nothing_else_is_stored(model, folder):
     assert loaded.config == model.config and known.stages == SPEAKS and known.metrics == {"loss": 1.25}
     assert sorted(path.name for path in folder.iterdir()) == sorted([CONFIG, ABOUT, CARD, WORDS, VOICE])
     stored = safetensors.torch.load_file(folder / WORDS) | safetensors.torch.load_file(folder / VOICE)
-    assert stored.keys() == model.trained().keys() and {value.dtype for value in stored.values()} == {torch.float32}
+    assert stored.keys() == model.trained_state_dict().keys() and {value.dtype for value in stored.values()} == {
+        torch.float32
+    }
 
 
 def test_before_stage_two_there_is_no_speech_decoder_in_it(model, tmp_path):
@@ -143,8 +145,11 @@ def test_half_is_half_as_large_and_rounded(model, tmp_path, folder):
     small = checkpoint.save(tmp_path / "half", model, about(), half=True)
     assert (small / VOICE).stat().st_size < 0.6 * (folder / VOICE).stat().st_size
     loaded, _ = checkpoint.load(small)
-    assert {value.dtype for value in loaded.trained().values()} == {torch.float32}
-    assert all(torch.equal(value.half().float(), loaded.trained()[name]) for name, value in model.trained().items())
+    assert {value.dtype for value in loaded.trained_state_dict().values()} == {torch.float32}
+    assert all(
+        torch.equal(value.half().float(), loaded.trained_state_dict()[name])
+        for name, value in model.trained_state_dict().items()
+    )
     assert checkpoint.identity(small) != checkpoint.identity(folder)
 
 
@@ -685,11 +690,12 @@ def test_an_edited_card_is_pushed_as_it_is_and_a_link_is_not_followed(hub, folde
 
 def test_a_space_fetches_the_papers_models_ahead_pinned(hub, monkeypatch, caplog):
     monkeypatch.delenv("HF_TOKEN")
-    paper = dataclasses.replace(OmniConfig.preset("paper"), voice="units")
+    paper = dataclasses.replace(OmniConfig.preset("paper"), voice="codec")
     with caplog.at_level(logging.WARNING):
         lines = checkpoint.preload(paper)
     whisper, qwen = (
-        hashlib.sha1(name.encode()).hexdigest() for name in ("openai/whisper-large-v3", "Qwen/Qwen2.5-7B-Instruct")
+        hashlib.sha1(base.name.partition("@")[2].encode()).hexdigest()
+        for base in (paper.semantic, paper.language_model)
     )
     assert lines == [
         f"openai/whisper-large-v3 config.json,model.safetensors,preprocessor_config.json {whisper}",

@@ -181,6 +181,22 @@ def test_the_interval_narrows_with_more_items_and_is_the_same_for_the_same_seed(
     assert few.low != krippendorff_alpha(long([row[:50] for row in rows]), "nominal", seed=1).low
 
 
+def test_the_interval_is_the_central_95_percent_of_resampled_items():
+    ratings = long(np.random.default_rng(7).integers(1, 4, (2, 40)).tolist())
+    found = fleiss_kappa(ratings, bootstrap=400, seed=3)
+    by_item = dict(iter(ratings.groupby("item")))
+    counts = np.random.default_rng(3).multinomial(40, np.full(40, 1 / 40), size=400)
+    values = []
+    for count in counts:
+        chosen = [
+            rows["value"].to_numpy() for rows, times in zip(by_item.values(), count, strict=True) for _ in range(times)
+        ]
+        shares = np.array([np.mean([(row == value).mean() for row in chosen]) for value in (1, 2, 3)])
+        agreed, chance = np.mean([row[0] == row[1] for row in chosen]), (shares**2).sum()
+        values.append((agreed - chance) / (1 - chance))
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(values, [2.5, 97.5])))
+
+
 def test_the_interval_contains_the_truth_about_as_often_as_it_says():
     """Two raters who each report a fair coin with 10 % error: alpha is (1 - 2 · 0.1)^2 = 0.64."""
     random, held = np.random.default_rng(3), 0

@@ -35,7 +35,7 @@ def test_the_naive_interval_is_the_t_interval():
 
 
 @pytest.mark.parametrize(
-    "rows, said",
+    "rows, expected",
     [
         ([], "no ratings"),
         ([("x", "p", 1), ("y", "p", 2)], "only 1 rater and 2 items"),
@@ -43,9 +43,9 @@ def test_the_naive_interval_is_the_t_interval():
         ([(item, rater, 0.1) for item in "xyz" for rater in "pqr"], "no spread"),
     ],
 )
-def test_a_missing_interval_has_a_reason(rows, said):
+def test_a_missing_interval_has_a_reason(rows, expected):
     found = clustered_mean(ratings_of(*rows))
-    assert (found.low, found.high, found.se) == (None, None, None) and said in found.reason
+    assert (found.low, found.high, found.se) == (None, None, None) and expected in found.reason
     assert found.mean == (pytest.approx(np.mean([row[2] for row in rows])) if rows else None)
 
 
@@ -129,7 +129,7 @@ def test_a_difference_without_interval_has_a_reason():
 
 
 @pytest.mark.parametrize(
-    "low, high, smallest, said",
+    "low, high, smallest, expected",
     [
         (0.1, 0.5, 0.0, "better"),
         (0.1, 0.5, 0.1, "not shown"),
@@ -139,8 +139,8 @@ def test_a_difference_without_interval_has_a_reason():
         (0.0, 0.5, 0.0, "not shown"),
     ],
 )
-def test_a_verdict_needs_the_whole_interval(low, high, smallest, said):
-    assert verdict(Interval((low + high) / 2, low, high, 0.1, 9, 3, 3, "clustered"), smallest) == said
+def test_a_verdict_needs_the_whole_interval(low, high, smallest, expected):
+    assert verdict(Interval((low + high) / 2, low, high, 0.1, 9, 3, 3, "clustered"), smallest) == expected
 
 
 def test_a_negative_smallest_difference_is_refused():

@@ -52,6 +52,12 @@ def test_raters_get_equal_loads():
     assert found.half_width == pytest.approx(2.001 * math.sqrt(2 / 60), rel=0.05)
 
 
+def test_the_shared_part_of_the_variance_cancels_in_the_difference():
+    only_raters = {"rater_sd": 1.0, "item_sd": 0.0, "noise_sd": 0.0, "simulations": 400}
+    widths = [power_analysis(30, 30, shared=shared, **only_raters).half_width for shared in (0.0, 0.5)]
+    assert widths[1] / widths[0] == pytest.approx(math.sqrt(0.5), rel=0.05)
+
+
 def test_a_plan_predicts_the_width_of_a_real_analysis():
     widths = []
     for seed in range(30):

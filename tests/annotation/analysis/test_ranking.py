@@ -14,7 +14,7 @@ from emotion_omni.types import EmotionOmniError
 
 
 def simulated_votes(strengths, bias=0.0, tie=0.8, count=4000, seed=0, raters=30, items=40):
-    """Votes drawn from the model itself, sides at random, outcomes by its three weights."""
+    """Votes sampled from the model, sides at random, outcomes with its three weights."""
     generator = np.random.default_rng(seed)
     names = list(strengths)
     rows = []
@@ -28,7 +28,7 @@ def simulated_votes(strengths, bias=0.0, tie=0.8, count=4000, seed=0, raters=30,
 
 
 def votes_of(*counted):
-    """(left, right, outcome, how many), dealt out to five raters and seven items."""
+    """(left, right, outcome, count), spread over five raters and seven items."""
     rows = [row[:3] for row in counted for _ in range(row[3])]
     table = pd.DataFrame(rows, columns=["left", "right", "outcome"])
     return table.assign(rater=np.arange(len(table)) % 5, item=np.arange(len(table)) % 7)

@@ -68,6 +68,8 @@ def test_severity_errors_equal_the_textbook_formula_for_a_balanced_design():
     error = math.sqrt((left**2).sum() / (3 * 24) * 3 / (4 * 25))
     assert list(found["effect"]) == pytest.approx(list(value.mean(1) - value.mean()))
     assert list(found["standard_error"]) == pytest.approx([error] * 4)
+    t = 1.9935  # 97.5 % quantile of Student's t with 3 * 24 degrees of freedom
+    assert list(found["half_width"]) == pytest.approx([t * error] * 4, rel=1e-4)
 
 
 def test_severity_does_not_compare_raters_without_shared_items():

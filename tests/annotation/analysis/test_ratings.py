@@ -15,7 +15,7 @@ from emotion_omni.types import EmotionOmniError
 
 
 @pytest.mark.parametrize(
-    ("act", "code", "says"),
+    ("act", "code", "message"),
     [
         (lambda: krippendorff_alpha(FOUR_OBSERVERS, "ratio"), "unknown-level", "nominal, ordinal, interval"),
         (lambda: krippendorff_alpha(FOUR_OBSERVERS.drop(columns="rater"), "nominal"), "columns", "'rater'"),
@@ -29,7 +29,7 @@ from emotion_omni.types import EmotionOmniError
         (lambda: disagreement(FOUR_OBSERVERS, "interval", [1, 2, 3]), "unknown-category", "not on the scale"),
     ],
 )
-def test_invalid_ratings_are_refused_with_advice(act, code, says):
-    with pytest.raises(EmotionOmniError, match=says) as refusal:
+def test_invalid_ratings_are_refused_with_advice(act, code, message):
+    with pytest.raises(EmotionOmniError, match=message) as refusal:
         act()
     assert refusal.value.code == code

@@ -32,7 +32,7 @@ def test_the_card_states_questions_figures_and_only_what_is_known(desk, tmp_path
     assert (known["license"], known["language"], "audio" in known["tags"]) == ("cc-by-4.0", ["en"], True)
     assert {one["config_name"] for one in known["configs"]} == {"ratings", "items", "dpo", "kto", "reward"}
     scales = (SCALES["preference"].question, SCALES["certainty"].anchors[3])
-    told = (
+    stated = (
         "I agree to a special text.",
         "3 raters",
         "1 flagged",
@@ -40,14 +40,14 @@ def test_the_card_states_questions_figures_and_only_what_is_known(desk, tmp_path
         "not stated",
         "Krippendorff's alpha",
     )
-    for said in (
+    for expected in (
         *scales,
-        *told,
+        *stated,
         manifest.log_sha256,
         "What did you listen with?",
         f"is {manifest.label_smoothing:.3f}",
     ):
-        assert said in text
+        assert expected in text
     (row,) = lines(tmp_path / "out", "dpo.jsonl")
     assert (
         row["n_raters"] == 2 and row["ratings_flagged"] == 1 and row["flip_rate"] == manifest.label_smoothing == 0.125

@@ -76,3 +76,13 @@ def test_prefix_filtering_finds_what_comparing_all_pairs_finds(held, asked_for):
 def test_words_are_compared_without_case_and_punctuation_in_any_script():
     assert normalized_words("DON’T, don't…  Straße!") == ["dont", "dont", "strasse"]
     assert normalized_words("我很难过。") == ["我", "很", "难", "过"]
+
+
+def test_another_training_study_locks_nothing(desk, tmp_path):
+    made = [answered(desk, "My neighbour moved away and I miss her very much.", "Oh.", family="same") for _ in range(2)]
+    desk.study("empathy", made[:1], split="training")
+    study = desk.study("empathy", made[1:])
+    for _ in range(2):
+        desk.rate(study, scores(5))
+    manifest = export_study(desk.studio, study, tmp_path / "out")
+    assert manifest.rows["sft.jsonl"] == 1 and "split-lock" not in manifest.excluded

@@ -71,6 +71,6 @@ def test_a_preference_names_the_answer_that_was_played_on_either_side(desk, tmp_
     }
     assert {row["side"] for row in found.values()} == {"as stored", "swapped"}
     for submit, values in desk.picked.items():
-        place = 1 if values["preference"] == "a" else 2
-        assert found[submit]["value"] == heard_as[desk.page[submit][place]]
+        position = 1 if values["preference"] == "a" else 2
+        assert found[submit]["value"] == heard_as[desk.page[submit][position]]
         assert found[submit]["side"] == ("as stored" if heard_as[desk.page[submit][1]] == "a" else "swapped")

@@ -126,6 +126,7 @@ def exported(tmp_path_factory):
     return home, manifest
 
 
+@pytest.mark.slow  # imports TRL and trains
 @pytest.mark.parametrize("kind", ["sft", "dpo", "kto", "reward"])
 def test_one_step_of_the_trl_trainer_changes_the_weights(exported, tiny, tmp_path, offline, kind):
     import torch

@@ -1,4 +1,4 @@
-"""Conversations and emotion labels: what is approved, corrected, labelled or left out."""
+"""Conversations and emotion labels: what is approved, corrected, labeled or left out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same log gives the same bytes; an export is whole or absent; nobody is named."""
+"""The same log gives the same bytes; an export is whole or absent; no names are exported."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from export_desk import (
 )
 
 from annotation.analysis.results import Results
+from annotation.export import manifest as manifest_module
 from annotation.export import writing
 from annotation.export.writing import export_study, export_zip
 from annotation.studio import Studio
@@ -123,9 +124,9 @@ def test_a_withdrawal_during_an_export_stops_it_and_the_next_export_is_without_t
     )
     card = writing.render_card
 
-    def while_somebody_leaves(*told):
+    def while_somebody_leaves(*arguments):
         desk.studio.withdraw(rater=leaving, study=None)
-        return card(*told)
+        return card(*arguments)
 
     monkeypatch.setattr(writing, "render_card", while_somebody_leaves)
     with pytest.raises(EmotionOmniError) as refused:
@@ -165,3 +166,28 @@ def test_sounds_of_different_rates_keep_their_own(desk, tmp_path):
     export_study(desk.studio, study, tmp_path / "out")
     described = json.loads(pq.read_schema(tmp_path / "out/emotion.parquet").metadata[b"huggingface"])
     assert described["info"]["features"]["audio"] == {"_type": "Audio", "sampling_rate": None}
+
+
+def test_a_folder_with_the_manifest_of_another_program_is_not_replaced(desk, tmp_path):
+    study, out = small(desk), tmp_path / "out"
+    out.mkdir()
+    (out / "manifest.json").write_text(json.dumps({"exporter": "another program", "files": {}}))
+    with pytest.raises(EmotionOmniError, match="manifest.json") as refused:
+        export_study(desk.studio, study, out)
+    assert refused.value.code == "not-empty"
+
+
+def test_the_code_hash_depends_on_names_and_contents_of_the_modules_that_decide_rows(tmp_path, monkeypatch):
+    def hashed(**files: str) -> str:
+        shutil.rmtree(tmp_path / "annotation", ignore_errors=True)
+        for name, text in files.items():
+            path = tmp_path / "annotation" / name.replace("__", "/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.with_suffix(".py").write_text(text)
+        monkeypatch.setattr(manifest_module, "__file__", str(tmp_path / "annotation/export/manifest.py"))
+        return manifest_module.code_sha256()
+
+    one = hashed(export__tables="a = 1", ui__results="b = 1")
+    assert one == hashed(export__tables="a = 1", ui__results="b = 2"), "the screens decide no row"
+    others = [hashed(export__tables="a = 2"), hashed(export__rows="a = 1"), hashed(analysis__raters="a = 1")]
+    assert len({one, *others}) == 4

@@ -1,4 +1,4 @@
-"""The private copy on the Hub, against a server here that speaks as much of the Hub's protocol as the real client uses."""
+"""The private copy on the Hub, with the real client and a server that speaks as much of the protocol as it uses."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from huggingface_hub import constants
 
 from annotation.store.event_log import encode
 from annotation.store.store import Store
-from annotation.sync import mirror as mirror_module
-from annotation.sync.mirror import Mirror
+from annotation.sync import repository
+from annotation.sync.mirror import ERASING, Mirror
 from emotion_omni.types import EmotionOmniError
 
 
@@ -244,7 +244,7 @@ def test_files_of_others_in_the_repository_are_left_alone(tmp_path, one_server):
 
 
 def test_more_files_than_a_commit_takes_go_in_several(tmp_path, one_server, monkeypatch):
-    monkeypatch.setattr(mirror_module, "MOST_OPERATIONS", 2)
+    monkeypatch.setattr(repository, "MOST_OPERATIONS", 2)
     studio(tmp_path)
     mirror(tmp_path, one_server).push()
     assert [len(paths) for paths in one_server.sent] == [2, 2]
@@ -318,7 +318,7 @@ def test_who_withdraws_is_gone_from_the_repository_and_from_its_past(tmp_path, s
     assert VOICE not in server.everything() and b"words of ada" not in server.everything()
     assert OTHER in server.everything()
     assert {path: server.content(path) for path in server.files if path.startswith(("log", "audio"))} == kept(tmp_path)
-    assert mirror_module.ERASING not in server.files
+    assert ERASING not in server.files
     assert not copy.push()
     assert mirror(tmp_path / "there", server).restore() > 0
     assert len(ratings(tmp_path / "there")) == 3
@@ -367,7 +367,7 @@ def test_an_erasure_that_was_cut_short_is_finished_by_whoever_comes_next(tmp_pat
     (tmp_path / "mirror.json").unlink()
     assert mirror(tmp_path, one_server).push()
     assert VOICE not in one_server.everything() and b"words of ada" not in one_server.everything()
-    assert mirror_module.ERASING not in one_server.files
+    assert ERASING not in one_server.files
 
 
 def test_without_a_withdrawal_the_past_is_kept(tmp_path, one_server):
@@ -649,7 +649,7 @@ def test_a_client_that_names_the_token_in_its_error_is_not_quoted(tmp_path, one_
     def careless(*_, **__):
         raise ValueError(f"Illegal header value 'Bearer {TOKEN}'")
 
-    monkeypatch.setattr(copy._hub, "repo_info", careless)
+    monkeypatch.setattr(copy.repository.api, "repo_info", careless)
     with pytest.raises(EmotionOmniError) as caught:
         copy.push()
     assert "Illegal header value" in str(caught.value) and TOKEN not in str(caught.value)

@@ -151,6 +151,15 @@ def test_the_notice_is_for_those_who_may_not_enter(studio, researcher):
         assert not allowed and "for researchers" in json.loads(value)["message"]
 
 
+def test_messages_are_escaped_because_the_message_box_renders_html():
+    def fail() -> None:
+        raise EmotionOmniError(HOSTILE)
+
+    with pytest.raises(gr.Error) as caught:
+        access.explained(fail)()
+    assert "&lt;img" in str(caught.value) and "<img" not in str(caught.value)
+
+
 # --- making a study -----------------------------------------------------------------------------------------------
 
 

@@ -48,7 +48,7 @@ def test_a_turns_stages_add_up_to_its_first_sound(bench):
 
 
 def test_shared_weights_are_read_once_and_a_table_that_is_looked_up_is_not(bench):
-    causal = bench.model.causal
+    causal = bench.model.causal_lm
     assert (
         causal.config.tie_word_embeddings
         and causal.get_output_embeddings().weight is causal.get_input_embeddings().weight

@@ -87,13 +87,13 @@ def test_a_likelihood_is_that_of_the_words_one_by_one():
     lengths = torch.tensor([40, 30])
     query = Query(torch.randn(2, 40, 24, generator=draw), lengths, torch.randn(2, 40, 16, generator=draw), lengths)
     nothing = torch.zeros(2, 0, dtype=torch.long)
-    asked = Batch((0, 1), query, (model.prompter.prompt(),) * 2, (), nothing, nothing, nothing, nothing)
+    asked = Batch((0, 1), query, (model.prompt_builder.prompt(),) * 2, (), nothing, nothing, nothing, nothing)
     replies = ["Oh no!", "How lovely to hear."]
     with torch.no_grad():
         found, likeliest = likelihoods(model, asked, replies)
         for index, reply in enumerate(replies):
-            ids = model.prompter.answer(reply)
-            _, logits = model.read(query, asked.prompts, [ids, ids])
+            ids = model.prompt_builder.answer(reply)
+            _, logits = model(query, asked.prompts, [ids, ids])
             expected = sum(float(logits[index, place].log_softmax(-1)[token]) for place, token in enumerate(ids))
             assert float(found[index]) == pytest.approx(expected, abs=1e-3) and expected < -20
     assert likeliest.tolist() == [False, False]

@@ -23,8 +23,7 @@ from annotation.ui.engine_pool import EnginePool, menu
 from annotation.ui.talk.conversation import ChatTurn
 from emotion_omni import audio, checkpoint, cli, emotion, engine
 from emotion_omni.omni import encoders
-from emotion_omni.omni.config import OmniConfig, SpeechDecoderConfig
-from emotion_omni.omni.generation import TextSampling
+from emotion_omni.omni.config import OmniConfig, SpeechDecoderConfig, TextSampling
 from emotion_omni.response.safe_replies import CRISIS
 from emotion_omni.synthesis import codec, cosyvoice2_folder
 from emotion_omni.synthesis import vocoder as voice
@@ -142,26 +141,26 @@ def test_who_speaks_of_self_harm_is_answered_with_care_in_fixed_words(omni):
 
 def test_an_answer_of_blanks_is_replaced_by_one_of_ours(embedded, home):
     omni = tiny_omni.load("tiny")
-    model = omni.responder.model
-    head = torch.nn.Linear(32, len(model.prompter.tokenizer))
+    model = omni.model
+    head = torch.nn.Linear(32, len(model.prompt_builder.tokenizer))
     with torch.no_grad():
         head.weight.zero_()
         head.bias.zero_()
-        head.bias[model.prompter.words(" ")[0]] = 50
-    model.causal.lm_head = head
+        head.bias[model.prompt_builder.encode(" ")[0]] = 50
+    model.causal_lm.lm_head = head
     events = written(omni)
     assert len(words(events).strip()) > 20 and sum(isinstance(event, Plan) for event in events) == 1
     assert isinstance(events[-1], Done)
 
 
 def test_every_piece_of_text_is_whole(omni):
-    omni.responder.text = TextSampling(longest=60, temperature=2.0)
+    omni.generator.text_sampling = TextSampling(max_new_tokens=60, temperature=2.0)
     try:
         for seed in range(4):
             said = words(omni.respond(Turn(None, transcript="Hi", emotion="neutral", speak=False), seed=seed))
             assert said.encode() and "\ufffd" not in said and all(letter in "\n\t" or letter >= " " for letter in said)
     finally:
-        omni.responder.text = tiny_omni.BRIEF
+        omni.generator.text_sampling = tiny_omni.BRIEF
 
 
 def test_what_holds_no_speech_is_refused_before_anything_is_said(omni):
@@ -212,10 +211,10 @@ def test_a_voice_that_is_not_there_or_not_the_models_is_refused(monkeypatch, hom
         with pytest.raises(
             EmotionOmniError, match=r"Run once: python -m emotion_omni convert cosyvoice2\. .*voice codec"
         ) as caught:
-            load(paper.voice, paper.speech.codes)
+            load(paper.voice, paper.speech.codebook_size)
         assert caught.value.code == "missing"
         with pytest.raises(EmotionOmniError) as caught:
-            load(paper.voice, paper.speech.codes, folder=tmp_path)
+            load(paper.voice, paper.speech.codebook_size, folder=tmp_path)
         assert caught.value.code == "missing"
     other = OmniConfig.from_json(
         json.dumps(json.loads(tiny.to_json()) | {"speech": {"width": 32, "heads": 2, "codes": 900}})
@@ -223,11 +222,11 @@ def test_a_voice_that_is_not_there_or_not_the_models_is_refused(monkeypatch, hom
     assert isinstance(other.speech, SpeechDecoderConfig)
     for load in (voice.load_vocoder, voice.load_tokenizer):
         with pytest.raises(EmotionOmniError, match="900.*1024") as caught:
-            load(other.voice, other.speech.codes)
+            load(other.voice, other.speech.codebook_size)
         assert caught.value.code == "config"
     for name in ("codec", "units"):  # checkpoints of earlier releases call it units
-        assert isinstance(voice.load_vocoder(name, tiny.speech.codes), codec.CodecVocoder)
-        assert isinstance(voice.load_tokenizer(name, tiny.speech.codes), codec.CodecTokenizer)
+        assert isinstance(voice.load_vocoder(name, tiny.speech.codebook_size), codec.CodecVocoder)
+        assert isinstance(voice.load_tokenizer(name, tiny.speech.codebook_size), codec.CodecTokenizer)
 
 
 # --- choosing it ----------------------------------------------------------------------------------------------------------
@@ -292,7 +291,7 @@ def test_on_zero_gpu_the_model_is_loaded_onto_the_gpu_that_is_announced(embedded
     devices = loans.announced(
         "from emotion_omni import engine\n"
         "omni = engine.load('omni', sys.argv[1])\n"
-        "print({value.device.type for value in omni.responder.model.parameters()}, omni.semantic.device)",
+        "print({value.device.type for value in omni.model.parameters()}, omni.semantic.device)",
         str(home / "checkpoints" / "tiny"),
     )
     assert devices == "{'cuda'} cuda"

@@ -15,7 +15,7 @@ def test_some_training_rows_come_with_transcript_and_emotion(sounds):
     rows = [row | {"transcript": "It rains.", "emotion": "sad"} for row in ROWS] * 10
     made = dataset(sounds, rows)
     told = (("It rains.", None), (None, "sad"), ("It rains.", "sad"))
-    plain, prompts = made.prompts[0], {each: made.prompter.prompt((), *each) for each in told}
+    plain, prompts = made.prompts[0], {each: made.prompt_builder.prompt((), *each) for each in told}
     batch = made.batch(range(40), Corrections(seed=0, epoch=0, rate=0.3))
     assert (
         batch.prompts

@@ -53,5 +53,5 @@ def test_two_processes_learn_the_same_as_one(sounds, tmp_path, way):
     assert cli.main(command(sounds, tmp_path / "one", config, *more)) == 0
     same_steps(tmp_path / "one", tmp_path / "two", 1e-5)
     assert json.loads((tmp_path / "two" / "report.json").read_text())["processes"] == 2
-    one, two = (checkpoint.load(tmp_path / name / "last")[0].trained(UNDERSTAND) for name in ("one", "two"))
+    one, two = (checkpoint.load(tmp_path / name / "last")[0].trained_state_dict(UNDERSTAND) for name in ("one", "two"))
     assert all(torch.allclose(value, two[name], atol=2e-4) for name, value in one.items())

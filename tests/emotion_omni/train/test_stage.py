@@ -39,7 +39,7 @@ def test_four_dialogues_are_memorized(sounds, distinct_tokens, tmp_path):
     model, _ = checkpoint.load(tmp_path / "best")
     made = dataset(sounds, model=model, config=distinct_tokens)
     batch = made.batch([0, 1, 2, 3])
-    _, scores = model.read(batch.query, batch.prompts, batch.answers)
+    _, scores = model(batch.query, batch.prompts, batch.answers)
     assert all(
         scores[row, : len(answer)].argmax(-1).tolist() == list(answer) for row, answer in enumerate(batch.answers)
     )
@@ -68,7 +68,7 @@ def test_a_loaded_checkpoint_has_the_validation_losses_of_its_metrics(sounds, tr
     with torch.no_grad():
         losses = UnderstandTask(loaded).eval()(made.batch([0]), 0, 1.0)
     assert {name: value.item() for name, value in losses.items()} == pytest.approx(report["validation"], rel=1e-5)
-    assert about.metrics == report["validation"] and loaded.label(loaded.prototypes[2]) == "sad"
+    assert about.metrics == report["validation"] and loaded.emotion_label(loaded.prototypes[2]) == "sad"
 
 
 def test_the_best_checkpoint_has_the_lowest_validation_loss(trained):

@@ -78,7 +78,7 @@ def test_the_defaults_are_those_of_the_paper_and_of_its_sources():
     }
     assert dataclasses.asdict(Settings()) == expected
     head = OmniConfig.preset("paper").head
-    assert (head.squared_weight, head.cosine_weight) == (0.6, 0.4)
+    assert (head.mse_weight, head.cosine_weight) == (0.6, 0.4)
 
 
 def test_the_learning_rates_of_the_paper_reach_the_optimizer():
@@ -86,5 +86,5 @@ def test_the_learning_rates_of_the_paper_reach_the_optimizer():
     assert {group["lr"] for group in groups} == {2e-4, 5e-5}
     lora = [group for group in groups if group["lr"] == 5e-5]
     matrices = sum(len(group["params"]) for group in lora)
-    assert matrices == 2 * 2 * len(TINY.lora.targets), "two layers, two matrices each"
+    assert matrices == 2 * 2 * len(TINY.lora.target_modules), "two layers, two matrices each"
     assert {group["lr"] for group in SpeakTask(Omni.build(TINY)).parameter_groups(Settings())} == {2e-4}

@@ -52,7 +52,7 @@ def test_the_loss_is_that_of_the_text_plus_the_weighted_one_of_the_emotion(sound
     losses = UnderstandTask(model, weight).eval()(batch, 0, 0.0)
     torch.testing.assert_close(losses["loss"], losses["text"] + weight * losses["emotion"])
     assert (losses["emotion"] > 0.01).all()
-    _, logits = model.read(batch.query, batch.prompts, batch.answers)
+    _, logits = model(batch.query, batch.prompts, batch.answers)
     for row, ids in enumerate(batch.answers):
         negatives = [-logits[row, at].log_softmax(-1)[token] for at, token in enumerate(ids)]  # EOS included
         torch.testing.assert_close(losses["text"][row], torch.stack(negatives).mean())
@@ -68,8 +68,8 @@ def test_the_emotion_loss_compares_each_token_with_the_mean_of_its_frames(sounds
     made = dataset(sounds, model=model)
     batch = made.batch([0])
     frames = batch.frames[:, :5]
-    answer, _ = model.read(batch.query, batch.prompts, (batch.answers[0][:3],))  # two tokens and EOS
-    planned = model.emotions(answer)
+    answer, _ = model(batch.query, batch.prompts, (batch.answers[0][:3],))  # two tokens and EOS
+    planned = model.plan_emotions(answer)
     short = dataclasses.replace(batch, frames=frames, frame_lengths=torch.tensor([5]))
     loss, spoken = emotion_losses(model, planned, answer, short)
     cost = (frames[0][:, None] - planned[0][None]).square().sum(-1)  # [5 frames, 2 tokens]
@@ -87,9 +87,9 @@ def test_the_emotion_of_an_utterance_can_be_trained_as_one_vector(sounds):
     built = Omni.build(config)
     made = dataset(sounds, model=built, config=config)
     losses = UnderstandTask(built).eval()(made.batch([0, 1]), 0, 0.0)
-    answer, _ = built.read(*(getattr(made.batch([0, 1]), name) for name in ("query", "prompts", "answers")))
+    answer, _ = built(*(getattr(made.batch([0, 1]), name) for name in ("query", "prompts", "answers")))
     frames = made.features.get(made.requests(made.rows[1])["frames"]).mean(0)
-    planned = built.emotions(answer)[1, 0]
+    planned = built.plan_emotions(answer)[1, 0]
     expected = 0.6 * (planned - frames).square().mean() + 0.4 * (1 - torch.cosine_similarity(planned, frames, dim=0))
     torch.testing.assert_close(losses["emotion"][1], expected, atol=1e-5, rtol=1e-5)
 
