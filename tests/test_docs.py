@@ -41,7 +41,7 @@ def test_the_tree_names_every_module_and_nothing_else():
 
 def test_every_command_and_option_exists():
     for program, words in re.findall(r"python -m (emotion_omni|annotation) ([^\n|#`]*)", README):
-        parser = cli.parser() if program == "emotion_omni" else annotation_cli._parser()
+        parser = cli.parser() if program == "emotion_omni" else annotation_cli.parser()
         for word in words.split():
             groups = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
             if not groups:

@@ -87,8 +87,12 @@ class G2P:
 
     @classmethod
     def load(cls, network: str | Path = "") -> G2P:
-        """Fetches misaki's lexicon; without ``network`` the shipped one. Raises :class:`EmotionOmniError` (code ``weights``)."""
-        return cls(weights.fetch("misaki/us_gold.json"), weights.fetch("misaki/us_silver.json"), Path(network or SHIPPED))
+        """Fetches misaki's lexicon. An empty ``network`` is the shipped one.
+
+        Raises :class:`EmotionOmniError` (code ``weights``).
+        """
+        gold, silver = weights.fetch("misaki/us_gold.json"), weights.fetch("misaki/us_silver.json")
+        return cls(gold, silver, Path(network or SHIPPED))
 
     def __call__(self, text: str) -> str:
         tokens = _WORD.findall(text.replace("-", " "))
