@@ -87,8 +87,8 @@ def choose_tones(clips: list[Clip]) -> dict[str, tuple[str, str]]:
     taken += [sentence for sentence in ranked if source[sentence] not in SENTENCES_FROM][: SENTENCES - len(taken)]
     if len(taken) < SENTENCES:
         raise EmotionOmniError(
-            f"Only {len(taken)} sentences are said in two tones by speakers of both train and test; {SENTENCES} are needed. "
-            "Give a larger set of recordings.",
+            f"Only {len(taken)} sentences are said in two tones by speakers of both train and test. "
+            f"{SENTENCES} are needed: use a larger set of recordings.",
             "too-few",
         )
     return {sentence: best[sentence][1] for sentence in taken}
