@@ -150,16 +150,18 @@ class Bench:
         generator = ReplyGenerator(self.model, runner=self.runner)
         reading = generator.prefill(query, [self.model.prompt_builder.prompt()], [seed], [self.words])
         marks("prefill")
+        tokens: Sequence[int] = ()
         with closing(generator.stream(reading, [seed])) as pieces:
             first = True
             for piece in pieces:
                 if isinstance(piece, SpeechChunk):
+                    tokens = piece.tokens[0]
                     marks("speech_tokens")
                     break
                 if first:
                     marks("first_text")
                     first = False
-        self.vocoder.stream(seed).push(piece.tokens[0])
+        self.vocoder.stream(seed).push(tokens)
         marks("vocoder")
         return marks.laps | {"first_audio": sum(marks.laps.values())}
 
