@@ -28,7 +28,8 @@ from annotation.study import checks, importing, lifecycle
 from annotation.study.clips import HZ, LEAD_SECONDS, LUFS, TAIL_SECONDS, Clips, equalized, flac, without_words
 from annotation.study.importing import read_source
 from annotation.study.items import make_item
-from annotation.study.producing import produce
+from annotation.study.live_turns import save_turn
+from annotation.study.producing import answer, produce
 from annotation.study.rules import Study
 from annotation.study.source import Source
 from annotation.study.templates import TEMPLATES
@@ -110,7 +111,8 @@ def test_a_manifest_in_json_lines_becomes_items(tmp_path: Path, clips: Clips, so
 
 
 def test_a_manifest_in_csv_becomes_items(tmp_path: Path, clips: Clips) -> None:
-    table = '\ufeffspeech,text_speech,expected,guess,guess_probability,corpus\na.wav,"Hello, you",sad,,,x\nb.wav,,,angry,0.5,\n'
+    header = "\ufeffspeech,text_speech,expected,guess,guess_probability,corpus"
+    table = header + '\na.wav,"Hello, you",sad,,,x\nb.wav,,,angry,0.5,\n'
     _, items = read_source(folder(tmp_path / "in", {"a.wav": WAV, "b.wav": WAV, "items.csv": table}), clips, RULES)
     assert [item["role"] for item in items] == ["gold", "rate"]
     assert items[0]["expected"] == {"primary": "sad"} and items[0]["content"]["texts"] == {"speech": "Hello, you"}
@@ -450,6 +452,16 @@ def test_one_engine_is_compared_with_itself_under_two_seeds(clips: Clips, templa
     rules = Study.read(RULES | {"template": template})
     items, refused_answers = produce([("fake", engine)], [("hello", tone(0.5))], rules, clips, seed=7)
     assert engine.seeds == seeds and len(items) == 1 and refused_answers == []
+
+
+def test_a_live_turn_belongs_to_its_code_and_its_study_stays_paused(store: Store, clips: Clips) -> None:
+    given = answer(FakeEngine(), tone(0.5))
+    code = save_turn(store, clips, tone(0.5), given, {"emotion": "sad"})
+    with store.read() as view:
+        (item,) = view.contributed(code)
+        assert item["content"]["about"]["corrections"] == {"emotion": "sad"}
+        assert view.study(item["study"])["state"] == "paused"
+        assert view.contributed("another code") == []
 
 
 def test_an_engine_that_gives_no_answer_is_reported(clips: Clips) -> None:
