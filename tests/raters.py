@@ -1,6 +1,6 @@
 """Simulated raters, and small studies for them: clips of a few bytes, a clock that is set by hand.
 
-A :class:`Rater` walks the whole journey either through :class:`annotation.rating.session.Sessions` itself or, given a
+A :class:`Rater` goes through a whole study, either by :class:`annotation.rating.session.Sessions` itself or, given a
 ``TestClient``, through the JSON routes as a browser does. It listens to every clip (the clock runs on) and
 fills in forms by a rule that a test may replace.
 """
@@ -31,7 +31,7 @@ BEGAN = 1_800_000_000.0  # seconds since 1970, on the clock that tests set
 
 
 class Clock:
-    """Seconds since 1970; moves when told to."""
+    """Seconds since 1970; moves only by :meth:`on`."""
 
     def __init__(self) -> None:
         self.now = BEGAN
@@ -45,7 +45,7 @@ class Clock:
 
 @contextlib.contextmanager
 def opened(home: Path, url: str | None = None, clock: Clock | None = None) -> Iterator[Studio]:
-    """A studio, closed at the end; with a ``clock``, its journey goes by that."""
+    """A studio, closed at the end; with a ``clock``, its sessions go by that."""
     studio = Studio.open(home, url)
     if clock:
         studio.sessions.clock = clock
@@ -175,7 +175,7 @@ def phase_answers(screen: Screen) -> dict[str, Any]:
 
 
 class Rater:
-    """Somebody who rates. ``values``: screen → answers; the digits of a sound check are looked up in the store."""
+    """A simulated rater. ``values``: screen → answers; the digits of a sound check are looked up in the store."""
 
     def __init__(
         self,
@@ -266,7 +266,7 @@ class Rater:
         return self.studio.store.write(lambda transaction: self.studio.sessions.skip(transaction, self.id, body))
 
     def step(self) -> Screen:
-        """Do what the next screen wants → that screen."""
+        """Do what the next screen asks for → that screen."""
         return self.do(self.next())
 
     def do(self, screen: Screen) -> Screen:
@@ -298,7 +298,7 @@ class Rater:
         raise AssertionError(f"The phase {phase} did not come.")
 
     def walk(self) -> list[Screen]:
-        """The whole way → the screens of the task, in order."""
+        """Through the whole study → the screens of the task, in order."""
         seen = []
         while True:
             screen = self.step()

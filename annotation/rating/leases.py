@@ -115,6 +115,6 @@ def reclaim(transaction: Transaction, assignment: Row, item: Row, rules: Study) 
 
 def _has_moved_on(transaction: Transaction, assignment: Row) -> bool:
     enrolment = transaction.enrolment(assignment["study"], assignment["rater"])
-    assert enrolment is not None, "whoever has an assignment is enrolled"
+    assert enrolment is not None, "a rater with an assignment is enrolled"
     in_place = (assignment["block"], assignment["slot"]) == (enrolment["block"], enrolment["slot"])
     return not in_place or transaction.open_assignment(assignment["study"], assignment["rater"]) is not None

@@ -127,7 +127,7 @@ class Sessions:
     # -- what a rater sends
 
     def heard(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """A report of what was played. Needs no store: the receipt holds it all."""
+        """A report of what was played. Needs no store: everything is in the receipt."""
         receipt, heard = self._playback.extend(
             body.get("receipt", ""),
             str(body.get("assignment")),

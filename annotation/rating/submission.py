@@ -93,7 +93,7 @@ def _advance(transaction: Transaction, assignment: Row) -> None:
         transaction.record("phase.changed", study=study, rater=rater, phase="instructions", slot=0)
     if assignment["kind"] == "training":
         enrolment = transaction.enrolment(study, rater)
-        assert enrolment is not None, "whoever has an assignment is enrolled"
+        assert enrolment is not None, "a rater with an assignment is enrolled"
         transaction.record("phase.changed", study=study, rater=rater, trained=enrolment["trained"] + 1)
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import gradio as gr
 
-from annotation.rating.routes import oauth_url, refuse_foreign
+from annotation.rating.login_routes import oauth_url
+from annotation.rating.request_guard import refuse_foreign
 from annotation.store.tables import Row
 from annotation.studio import Studio
 from emotion_omni.types import EmotionOmniError

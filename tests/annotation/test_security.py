@@ -1,6 +1,6 @@
 """What a stranger, a rater or a hostile file may not do, tried with real requests on the served page.
 
-Knows nothing of who stands in front of the server (a proxy may limit rates and bodies), and cannot test what Gradio keeps to itself.
+It does not cover what stands in front of the server (a proxy may limit rates and bodies) nor Gradio's internals.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ FOREIGN = {
     "Host": "studio.example",
     "Origin": "http://evil.example",
 }  # Gradio lets any origin in where the host is not local
-MARK = "Zebra"  # in the title of the study that nobody below a researcher may see
+MARK = "Zebra"  # in the title of the study that only researchers may see
 TAG = "<img src=x onerror=alert(1)>"
 WAV = audio.wav_bytes(tone(0.5))
 # Private endpoints of the researchers' tabs with inputs that pass Gradio's own checks.
@@ -114,8 +114,8 @@ def call(client: httpx.Client, number: int, data: list[Any], session: str = "", 
     if joined.status_code != 200:
         return False, joined.text
     with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}, headers=headers) as stream:
-        told = (json.loads(line[5:]) for line in stream.iter_lines() if line.startswith("data:"))
-        last = next(one for one in told if one["msg"] in ("process_completed", "close_stream"))
+        messages = (json.loads(line[5:]) for line in stream.iter_lines() if line.startswith("data:"))
+        last = next(one for one in messages if one["msg"] in ("process_completed", "close_stream"))
     return bool(last.get("success")), json.dumps(last.get("output"))
 
 
@@ -171,8 +171,8 @@ def test_no_endpoint_of_a_researcher_answers_anybody_below(
 ) -> None:
     with studio.store.read() as view:
         before = view.applied()
-    done, told = call(people[who], addresses[endpoint], RESEARCHERS[endpoint])
-    assert not done and ("Please sign in first" in told or "needs the role" in told) and MARK not in told
+    done, reply = call(people[who], addresses[endpoint], RESEARCHERS[endpoint])
+    assert not done and ("Please sign in first" in reply or "needs the role" in reply) and MARK not in reply
     with studio.store.read() as view:
         assert view.applied() == before
 
@@ -181,17 +181,17 @@ def test_no_endpoint_of_a_researcher_answers_anybody_below(
 def test_what_answers_everybody_names_no_study_of_others(
     people: dict, addresses: dict, secret_study: str, who: str
 ) -> None:
-    told = "".join(call(people[who], addresses[endpoint], [])[1] for endpoint in FOR_ALL)
-    told += people[who].get("/studio/me?tab=emotion").text + people[who].get("/config").text
-    assert MARK not in told and secret_study not in told
+    reply = "".join(call(people[who], addresses[endpoint], [])[1] for endpoint in FOR_ALL)
+    reply += people[who].get("/studio/me?tab=emotion").text + people[who].get("/config").text
+    assert MARK not in reply and secret_study not in reply
     assert post(people[who], "next", study=secret_study).status_code in (401, 403)
 
 
 def test_a_researcher_sees_titles_but_may_not_delete_or_raise(people: dict, addresses: dict, secret_study: str) -> None:
     session = uuid.uuid4().hex
     assert MARK in call(people["researcher"], addresses["entered_1"], [], session)[1]
-    done, told = call(people["researcher"], addresses["delete"], [secret_study, f"{MARK} {TAG}"], session)
-    assert not done and "needs the role admin" in told
+    done, reply = call(people["researcher"], addresses["delete"], [secret_study, f"{MARK} {TAG}"], session)
+    assert not done and "needs the role admin" in reply
     assert not call(people["researcher"], addresses["invite"], [None, "admin", "", ""])[0]
     assert not call(people["researcher"], addresses["register"], ["Eve", "password1234", "admin", ""])[0]
 
@@ -313,10 +313,10 @@ def test_another_site_cannot_make_an_account_with_a_researchers_cookie(people: d
 
 
 def test_a_link_has_a_scheme_of_the_web(people: dict, addresses: dict) -> None:
-    done, told = call(
+    done, reply = call(
         people["researcher"], addresses["invite"], [None, "researcher", "", ""], **{"X-Forwarded-Proto": "javascript"}
     )
-    assert done and "://" in told and "javascript:" not in told
+    assert done and "://" in reply and "javascript:" not in reply
 
 
 # --- ratings ------------------------------------------------------------------------------------------------------
@@ -337,7 +337,7 @@ def test_fifty_sendings_of_one_rating_store_one(
         assert len(view.ratings(open_study, rater=view.assignment(screen["assignment"])["rater"])) == 1
 
 
-def test_a_receipt_and_a_clip_are_no_good_to_somebody_else(
+def test_a_receipt_and_a_clip_are_of_no_use_to_another_rater(
     studio: Studio, served: str, open_study: str, clock: raters.Clock
 ) -> None:
     rater, screen = first_item(
@@ -348,7 +348,7 @@ def test_a_receipt_and_a_clip_are_no_good_to_somebody_else(
     assert thief.get(f"/studio/{screen['clips'][0]['url']}").status_code == 403
 
 
-def test_the_cookie_of_somebody_who_withdrew_plays_nothing(
+def test_the_cookie_of_a_rater_who_withdrew_plays_nothing(
     studio: Studio, served: str, open_study: str, clock: raters.Clock
 ) -> None:
     client = signed_in(studio, served, studio.people.accounts.add_guest("Gone"))
@@ -358,7 +358,7 @@ def test_the_cookie_of_somebody_who_withdrew_plays_nothing(
     assert httpx.get(f"{served}/studio/{screen['clips'][0]['url']}", cookies=kept).status_code in (401, 403)
 
 
-def test_the_cookie_of_somebody_who_withdrew_writes_nothing(studio: Studio, served: str) -> None:
+def test_the_cookie_of_a_rater_who_withdrew_writes_nothing(studio: Studio, served: str) -> None:
     name = studio.people.accounts.add_guest("Gone")
     studio.withdraw(name)
     with studio.store.read() as view:
@@ -391,16 +391,16 @@ def test_a_name_has_no_characters_that_act(served: str, name: str) -> None:
 
 
 def test_html_in_a_title_is_text_in_the_pictures(people: dict, addresses: dict, secret_study: str) -> None:
-    done, told = call(people["researcher"], addresses["entered_1"], [])
-    drawn = json.loads(told)["data"][2]
+    done, reply = call(people["researcher"], addresses["entered_1"], [])
+    drawn = json.loads(reply)["data"][2]
     assert done and MARK in drawn and "<img" not in drawn and "&lt;img" in drawn
 
 
 def test_html_in_an_error_is_text(people: dict, addresses: dict) -> None:
     wanted = RESEARCHERS["create"][:-1] + [f"'{TAG}': 1"]
     wanted[3] = [uploaded(people["researcher"], "a.wav", WAV)]
-    done, told = call(people["researcher"], addresses["create"], wanted)
-    assert not done and "&lt;img" in told and "<img" not in told
+    done, reply = call(people["researcher"], addresses["create"], wanted)
+    assert not done and "&lt;img" in reply and "<img" not in reply
 
 
 def test_a_study_takes_turns_of_strangers_only_if_its_maker_says_so(studio: Studio, open_study: str) -> None:
@@ -412,8 +412,8 @@ def test_corrected_words_of_a_stranger_are_bounded(studio: Studio, people: dict,
     client, session = people["stranger"], uuid.uuid4().hex
     assert call(client, addresses["respond_2"], [uploaded(client, "a.wav", WAV), "fake", 0, None], session)[0]
     call(client, addresses["again"], ["sad", "W" * 100_000, "fake", 0, None], session)
-    done, told = call(client, addresses["save"], [None, True, ""], session)
-    code = re.search(r"[0-9a-f]{32}", told)
+    done, reply = call(client, addresses["save"], [None, True, ""], session)
+    code = re.search(r"[0-9a-f]{32}", reply)
     with studio.store.read() as view:
         held = json.dumps(view.contributed(code[0])) if done and code else ""
     assert len(held) < 10_000

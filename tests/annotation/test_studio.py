@@ -28,14 +28,14 @@ SECRET = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="
 
 @pytest.fixture
 def receiver(monkeypatch):
-    """A server that keeps what it is told, its signature checked."""
-    told, news = [], threading.Condition()
+    """A server that keeps what it receives, its signature checked."""
+    received, news = [], threading.Condition()
 
     class Keep(BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["content-length"]))
             with news:
-                told.append(webhooks.verify(dict(self.headers), body, SECRET))
+                received.append(webhooks.verify(dict(self.headers), body, SECRET))
                 news.notify_all()
             self.send_response(204)
             self.end_headers()
@@ -50,17 +50,17 @@ def receiver(monkeypatch):
 
     def wait_for(name):
         with news:
-            assert news.wait_for(lambda: any(message["type"] == name for message in told), 10), [
-                message["type"] for message in told
+            assert news.wait_for(lambda: any(message["type"] == name for message in received), 10), [
+                message["type"] for message in received
             ]
-        return next(message["data"] for message in told if message["type"] == name)
+        return next(message["data"] for message in received if message["type"] == name)
 
     yield wait_for
     server.shutdown()
     server.server_close()
 
 
-def test_another_server_hears_of_ratings_and_of_the_end_but_never_a_name(tmp_path, receiver):
+def test_webhooks_report_ratings_and_the_end_but_never_a_name(tmp_path, receiver):
     clock = Clock()
     studio = Studio.open(tmp_path, connected=True)
     studio.sessions.clock = clock
@@ -112,17 +112,17 @@ def test_commands_print_one_object_each(tmp_path, monkeypatch, capsys):
         status = command.main([*arguments, "--json"])
         return status, json.loads(capsys.readouterr().out)
 
-    status, told = run("list")
-    assert status == 0 and told["studies"][0]["id"] == study and told["studies"][0]["items"] == 2
+    status, result = run("list")
+    assert status == 0 and result["studies"][0]["id"] == study and result["studies"][0]["items"] == 2
     assert run("rebuild")[1]["events"] >= 2
-    status, told = run("link", "--role", "researcher")
-    assert status == 0 and "invite=" in told["link"]
-    status, told = run("create", str(tmp_path / "nowhere"))
-    assert status == 1 and told["error"]["code"] == "missing"
-    status, told = run("withdraw", "--rater", "nobody")
-    assert status == 1 and told["error"]["code"] == "not-found"
-    status, told = run("coverage", "--simulations", "100")
-    assert told["naive"] < 0.7 < 0.9 < told["clustered"]
+    status, result = run("link", "--role", "researcher")
+    assert status == 0 and "invite=" in result["link"]
+    status, result = run("create", str(tmp_path / "nowhere"))
+    assert status == 1 and result["error"]["code"] == "missing"
+    status, result = run("withdraw", "--rater", "nobody")
+    assert status == 1 and result["error"]["code"] == "not-found"
+    status, result = run("coverage", "--simulations", "100")
+    assert result["naive"] < 0.7 < 0.9 < result["clustered"]
 
 
 def test_help_is_help(capsys):

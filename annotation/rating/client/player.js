@@ -99,7 +99,7 @@ class Player {
     sounding = this;
     this.hooks.log(this.plays && this.audio.currentTime < 0.05 ? 'replay' : 'play', this.clip.n);
     this.plays += 1;
-    this.start = this.audio.currentTime; // a busy browser tells of the start late, when sound has been played already
+    this.start = this.audio.currentTime; // a busy browser reports the start late, when some sound has been played
     return this.audio.play().catch(error => { // NotAllowed: no gesture yet; Abort: paused before it began
       if (!['NotAllowedError', 'AbortError'].includes(error.name)) this.fail(t('This recording cannot be played here. You may skip it.'));
     });

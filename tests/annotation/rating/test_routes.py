@@ -17,7 +17,8 @@ from starlette.testclient import TestClient
 
 from annotation.people import passwords
 from annotation.people.logins import COOKIE
-from annotation.rating.routes import LARGEST_BODY, routes
+from annotation.rating.request_guard import LARGEST_BODY
+from annotation.rating.routes import routes
 from annotation.studio import Studio
 from annotation.study.practice import practice_study
 from annotation.study.templates import TEMPLATES

@@ -24,7 +24,7 @@ from annotation.rating.leases import expire_assignment
 from annotation.rating.submission import LONGEST_CLICKS
 from annotation.studio import Studio
 from annotation.study.rules import Study
-from annotation.study.scales import SCALES, check_answers
+from annotation.study.scales import SCALES, check_answers, meets
 from annotation.study.templates import TEMPLATES
 from emotion_omni.types import EmotionOmniError
 
@@ -441,6 +441,15 @@ def test_a_rater_at_work_keeps_the_lease(studio: Studio, clock: Clock) -> None:
     rater.submit(rater.filled(screen))
 
 
+def test_asking_for_the_screen_again_renews_the_lease(studio: Studio, clock: Clock) -> None:
+    raters.study(studio, items=1, ratings_per_item=1, lease_minutes=15, **PLAIN)
+    rater, screen = at_task(studio, clock)
+    clock.on(10 * 60)
+    assert rater.next()["assignment"] == screen["assignment"]
+    clock.on(10 * 60)
+    assert Rater(studio, "s1", clock).until("rate", "survey")["screen"] == "survey"
+
+
 def lapsed(studio: Studio, clock: Clock, wanted: int, **more: Any) -> tuple[Rater, dict[str, Any]]:
     """A rater whose lease ran out, as others found when they asked."""
     raters.study(studio, ratings_per_item=wanted, **(PLAIN | {"items": 1} | more))
@@ -654,6 +663,115 @@ def test_a_log_of_clicks_and_a_time_are_kept_if_they_are_plausible(studio: Studi
         row = [row for row in ratings(studio) if row["kind"] == "rate"][-1]
         assert row["seconds"] == kept and row["clicks"] == [["primary", 1.5]]
         screen = rater.next()
+
+
+# --- checks -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["trap", "gold"])
+@pytest.mark.parametrize("answered", ["as expected", "otherwise"])
+def test_a_trap_or_gold_item_is_stored_as_right_only_where_the_answer_was(
+    studio: Studio, clock: Clock, kind: str, answered: str
+) -> None:
+    raters.study(studio, items=4, block_size=4, training_right=0, repeats_per_block=0)
+    rater, screen = at_task(studio, clock)
+    while rater.given(screen)["kind"] != kind:
+        rater.do(screen)
+        screen = rater.next()
+    expected = rater.looked_up(screen)["expected"]["primary"]
+    value = expected if answered == "as expected" else next(name for name in ("calm", "happy") if name != expected)
+    rater.submit(rater.filled(screen, values=raters.first_values(screen) | {"primary": value}))
+    (row,) = [row for row in ratings(studio) if row["kind"] == kind]
+    assert row["right"] == (answered == "as expected")
+
+
+def test_an_ordinary_item_is_neither_right_nor_wrong(studio: Studio, clock: Clock) -> None:
+    raters.study(studio, items=1, **PLAIN)
+    rater, screen = at_task(studio, clock)
+    rater.do(screen)
+    assert [row["right"] for row in ratings(studio) if row["kind"] == "rate"] == [None]
+
+
+@pytest.mark.parametrize(
+    ("expected", "value", "is_met"),
+    [
+        ("sad", "sad", True),
+        ("sad", "calm", False),
+        (["sad", "calm"], "calm", True),
+        (["sad", "calm"], "happy", False),
+        ({"low": 3, "high": 5}, 3, True),
+        ({"low": 3, "high": 5}, 5, True),
+        ({"low": 3, "high": 5}, 2, False),
+        ({"low": 3, "high": 5}, 6, False),
+        ({"low": 3}, 9, True),
+        ({"high": 3}, 4, False),
+        ({"low": 3, "high": 5}, None, False),
+    ],
+)
+def test_an_expectation_is_a_value_a_list_or_a_range(expected: Any, value: Any, is_met: bool) -> None:
+    assert meets({"scale": expected}, {"scale": value}) == is_met
+
+
+def test_every_expectation_must_be_met() -> None:
+    assert not meets({"empathy": 1, "relevance": 1}, {"empathy": 1, "relevance": 2})
+
+
+# --- what is recorded -------------------------------------------------------------------------------------------
+
+
+def recorded(studio: Studio, name: str) -> list[dict[str, Any]]:
+    """Events of this name in the log."""
+    return [event for event in studio.store.log.read() if event["event"] == name]
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"), [("distressing", "distressing"), ("cannot-hear", "cannot-hear"), ("x", "other")]
+)
+def test_a_skip_is_recorded_with_its_reason(studio: Studio, clock: Clock, given: str, stored: str) -> None:
+    raters.study(studio, items=2, **PLAIN)
+    rater, screen = at_task(studio, clock)
+    rater.skip(screen, given)
+    (event,) = recorded(studio, "skipped")
+    assert event["reason"] == stored
+
+
+def test_consent_is_stored_with_its_time(studio: Studio, clock: Clock) -> None:
+    raters.study(studio)
+    rater = Rater(studio, "s1", clock)
+    rater.next()
+    clock.on(7)
+    rater.confirm("consent", {"agreed": True})
+    with studio.store.read() as view:
+        assert view.enrolment("s1", rater.id)["answers"]["consent"] == {"at": clock.now}
+
+
+def test_a_rating_is_stored_with_the_sides_that_were_shown(studio: Studio, clock: Clock) -> None:
+    raters.study(studio, "compare", items=6, ratings_per_item=4, **PLAIN)
+    for number in range(2):
+        rater = known(studio, clock, number)
+        shown = {screen["assignment"]: rater.given(screen)["flip"] for screen in rater.walk()}
+        stored = {row["assignment"]: row["flip"] for row in ratings(studio, rater=rater.id) if row["kind"] == "rate"}
+        assert stored == shown and set(shown.values()) == {1, -1}
+        events = [
+            event for event in recorded(studio, "rated") if event["rater"] == rater.id and event["kind"] == "rate"
+        ]
+        assert {event["assignment"]: event["flip"] for event in events} == shown
+
+
+def test_a_late_rating_counts_for_the_side_that_was_shown(studio: Studio, clock: Clock) -> None:
+    sides = set()
+    raters.study(studio, "compare", items=6, ratings_per_item=1, **PLAIN)
+    for number in range(6):
+        rater = known(studio, clock, number)
+        screen = rater.to_task()
+        given = rater.given(screen)
+        clock.on(15 * 60 + 1)
+        studio.store.write(lambda transaction, name=given["id"]: expire_assignment(transaction, name))
+        assert {row["id"]: row["flipped"] for row in items(studio)}[given["item"]] == 0
+        rater.submit(rater.filled(screen))
+        assert {row["id"]: row["flipped"] for row in items(studio)}[given["item"]] == given["flip"]
+        sides.add(given["flip"])
+    assert sides == {1, -1}
 
 
 # --- words and voice --------------------------------------------------------------------------------------------

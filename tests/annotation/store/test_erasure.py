@@ -57,7 +57,7 @@ def test_a_rebuild_after_a_withdrawal_gives_the_same_and_brings_nothing_back(ope
     assert SECRET.encode() not in bytes_of(home)
 
 
-def test_a_crash_before_the_log_was_erased_is_made_good_at_the_next_start(home: Path, store_url: str) -> None:
+def test_a_crash_before_the_log_was_erased_is_finished_at_the_next_start(home: Path, store_url: str) -> None:
     def act(one: Store) -> None:
         rater = with_a_withdrawer(one)
         one.log.erase = die
@@ -73,7 +73,7 @@ def test_a_crash_before_the_log_was_erased_is_made_good_at_the_next_start(home: 
     one.close()
 
 
-def test_all_are_erased_who_withdraw_at_the_same_time(opened: Store, home: Path) -> None:
+def test_withdrawals_at_the_same_time_are_all_erased(opened: Store, home: Path) -> None:
     opened.write(lambda transaction: add_study(transaction, 8))
     people = [opened.write(lambda transaction: join(transaction, SECRET)) for _ in range(8)]
     for number, rater in enumerate(people):
@@ -119,7 +119,7 @@ def test_withdrawing_from_one_study_keeps_the_others(opened: Store, home: Path) 
     assert raters.tables_of(opened) == before
 
 
-def test_who_joins_again_after_withdrawing_starts_anew(opened: Store) -> None:
+def test_a_rater_who_joins_again_after_withdrawing_starts_anew(opened: Store) -> None:
     opened.write(add_study)
     rater = opened.write(lambda transaction: join(transaction, SECRET))
     give_rating(opened, rater, "s1-0", SECRET)

@@ -68,3 +68,14 @@ def test_a_log_of_many_segments_reads_in_order_and_can_be_read_from_anywhere(
     assert len(one.segments()) == 3
     for after in range(9):
         assert [event["sequence"] for event in one.read(after)] == list(range(after + 1, 9))
+
+
+def test_a_new_segment_is_on_disk_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a sync of the folder, a loss of power may forget a file that was synced."""
+    synced: list[Path] = []
+    monkeypatch.setattr(log, "sync_folder", synced.append)
+    monkeypatch.setattr(log, "SEGMENT", 2)
+    one = EventLog(tmp_path)
+    for number, expected in ((1, 1), (2, 1), (3, 2)):
+        one.append([{"sequence": number}])
+        assert synced == [tmp_path] * expected

@@ -7,6 +7,7 @@ import random
 import uuid
 from pathlib import Path
 
+import pytest
 import raters
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -137,7 +138,7 @@ class Play:
 def test_whatever_was_done_the_log_alone_gives_the_same_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operations: list
 ) -> None:
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # nothing is killed here
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # for speed: nothing is killed here
     one = Store(tmp_path / uuid.uuid4().hex)
     play = Play(one)
     for operation in operations:

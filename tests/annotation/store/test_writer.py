@@ -220,7 +220,7 @@ def full_disk(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_full_disk_is_told_and_nothing_is_stored(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_and_nothing_is_stored(opened: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     opened.write(lambda transaction: join(transaction, "before"))
     with monkeypatch.context() as patch:
         patch.setattr(log.os, "fsync", full_disk)
@@ -268,7 +268,7 @@ def test_a_commit_that_fails_takes_its_events_out_of_the_log(opened: Store) -> N
     assert [event["name"] for event in opened.log.read()] == names(opened) == ["before", "later"]
 
 
-def test_a_commit_whose_answer_got_lost_counts_as_done(opened: Store) -> None:
+def test_a_commit_whose_response_is_lost_counts_as_done(opened: Store) -> None:
     commit = opened.writer.engine.dialect.do_commit
 
     def answer_lost(connection: Any) -> None:

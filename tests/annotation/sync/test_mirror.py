@@ -82,7 +82,7 @@ def opened(home: Path) -> Store:
 
 
 def rate(store: Store, number: int) -> None:
-    """A whole rating of the second item, of which a rater may give any number here."""
+    """A whole rating of the second item, any number of times."""
     shared = {"study": "s", "rater": "r1", "item": "i2", "kind": "rate", "assignment": f"a{number}", "flip": 0}
 
     def give(transaction) -> None:
@@ -278,7 +278,7 @@ def test_a_line_that_is_still_being_written_is_not_sent(tmp_path, one_server):
     assert one_server.logs() == whole
 
 
-def test_an_operation_of_which_a_part_is_written_is_not_sent(tmp_path, one_server):
+def test_an_operation_that_is_partly_written_is_not_sent(tmp_path, one_server):
     path = studio(tmp_path) / "log" / "000000.jsonl"
     whole = path.read_bytes()
     first = {
@@ -309,7 +309,7 @@ def withdraw_ada(home: Path) -> None:
     forget_sound(home, VOICE)
 
 
-def test_who_withdraws_is_gone_from_the_repository_and_from_its_past(tmp_path, server):
+def test_a_withdrawn_voice_is_gone_from_the_repository_and_from_its_past(tmp_path, server):
     copy = mirror(studio(tmp_path), server)
     copy.push()
     assert VOICE in server.everything() and b"words of ada" in server.everything()
@@ -356,7 +356,7 @@ def test_the_sounds_of_a_deleted_study_are_deleted_there_too(tmp_path, one_serve
 
 
 @pytest.mark.parametrize("step", ["super-squash", "lfs-files/batch"])
-def test_an_erasure_that_was_cut_short_is_finished_by_whoever_comes_next(tmp_path, one_server, step):
+def test_an_erasure_that_was_cut_short_is_finished_by_the_next_push(tmp_path, one_server, step):
     copy = mirror(studio(tmp_path), one_server)
     copy.push()
     withdraw_ada(tmp_path)
@@ -460,7 +460,7 @@ def test_a_log_that_lost_its_end_does_not_shorten_the_backup(tmp_path, one_serve
     assert one_server.logs() == there
 
 
-def test_who_writes_at_the_same_time_is_noticed(tmp_path, one_server, monkeypatch):
+def test_a_write_at_the_same_time_is_noticed(tmp_path, one_server, monkeypatch):
     studio(tmp_path)
     mirror(tmp_path, one_server).push()
     more(tmp_path, 10)
@@ -478,7 +478,7 @@ def test_who_writes_at_the_same_time_is_noticed(tmp_path, one_server, monkeypatc
     assert late.push()
 
 
-def test_what_another_has_pushed_between_two_pushes_is_noticed(tmp_path, one_server):
+def test_a_push_of_another_studio_between_two_pushes_is_noticed(tmp_path, one_server):
     one, other = studio(tmp_path / "one"), tmp_path / "other"
     copy = mirror(one, one_server)
     copy.push()
@@ -569,16 +569,16 @@ def test_a_server_that_is_down_shows_in_the_status_and_is_tried_until_it_is_back
     copy = mirror(studio(tmp_path), one_server, every_seconds=0.2)
     copy.start()
     until(lambda: copy.status()["last_error"])
-    told = copy.status()
-    assert (told["pending"], told["last_success"], told["running"]) == (True, None, True)
-    assert REPO in told["last_error"]
+    status = copy.status()
+    assert (status["pending"], status["last_success"], status["running"]) == (True, None, True)
+    assert REPO in status["last_error"]
     one_server.refuse = ""
     until(lambda: not copy.status()["pending"])
-    told = copy.status()
+    status = copy.status()
     copy.stop()
-    assert told["last_error"] is None and told["last_success"] == pytest.approx(time.time(), abs=20)
+    assert status["last_error"] is None and status["last_success"] == pytest.approx(time.time(), abs=20)
     assert one_server.logs() == kept(tmp_path)["log/000000.jsonl"]
-    assert mirror(tmp_path, one_server).status()["last_success"] == told["last_success"]  # remembered
+    assert mirror(tmp_path, one_server).status()["last_success"] == status["last_success"]  # remembered
 
 
 def test_nothing_listens_there_and_nothing_is_raised(tmp_path):

@@ -136,6 +136,17 @@ def test_a_refresh_and_lost_networks_store_nothing_twice(studio, rated):
         assert {item["done"] for study in ("felt", "compared") for item in view.items(study, "rate")} == {2}
 
 
+def test_a_rating_made_by_keyboard_is_stored(studio, served, browser):
+    """The quick one: a whole way through a study of a single item."""
+    rules = {"traps_per_block": 0, "gold_per_block": 0, "repeats_per_block": 0, "training_right": 0}
+    open_study(studio, "emotion-recognition", items(studio, "emotion-recognition", 1), "single", **rules)
+    hand = Hand.invited(studio, browser, served, "single")
+    together(hand.walk(), page=hand.page)
+    assert {row["assignment"]: row["answers"] for row in hand.stored()} == hand.expected()
+    assert len(hand.stored()) == 1 and hand.errors == []
+    hand.page.context.close()
+
+
 # --- proof of hearing -------------------------------------------------------------------------------------------
 
 
@@ -474,7 +485,10 @@ def test_a_turn_is_given_only_with_a_tick_and_its_code_takes_it_back(studio, ser
     page.context.close()
 
 
-@pytest.mark.parametrize("tab", ["emotion", "empathy", "compare"])
+SLOW_TABS = [pytest.param(tab, marks=pytest.mark.slow) for tab in ("empathy", "compare")]
+
+
+@pytest.mark.parametrize("tab", ["emotion", *SLOW_TABS])
 def test_a_guest_practises_by_keyboard(studio, served, browser, tab):
     page = browser.new_context().new_page()
     visit(page, served)
@@ -494,6 +508,7 @@ def test_a_guest_practises_by_keyboard(studio, served, browser, tab):
     page.context.close()
 
 
+@pytest.mark.slow
 def test_on_a_phone_in_the_dark_nothing_is_cut_off_in_any_tab(studio, served, browser):
     context = browser.new_context(viewport={"width": 360, "height": 780}, color_scheme="dark")
     context.add_cookies(

@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 
 import raters
-from annotation.people.signing_key import pseudonym
+from annotation.people.identity import pseudonym
 
 from annotation.store.event_log import EventLog
 from annotation.store.store import Store, Work, _engine, migrate
@@ -33,7 +33,7 @@ def full(home: Path) -> dict:
     made[3]["contributor"] = "voice-code"
     made[3]["content"]["texts"] = {"speech": "words of the voice"}
     study = raters.study(studio, "emotion-recognition", made, training_right=0, ratings_per_item=2, block_size=10)
-    people = studio.people
+    people = studio.identity
     login = people.session(people.register("Ann", PASSWORD))
     invite = people.invite("researcher", study, cohort="north", name="Bob")
     ann, bob = people.sign_in("Ann", PASSWORD), people.accept(invite)
