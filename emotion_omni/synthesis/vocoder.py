@@ -92,7 +92,7 @@ def _cosyvoice2(chosen: str | Path | None) -> Path:
 def _check_codes(voice: str, codes: int, expected: int) -> None:
     if codes != expected:
         raise EmotionOmniError(
-            f"The model has {codes} speech tokens, and the voice {voice!r} has {expected}. Set the number of codes in "
-            "its configuration to that, or choose another voice.",
+            f"The model has {codes} speech tokens, and the voice {voice!r} has {expected}. Set "
+            "speech.codebook_size to that, or choose another voice.",
             "config",
         )

@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import hub_server
@@ -18,12 +19,14 @@ import pytest
 import safetensors.torch
 import tiny_omni
 import torch
+import transformers
 import yaml
 from hub_server import REPO, TOKEN, Hub
 from huggingface_hub import constants
 
 from emotion_omni import checkpoint, cli
-from emotion_omni.checkpoint import ABOUT, CARD, CONFIG, About
+from emotion_omni.checkpoint import ABOUT, CARD, CONFIG, About, atomic
+from emotion_omni.omni import language_model
 from emotion_omni.omni.config import OmniConfig
 from emotion_omni.omni.model import SPEAK, UNDERSTAND, Omni
 from emotion_omni.types import EmotionOmniError
@@ -131,7 +134,7 @@ def test_before_stage_two_there_is_no_speech_decoder_in_it(model, tmp_path):
     loaded, known = checkpoint.load(folder)
     assert known.stages == HEARS and not (folder / VOICE).exists()
     assert same(loaded, model, UNDERSTAND) and not same(loaded, built(seed=2), UNDERSTAND)
-    assert "has not learnt to speak" in (folder / CARD).read_text()
+    assert "has not learned to speak" in (folder / CARD).read_text()
 
 
 def test_parts_that_the_stages_do_not_name_are_not_saved(model, tmp_path):
@@ -204,6 +207,7 @@ KILLED = """
 import dataclasses, os, signal, sys
 from pathlib import Path
 from emotion_omni import checkpoint
+from emotion_omni.checkpoint import atomic
 from emotion_omni.omni.config import OmniConfig
 from emotion_omni.omni.model import Omni
 
@@ -239,7 +243,7 @@ def steps_of_what_is_there(way):
 
 for way in ("exchange", "two renames"):
     if way == "two renames":
-        checkpoint._exchange = lambda one, other: False  # as on a file system that cannot
+        atomic.exchange = lambda one, other: False  # as on a file system that cannot
     identities, found, status = [save(new), save(old)], "", 1
     while status:
         status = killed_before(len(found))
@@ -271,7 +275,7 @@ def can_exchange(folder: Path) -> bool:
     for name in ("one", "other"):
         (folder / name).mkdir()
         (folder / name / f"{name}.txt").touch()
-    swapped = checkpoint._exchange(folder / "one", folder / "other")
+    swapped = atomic.exchange(folder / "one", folder / "other")
     assert (folder / "one" / ("other.txt" if swapped else "one.txt")).exists()
     return swapped
 
@@ -758,3 +762,32 @@ def test_the_command_says_what_is_missing(run, folder):
 def test_the_folder_of_a_run_stands_for_its_best_checkpoint(tmp_path):
     best = tiny_omni.save(tmp_path / "run" / "best")
     assert checkpoint.find(tmp_path / "run") == checkpoint.find(str(tmp_path / "run")) == best
+
+
+# --- base models ----------------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_records_its_base_models_with_their_revisions(tmp_path):
+    trained = types.SimpleNamespace(config=OmniConfig.preset("paper"), trained_state_dict=lambda parts: {})
+    folder = checkpoint.save(tmp_path / "paper", trained, about(HEARS, base_models={}))
+    assert checkpoint.read_about(folder).base_models == {
+        "semantic": "openai/whisper-large-v3@06f233fe06e710322aca913c1bc4249a0d71fce1",
+        "emotion": "iic/emotion2vec_base@unpinned",
+        "language_model": "Qwen/Qwen2.5-7B-Instruct@a09a35458c702b33eeacc393d103063234e8bc28",
+    }
+    small = checkpoint.base_models(OmniConfig.preset("small"))
+    assert set(small.values()) == {"embedded"}, "parts of this package, which pins them"
+
+
+def test_base_models_are_loaded_at_their_revision(monkeypatch):
+    asked = []
+
+    def from_pretrained(name, revision, **_):
+        asked.append((name, revision))
+        raise OSError("not in a test")
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", from_pretrained)
+    paper = OmniConfig.preset("paper")
+    with pytest.raises(EmotionOmniError, match="cannot be loaded"):
+        language_model.load(paper.language_model, paper.lora)
+    assert asked == [("Qwen/Qwen2.5-7B-Instruct", "a09a35458c702b33eeacc393d103063234e8bc28")]

@@ -106,7 +106,7 @@ def test_two_at_once_convert_once(monkeypatch, tmp_path):
 
 
 def test_a_missing_package_is_noticed_before_anything_is_fetched(monkeypatch, tmp_path):
-    for name in ["cosyvoice", "cosyvoice2.utils", *(name for name in sys.modules if name.startswith("cosyvoice2."))]:
+    for name in ["cosyvoice", "cosyvoice.utils", *(name for name in sys.modules if name.startswith("cosyvoice."))]:
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setenv("EMOTION_OMNI_CACHE", str(tmp_path))
     monkeypatch.setattr(cosyvoice2_convert, "_fetch", lambda name: pytest.fail("fetched"))

@@ -12,7 +12,7 @@ from emotion_omni import emotion
 from emotion_omni.synthesis.synthesizer import MAX_CLAUSE, Synthesizer, check_delivery, split_clauses
 from emotion_omni.types import Audio, Delivery, EmotionOmniError
 
-TEXT = "Oh, hello there! It is so good to see you. Shall we go?"
+TEXT = "Oh, hello! It is you. Shall we?"
 
 
 @pytest.fixture(params=["kokoro", "cosyvoice2"])
@@ -29,18 +29,15 @@ def test_it_follows_the_protocol(synthesizer):
     assert isinstance(synthesizer, Synthesizer) and synthesizer.hz == 24_000
 
 
-@pytest.mark.parametrize("name", emotion.NAMES)
-def test_every_emotion_gives_finite_mono_sound(synthesizer, name):
-    pieces = list(synthesizer.synthesize("Hello there.", Delivery(name)))
-    assert pieces
-    for piece in pieces:
-        assert isinstance(piece, Audio) and piece.hz == synthesizer.hz
-        assert piece.samples.dtype == np.float32 and piece.samples.ndim == 1 and len(piece.samples)
-        assert np.isfinite(piece.samples).all() and np.abs(piece.samples).max() <= 1
-
-
-def test_every_emotion_sounds_different(synthesizer):
-    sounds = {spoken(synthesizer, "Hello there.", Delivery(name)).tobytes() for name in emotion.NAMES}
+def test_every_emotion_gives_finite_mono_sound_of_its_own(synthesizer):
+    sounds = set()
+    for name in emotion.NAMES:
+        pieces = list(synthesizer.synthesize("Hello.", Delivery(name)))
+        for piece in pieces:
+            assert isinstance(piece, Audio) and piece.hz == synthesizer.hz
+            assert piece.samples.dtype == np.float32 and piece.samples.ndim == 1 and len(piece.samples)
+            assert np.isfinite(piece.samples).all() and np.abs(piece.samples).max() <= 1
+        sounds.add(b"".join(piece.samples.tobytes() for piece in pieces))
     assert len(sounds) == len(emotion.NAMES)
 
 
@@ -76,9 +73,9 @@ def test_two_replies_at_once_do_not_mix(synthesizer):
         assert np.concatenate(found).tobytes() == expected.tobytes()
 
 
-@pytest.mark.parametrize("text", ["", "   ", "?!", "... - !", "🙂 …"])
-def test_text_without_words_gives_nothing(synthesizer, text):
-    assert list(synthesizer.synthesize(text, Delivery("happy"))) == []
+def test_text_without_words_gives_nothing(synthesizer):
+    for text in ("", "   ", "?!", "... - !", "🙂 …"):
+        assert list(synthesizer.synthesize(text, Delivery("happy"))) == [], text
 
 
 def test_other_names_of_an_emotion_are_understood(synthesizer):
@@ -98,17 +95,16 @@ def test_an_unknown_voice_is_an_error(synthesizer):
     assert caught.value.code == "unknown-voice"
 
 
-def test_no_intensity_is_neutral_and_full_intensity_is_the_default(synthesizer):
+def test_no_intensity_is_neutral(synthesizer):
     flat, neutral = spoken(synthesizer, TEXT, Delivery("sad", 0.0)), spoken(synthesizer, TEXT, Delivery("neutral"))
     assert flat.tobytes() == neutral.tobytes()
-    full, default = spoken(synthesizer, TEXT, Delivery("sad", 1.0)), spoken(synthesizer, TEXT, Delivery("sad"))
-    assert full.tobytes() == default.tobytes() != flat.tobytes()
+    assert spoken(synthesizer, TEXT, Delivery("sad")).tobytes() != flat.tobytes()
 
 
-@pytest.mark.parametrize("rate", [0.5, 0.8, 1.25, 2.0])
+@pytest.mark.parametrize("rate", [0.5, 2.0])
 def test_the_rate_changes_the_length(synthesizer, rate):
-    usual = len(spoken(synthesizer, "It is so good to see you here again.", Delivery("neutral")))
-    changed = len(spoken(synthesizer, "It is so good to see you here again.", Delivery("neutral", rate=rate)))
+    usual = len(spoken(synthesizer, "It is so good to see you.", Delivery("neutral")))
+    changed = len(spoken(synthesizer, "It is so good to see you.", Delivery("neutral", rate=rate)))
     assert 0.75 * usual / rate < changed < 1.35 * usual / rate
 
 
@@ -122,7 +118,7 @@ def test_a_delivery_out_of_range_is_refused_with_the_range(delivery):
 
 
 def test_clauses_join_to_the_text():
-    text = "Oh no! That is hard, and " + "very " * 60 + "long. Is it? " + "x" * 400
+    text = "Oh no! That must have been hard, and " + "very " * 60 + "long. Is it? " + "x" * 400
     clauses = split_clauses(text)
     assert "".join(clauses) == text and max(map(len, clauses)) <= MAX_CLAUSE
-    assert clauses[:2] == ["Oh no! ", "That is hard, "], "at the last comma within the limit"
+    assert clauses[:2] == ["Oh no! ", "That must have been hard,"], "at the last comma within the limit"

@@ -130,7 +130,7 @@ def test_seams_do_not_click(model):
 
 
 def test_the_vocoder_makes_the_same_sound_in_chunks_as_in_one_pass(local):
-    """Nearly: the last pitches of a chunk lack the future: 0.04 of the signal's deviation at worst (1 without a fade)."""
+    """Nearly: the last pitches of a chunk lack the future. 0.04 of the deviation at worst; 1 without a fade."""
     tokens = codes(150)
     whole, joined = local.decode(tokens).samples, np.concatenate(streamed(local, tokens))
     assert np.abs(joined - whole).max() < 0.1 * whole.std()
