@@ -93,7 +93,7 @@ def launch_options(studio: Studio) -> dict:
 
 
 def main(host: str | None = None, port: int | None = None, default_engine: str | None = None) -> None:
-    default_engine = default_engine or engine.default()
+    default_engine = engine.public(default_engine or engine.default())
     processors.share_politely()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -83,7 +83,7 @@ def produce(options: argparse.Namespace) -> Result:
     studio = Studio.open()
     rules = Study.read({"title": options.title, "template": options.template})
     queries = [(Path(file).stem, audio.decode(file)) for file in options.files]
-    engines = [(name, engine.load(name)) for name in options.engines]
+    engines = [(engine.public(name), engine.load(name)) for name in options.engines]
     items, refused = producing.produce(engines, queries, rules, studio.clips, options.seed, _show_progress)
     study = lifecycle.create(studio.store, studio.clips, rules, items)
     return {"study": study, "items": len(items), "refused": refused}
