@@ -152,14 +152,16 @@ class Bench:
         marks("prefill")
         with closing(generator.stream(reading, [seed])) as pieces:
             first = True
+            tokens: tuple[int, ...] = ()
             for piece in pieces:
                 if isinstance(piece, SpeechChunk):
+                    tokens = piece.tokens[0]
                     marks("speech_tokens")
                     break
                 if first:
                     marks("first_text")
                     first = False
-        self.vocoder.stream(seed).push(piece.tokens[0])
+        self.vocoder.stream(seed).push(tokens)
         marks("vocoder")
         return marks.laps | {"first_audio": sum(marks.laps.values())}
 
