@@ -21,6 +21,9 @@ from typing import Any
 import numpy as np
 
 from emotion_omni import audio, engine, processors, weights
+from emotion_omni.cascade.engine import CascadeEngine
+from emotion_omni.response.responder import Responder
+from emotion_omni.response.smollm2_responder import SmolLM2Responder
 from emotion_omni.types import Audio, Delivery, Done, EmotionOmniError, Speech, Turn
 
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
@@ -45,7 +48,7 @@ def measure(runs: int, file: str | None = None) -> dict[str, Any]:
     if not queries:
         raise EmotionOmniError("The example clips are missing. Name a clip of 3 to 4 s with --file.", "missing")
     ready, peak = _cold(file or str(sorted(EXAMPLES.glob("*.wav"))[0]))
-    ours, naive = engine.load("embedded"), _Naive()
+    ours, naive = CascadeEngine.load(), _Naive()
     turns: list[dict[str, Any]] = []
     theirs: list[float] = []
     for number in range(runs + WARM_UP):
@@ -70,7 +73,7 @@ def measure(runs: int, file: str | None = None) -> dict[str, Any]:
         "stages_p95": {stage: _percentile([turn["stages"][stage] for turn in turns], 95) for stage in stages},
         "real_time_factor_p50": _percentile([turn["done"] / turn["spoken"] for turn in turns], 50),
         "reply_seconds_p50": _percentile([turn["spoken"] for turn in turns], 50),
-        "decode_tokens_per_second": _decode_speed(ours),
+        "decode_tokens_per_second": _decode_speed(ours.responder),
         "peak_memory_mb": round(peak),
         "cold_start_s": round(ready, 2),
         "naive_recogniser": naive.recognizer,
@@ -127,7 +130,7 @@ class _Naive:
         self._model = LlamaForCausalLM(smollm2.transformers_config()).eval()
         tensors = {name: torch.from_numpy(values) for name, values in checkpoint.tensors.items()}
         self._model.load_state_dict(tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"]})
-        self._synthesizer = engine.load("embedded").synthesizer
+        self._synthesizer = CascadeEngine.load().synthesizer
 
     def first_audio(self, query: Audio) -> float:
         started = time.perf_counter()
@@ -184,9 +187,10 @@ def _padded_recognizer(folder: Path) -> Callable[[np.ndarray], str]:
     return transcribe
 
 
-def _decode_speed(chosen: engine.Engine) -> float:
+def _decode_speed(responder: Responder) -> float:
     """Tokens per second of the language model alone, after its first token: the best of three."""
-    generator, tokenizer = chosen.responder.generator, chosen.responder.tokenizer
+    assert isinstance(responder, SmolLM2Responder)  # that of the preset
+    generator, tokenizer = responder.generator, responder.tokenizer
     prompt = tokenizer.encode(
         "<|im_start|>user\n(sad, bad) I lost my job today.<|im_end|>\n<|im_start|>assistant\n"
     ).tokens

@@ -150,6 +150,7 @@ class Bench:
         generator = ReplyGenerator(self.model, runner=self.runner)
         reading = generator.prefill(query, [self.model.prompt_builder.prompt()], [seed], [self.words])
         marks("prefill")
+        tokens: Sequence[int] = ()
         with closing(generator.stream(reading, [seed])) as pieces:
             first = True
             tokens: tuple[int, ...] = ()

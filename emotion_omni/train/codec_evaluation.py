@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from emotion_omni import audio
-from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer
+from emotion_omni.recognition.recognizer import Recognizer
 from emotion_omni.synthesis.codec import HZ, Codec, CodecTokenizer, CodecVocoder, log_mel
 from emotion_omni.train.codec_recordings import Recording
 from emotion_omni.train.g2p import distance
@@ -20,7 +20,7 @@ from emotion_omni.types import Audio, EmotionOmniError, Turn
 SENTENCES_AT_ONCE = 3  # for the recognizer: a single short one is often transcribed twice
 
 
-def evaluate(recognizer: WhisperCT2Recognizer, codec: Codec, recordings: list[Recording]) -> dict[str, Any]:
+def evaluate(recognizer: Recognizer, codec: Codec, recordings: list[Recording]) -> dict[str, Any]:
     """Recordings, and what the codec makes of them."""
     tokenizer, vocoder = CodecTokenizer(codec), CodecVocoder(codec)
     texts = [recording.text for recording in recordings]
@@ -46,7 +46,7 @@ def evaluate(recognizer: WhisperCT2Recognizer, codec: Codec, recordings: list[Re
     }
 
 
-def word_error_rate(recognizer: WhisperCT2Recognizer, texts: list[str], sounds: list[Audio]) -> float:
+def word_error_rate(recognizer: Recognizer, texts: list[str], sounds: list[Audio]) -> float:
     """Of the recognizer's transcripts, three sentences at a time."""
     wrong, words = 0, 0
     for start in range(0, len(texts), SENTENCES_AT_ONCE):
@@ -66,7 +66,7 @@ def pitch_error(recording: Recording, vocoder: CodecVocoder, tokens: np.ndarray)
     return float(100 * np.average(ratio, weights=recording.voiced[:count] + 1e-9))
 
 
-def transcribe(recognizer: WhisperCT2Recognizer, speech: Audio) -> str:
+def transcribe(recognizer: Recognizer, speech: Audio) -> str:
     """The recognizer's transcript; empty where it hears no speech."""
     try:
         return recognizer.recognize(Turn(speech, emotion="neutral")).transcript

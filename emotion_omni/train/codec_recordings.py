@@ -57,6 +57,8 @@ def read_sentences(count: int) -> list[tuple[str, str]]:
 def record(embedded: CascadeEngine, folder: Path, sentences: list[tuple[str, str]]) -> list[Recording]:
     """Our voice speaks them; what is already in ``folder`` is not spoken again."""
     folder.mkdir(parents=True, exist_ok=True)
+    recognizer = embedded.recognizer
+    assert isinstance(recognizer, WhisperCT2Recognizer)  # that of the preset
     recordings = []
     for text, tone in sentences:
         path = folder / f"{hashlib.sha256(f'{tone} {text}'.encode()).hexdigest()[:16]}.wav"
@@ -65,7 +67,7 @@ def record(embedded: CascadeEngine, folder: Path, sentences: list[tuple[str, str
             part.write_bytes(audio.wav_bytes(audio.join(list(embedded.speak(text, tone)))))
             part.rename(path)
         samples = audio.decode(path).samples
-        recordings.append(Recording(text, samples, *track_pitch(samples), whisper_states(embedded.recognizer, samples)))
+        recordings.append(Recording(text, samples, *track_pitch(samples), whisper_states(recognizer, samples)))
     return recordings
 
 

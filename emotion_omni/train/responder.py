@@ -97,12 +97,12 @@ def build(checkpoint: smollm2.Checkpoint, settings: ResponderSettings) -> Any:
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaForCausalLM
 
-    model = LlamaForCausalLM(smollm2.transformers_config())
+    base = LlamaForCausalLM(smollm2.transformers_config())
     tensors = {name: torch.from_numpy(values) for name, values in checkpoint.tensors.items()}
-    model.load_state_dict(tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"]}, strict=True)
+    base.load_state_dict(tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"]}, strict=True)
     names = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     lora = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules=names)
-    model = get_peft_model(model, lora)
+    model = get_peft_model(base, lora)
     for name, parameter in model.named_parameters():
         if ".lora_" not in name:
             parameter.data = parameter.data.bfloat16()  # frozen; a third faster on a CPU with bfloat16, no loss seen
@@ -178,7 +178,8 @@ def learning_rate_factor(step: int, steps: int) -> float:
 
 
 def _split(rows: list[Row], tokenizer: Any, settings: ResponderSettings) -> tuple[list[Example], list[Example]]:
-    training, validation = [], []
+    training: list[Example] = []
+    validation: list[Example] = []
     for row in rows:
         split = validation if is_validation(row, settings.validation_ratio) else training
         split.append(encode(row, tokenizer))

@@ -752,6 +752,26 @@ def test_a_rating_is_stored_with_the_sides_that_were_shown(studio: Studio, clock
         shown = {screen["assignment"]: rater.given(screen)["flip"] for screen in rater.walk()}
         stored = {row["assignment"]: row["flip"] for row in ratings(studio, rater=rater.id) if row["kind"] == "rate"}
         assert stored == shown and set(shown.values()) == {1, -1}
+        events = [
+            event for event in recorded(studio, "rated") if event["rater"] == rater.id and event["kind"] == "rate"
+        ]
+        assert {event["assignment"]: event["flip"] for event in events} == shown
+
+
+def test_a_late_rating_counts_for_the_side_that_was_shown(studio: Studio, clock: Clock) -> None:
+    sides = set()
+    raters.study(studio, "compare", items=6, ratings_per_item=1, **PLAIN)
+    for number in range(6):
+        rater = known(studio, clock, number)
+        screen = rater.to_task()
+        given = rater.given(screen)
+        clock.on(15 * 60 + 1)
+        studio.store.write(lambda transaction, name=given["id"]: expire_assignment(transaction, name))
+        assert {row["id"]: row["flipped"] for row in items(studio)}[given["item"]] == 0
+        rater.submit(rater.filled(screen))
+        assert {row["id"]: row["flipped"] for row in items(studio)}[given["item"]] == given["flip"]
+        sides.add(given["flip"])
+    assert sides == {1, -1}
 
 
 # --- words and voice --------------------------------------------------------------------------------------------
