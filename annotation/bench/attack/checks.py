@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from annotation.bench.attack.suite import attack
-from annotation.bench.attack.target import Person, Target, decoded, expect, same_sound
+from annotation.bench.attack.target import Person, Target, decoded, expect, filled, same_sound
 from annotation.study import checks
 
 MOST_SCREENS = 40  # of one walk
@@ -55,9 +55,16 @@ def served_sounds(target: Target, person: Person, study: str, most: int) -> list
 def example_route_gives_away_checks(target: Target) -> None:
     study = target.study(traps_per_block=1, gold_per_block=1, training_right=2)
     with target.studio.store.read() as view:
-        lines = {clip["played"] for item in view.items(study) if item["role"] != "rate" for clip in item["content"]["clips"].values()}
+        lines = {
+            clip["played"]
+            for item in view.items(study)
+            if item["role"] != "rate"
+            for clip in item["content"]["clips"].values()
+        }
     person = target.guest()
-    given = [name for name, data in examples(person).items() if any(data == target.studio.clips.read(sha) for sha in lines)]
+    given = [
+        name for name, data in examples(person).items() if any(data == target.studio.clips.read(sha) for sha in lines)
+    ]
     expect(not given, f"{len(given)} clips of checks are served, such as {given[:3]}")
 
 
@@ -67,7 +74,10 @@ def checks_match_the_projects_own_voice(target: Target) -> None:
     person = target.enrolled(study)
     known = list(voice().values()) + [decoded(data) for data in examples(person).values()]
     for kind, sound in served_sounds(target, person, study, 8):
-        expect(not any(same_sound(sound, one) for one in known), f"a clip of kind {kind} is a clip of voice/, sample by sample")
+        expect(
+            not any(same_sound(sound, one) for one in known),
+            f"a clip of kind {kind} is a clip of voice/, sample by sample",
+        )
 
 
 @attack("The sound check cannot be answered by comparing its clip with those that anyone can get.")
@@ -161,7 +171,11 @@ def gold_that_training_has_shown(target: Target) -> None:
         with target.studio.store.read() as view:
             items = view.items(study)
         used = {
-            role: {tuple(sorted((name, clip["sha"]) for name, clip in item["content"]["clips"].items())) for item in items if item["role"] == role}
+            role: {
+                tuple(sorted((name, clip["sha"]) for name, clip in item["content"]["clips"].items()))
+                for item in items
+                if item["role"] == role
+            }
             for role in ("training", "gold")
         }
         both = used["training"] & used["gold"]
@@ -186,7 +200,9 @@ def the_whole_bot(target: Target) -> None:
     person = target.guest()
     screen = agree(person, study)
     known = {name: decoded(data) for name, data in examples(person).items()}
-    digits = {f"digits-{n}": "".join(str(DIGITS[word]) for word in words.split()) for n, words in enumerate(checks.DIGITS)}
+    digits = {
+        f"digits-{n}": "".join(str(DIGITS[word]) for word in words.split()) for n, words in enumerate(checks.DIGITS)
+    }
     for _ in range(MOST_SCREENS):
         if screen["screen"] == "done":
             expect(not screen.get("code"), "it got the completion code")
@@ -196,7 +212,10 @@ def the_whole_bot(target: Target) -> None:
             return
 
 
-DIGITS = {word: number for number, word in enumerate("zero one two three four five six seven eight nine".split())}
+DIGITS = {
+    word: number
+    for number, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
+}
 
 
 def _bot_step(
@@ -204,7 +223,7 @@ def _bot_step(
 ) -> dict[str, Any] | None:
     """One screen of the bot → the next; ``None`` where it does not get on."""
     if screen["screen"] in ("instructions", "break", "survey"):
-        person.post("phase", study=study, phase=screen["screen"], answers={})
+        person.post("phase", study=study, phase=screen["screen"], answers=filled(screen))
         return person.next(study)
     if screen["screen"] != "rate":
         return None

@@ -76,7 +76,9 @@ def leases_kept_by_heartbeat(target: Target) -> None:
         hoarder.next(study)
     honest = target.enrolled(study)
     screen = honest.next(study)
-    expect(screen["screen"] == "rate", f"after six lease times the item is still held; the next sees {screen['screen']!r}")
+    expect(
+        screen["screen"] == "rate", f"after six lease times the item is still held; the next sees {screen['screen']!r}"
+    )
 
 
 @attack("Guests who enter faster than people are refused with 429.")

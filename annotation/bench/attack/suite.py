@@ -52,7 +52,7 @@ def attack(expectation: str) -> Callable[[Callable[[Target], None]], Callable[[T
 
 def all_attacks() -> list[Attack]:
     """Importing the modules lists their attacks."""
-    from annotation.bench.attack import checks, erasure, guests, hearing, people, requests, timing  # noqa: F401
+    from annotation.bench.attack import checks, erasure, forgery, guests, hearing, people, timing  # noqa: F401
 
     return list(ATTACKS)
 

@@ -80,7 +80,14 @@ class Person:
         for clip in screen["clips"]:
             proofs[str(clip["n"])] = self.get(clip["url"]).headers.get("x-proof", "")
             time.sleep(clip["seconds"] / PLAYBACK_RATE + 0.02)
-            played = {"clip": clip["n"], "from": 0.0, "to": clip["seconds"], "rate": 1.25, "muted": False, "visible": True}
+            played = {
+                "clip": clip["n"],
+                "from": 0.0,
+                "to": clip["seconds"],
+                "rate": 1.25,
+                "muted": False,
+                "visible": True,
+            }
             answer = self.post(
                 "heard", assignment=screen["assignment"], receipt=receipt, proofs=proofs, played=[played]
             ).json()
@@ -168,7 +175,9 @@ class Target:
         settings = {"title": "Target", "template": template} | PLAIN | rules
         clips = [self.studio.clips.add(tone(seconds, 200 + 40 * number)) for number in range(items)]
         study = Study.read(settings)
-        rows = [{"role": "rate", "content": {"clips": dict.fromkeys(study.form.clips, clip), "texts": {}}} for clip in clips]
+        rows = [
+            {"role": "rate", "content": {"clips": dict.fromkeys(study.form.clips, clip), "texts": {}}} for clip in clips
+        ]
         name = uuid.uuid4().hex[:12]
         importing.create(self.studio.store, self.studio.clips, study, rows, study=name)
         return name
