@@ -1,4 +1,4 @@
-"""Composes the engines and the tabs, and serves them. ``python app.py``, then open the page it names."""
+"""Composes engines, studio and tabs, and serves the page: ``python app.py``, then open the printed address."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from annotation.people.identity import oauth_is_on
+from annotation.people.hub_sign_in import oauth_is_on
 from annotation.rating.routes import routes
 from annotation.studio import Studio
 from annotation.ui import rate, results, studies
+from annotation.ui.engine_pool import EnginePool
 from annotation.ui.talk import tab as talk
 from emotion_omni import engine, processors, zero_gpu
 from emotion_omni.types import EmotionOmniError
@@ -24,16 +25,17 @@ from emotion_omni.types import EmotionOmniError
 TITLE = "Emotion Omni Studio"
 SUBTITLE = "It hears what you say and how you say it, and answers both."
 LARGEST_UPLOAD = "64mb"
-FORGET = (600, 3600)  # seconds: every ten minutes, sound files older than an hour are deleted
+DELETE_CACHE = (600, 3600)  # seconds: every ten minutes, uploads older than an hour are deleted
 
 SHORTCUTS = """
 <script>
 document.addEventListener('keydown', event => {
   const tab = document.querySelector('#query');
-  if (!tab || tab.offsetParent === null) return;  // another tab is open: its keys are its own
-  if (event.target.closest('input, textarea, select, [contenteditable]') || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!tab || tab.offsetParent === null) return;  // another tab is open, with keys of its own
+  if (event.target.closest('input, textarea, select, [contenteditable]')) return;
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
   const press = selector => {
-    const found = [...document.querySelectorAll(selector)].find(one => one.offsetParent); // while one records, the record button hides
+    const found = [...document.querySelectorAll(selector)].find(button => button.offsetParent);  // the visible one
     if (found) { found.click(); event.preventDefault(); }
   };
   if (event.key === 'r') press('#query .record-button, #query .stop-button, #query button.record');
@@ -45,15 +47,15 @@ document.addEventListener('keydown', event => {
 
 
 def rating_only() -> bool:
-    """``STUDIO_RATING_ONLY=1``: a listening test needs no model, so none is fetched and there is no Talk tab."""
+    """``STUDIO_RATING_ONLY=1``: for a listening test. No model is fetched, and there is no Talk tab."""
     return os.environ.get("STUDIO_RATING_ONLY") == "1"
 
 
-def build(engines: talk.Engines, default_engine: str, studio: Studio) -> gr.Blocks:
-    with gr.Blocks(title=TITLE, delete_cache=FORGET, analytics_enabled=False) as page:
+def build(engines: EnginePool, default_engine: str, studio: Studio) -> gr.Blocks:
+    with gr.Blocks(title=TITLE, delete_cache=DELETE_CACHE, analytics_enabled=False) as page:
         gr.Markdown(f"# {TITLE}\n{SUBTITLE}")
         if oauth_is_on():
-            gr.LoginButton()  # also gives the page its sign-in routes; every handler checks for itself
+            gr.LoginButton()  # also adds the sign-in routes; it protects nothing, so every handler checks
         with gr.Tabs(elem_id="tabs"):
             if not rating_only():
                 with gr.Tab("Talk", id="talk", elem_id="tab-talk"):
@@ -70,12 +72,12 @@ def build(engines: talk.Engines, default_engine: str, studio: Studio) -> gr.Bloc
 
 
 async def _closed(_: Request) -> Response:
-    """In place of Gradio's video editor, which would take files of strangers."""
+    """Replaces the route of Gradio's video editor, which would accept files from anybody."""
     return Response(status_code=404)
 
 
 def launch_options(studio: Studio) -> dict:
-    """How the page is served: nothing kept in the browser, nothing fetched from elsewhere, ratings on a path of their own."""
+    """Arguments of ``launch``: no run history in the browser, no other host, the rating routes at ``/studio``."""
     closed = Route("/gradio_api/process_recording", _closed, methods=["POST"])
     return {
         "theme": gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
@@ -91,45 +93,42 @@ def launch_options(studio: Studio) -> dict:
 
 
 def main(host: str | None = None, port: int | None = None, default_engine: str | None = None) -> None:
-    default_engine = default_engine or engine.default()
+    default_engine = engine.public(default_engine or engine.default())
     processors.share_politely()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     studio = Studio.open(connected=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # a Space that goes to sleep still finishes its backup
-    engines = talk.Engines(also=default_engine)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that a Space finishes its backup before it sleeps
+    engines = EnginePool(also=default_engine)
     if zero_gpu.on_loan():
         zero_gpu.begin()
         if not rating_only():
-            _warm_up(engines, default_engine)  # here and now, or it would have no GPU
+            _warm_up(engines, default_engine)  # in the main thread, or the engine would have no GPU
     elif not rating_only():
         threading.Thread(target=_warm_up, args=(engines, default_engine), daemon=True).start()
     page = build(engines, default_engine, studio).queue(default_concurrency_limit=1, max_size=64)
     _, url, _ = page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options(studio))
     if not os.environ.get("SPACE_ID"):
-        key = studio.identity.invite("admin", name="Admin of this machine")
-        print(
-            f"To create studies and see results, sign in as admin:\n  {url}?invite={key}", file=sys.stderr, flush=True
-        )
+        token = studio.people.invites.create("admin", name="Admin of this machine")
+        message = f"To create studies and see results, sign in as admin:\n  {url}?invite={token}"
+        print(message, file=sys.stderr, flush=True)
     try:
         page.block_thread()
     finally:
         studio.close()
 
 
-def _warm_up(engines: talk.Engines, name: str) -> None:
-    """Fetch and load in the background, so that the page opens at once."""
+def _warm_up(engines: EnginePool, name: str) -> None:
+    """Fetch and load the default engine before it is used."""
     size = "about 440 MB of" if name == "embedded" else "its"
     logging.info("Preparing the %s engine (the first time, %s weights are fetched) …", name, size)
     try:
         engines.get(name)
     except EmotionOmniError as error:
         logging.error("The %s engine is not ready: %s", name, error)
-    except (
-        Exception
-    ):  # whatever it was: nobody waits for this thread, and the page asks for the engine again and says it
-        logging.exception("The %s engine is not ready. The page will say why when it is asked to answer.", name)
+    except Exception:  # the page loads the engine again when it is needed, and shows the reason
+        logging.exception("The %s engine is not ready. The page will show why when it is asked to answer.", name)
     else:
         logging.info("The %s engine is ready.", name)
 

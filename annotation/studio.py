@@ -1,6 +1,6 @@
-"""The studio as one object: its store, sounds, people, raters' journeys, backup and messages.
+"""The studio as one object: its store, sounds, people, raters' sessions, backup and webhooks.
 
-Screens, routes and commands all work on this. Everything is kept under ``EMOTION_OMNI_HOME`` (default
+Screens, routes and commands all work on it. Everything is kept under ``EMOTION_OMNI_HOME`` (default
 ``./studio-data``); ``STUDIO_DATABASE`` names another database.
 """
 
@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annotation.analysis.results import Results
-from annotation.people.identity import Identity, pseudonym
-from annotation.rating.session import Journey
-from annotation.store.store import Row, Store
-from annotation.study import importing as studies
+from annotation.people.people import People
+from annotation.people.signing_key import pseudonym
+from annotation.rating.session import Sessions
+from annotation.store.store import Store
+from annotation.store.tables import Row
+from annotation.study import lifecycle
 from annotation.study.clips import Clips
-from annotation.study.schema import Study
-from annotation.sync import hub, webhooks
-from annotation.sync.hub import Mirror
+from annotation.study.rules import Study
+from annotation.sync.mirror import Mirror
 from annotation.sync.webhooks import Webhooks
 from emotion_omni.types import EmotionOmniError
 
@@ -32,28 +33,29 @@ class Studio:
     home: Path
     store: Store
     clips: Clips
-    identity: Identity
-    journey: Journey
+    people: People
+    sessions: Sessions
     mirror: Mirror | None = None
     webhooks: Webhooks | None = None
 
     @classmethod
     def open(cls, home: Path | None = None, url: str | None = None, connected: bool = False) -> Studio:
-        """``connected``: restore from the backup first and keep it current, and send webhooks, where they are set up."""
+        """``connected``: restore from the backup, keep it current, and send webhooks, where they are configured."""
         home = home or Path(os.environ.get("EMOTION_OMNI_HOME", "studio-data"))
-        mirror = hub.from_environment(home) if connected else None
+        mirror = Mirror.from_environment(home) if connected else None
         if mirror:
             log.info("Restored %d events from the backup.", mirror.restore())
         store = Store(home, url or os.environ.get("STUDIO_DATABASE") or None)
-        identity = Identity(home, store)
-        sender = webhooks.from_environment() if connected else None
-        for service in (mirror, sender):
-            if service:
-                service.start()
-        return cls(home, store, Clips(home / "audio"), identity, Journey(identity.secret), mirror, sender)
+        people = People(home, store)
+        webhooks = Webhooks.from_environment() if connected else None
+        if mirror:
+            mirror.start()
+        if webhooks:
+            webhooks.start()
+        return cls(home, store, Clips(home / "audio"), people, Sessions(people.key), mirror, webhooks)
 
     def close(self) -> None:
-        """Finish what is under way: the last messages, the last backup."""
+        """Send the last webhooks, finish the last writes, push the last backup."""
         if self.webhooks:
             self.webhooks.stop()
         self.store.close()
@@ -62,61 +64,63 @@ class Studio:
 
     def results(self, study: str) -> Results:
         with self.store.read() as view:
-            return Results.read(view, study, self.identity.secret)
+            return Results.read(view, study, self.people.key)
 
-    # -- taking back
+    # -- withdrawals
 
     def withdraw(self, rater: str, study: str | None = None) -> int:
-        """Erase what a rater gave in one study, or all and the rater too → the number of events erased."""
-        self.journey.forget(rater)
-        return self._erase([], rater=rater, study=study)
-
-    def take_back(self, code: str) -> int:
-        """Erase a voice that was given on the Talk tab, by its code, and all that was said of it."""
-        with self.store.read() as view:
-            found = view.contributed(code) if code else []
-        if not found:
-            raise EmotionOmniError("Nothing is stored under this code. It may have been deleted already.", "not-found")
-        return self._erase(found, contributor=code, items=[item["id"] for item in found])
-
-    def _erase(self, gone: Sequence[Row], **who: object) -> int:
-        erased = self.store.withdraw(**who)
-        studies.clean(self.store, self.clips, gone)
-        if self.mirror:
-            self.mirror.flush()
+        """Erase what a rater gave in one study, or everything and the rater too → the number of events erased."""
+        self.sessions.forget(rater)
+        erased = self.store.withdraw_rater(rater, study)
+        self._clean_up([])
         return erased
 
-    # -- telling others
+    def withdraw_voice(self, code: str) -> int:
+        """Erase a voice contributed on the Talk tab, by its code, and its ratings → the number of events erased."""
+        with self.store.read() as view:
+            items = view.contributed(code) if code else []
+        if not items:
+            raise EmotionOmniError("Nothing is stored under this code. It may have been deleted already.", "not-found")
+        erased = self.store.withdraw_contributor(code, [item["id"] for item in items])
+        self._clean_up(items)
+        return erased
+
+    def _clean_up(self, erased: Sequence[Row]) -> None:
+        """Delete the sounds of erased items, and bring the backup up to date."""
+        lifecycle.delete_unused_clips(self.store, self.clips, erased)
+        if self.mirror:
+            self.mirror.flush()
+
+    # -- webhooks
 
     def announce_rating(self, submit: str) -> None:
-        """A rating was stored; perhaps it was the study's last."""
+        """Tell the other server about a new rating, and about the end of the study if it was the last one needed."""
         if self.webhooks is None:
             return
         with self.store.read() as view:
-            row = view.rating(submit)
-            if row is None:  # withdrawn already
+            rating = view.rating(submit)
+            study = view.study(rating["study"]) if rating else None
+            if rating is None or study is None:  # withdrawn or deleted in the meantime
                 return
-            study, counts = view.study(row["study"]), view.counts(row["study"])
-        row["rater"] = pseudonym(self.identity.secret, row["study"], row["rater"])
-        self.webhooks.send("rating.created", row | {"submit": submit})
-        wanted = counts["items"] * Study.read(study["settings"]).ratings_per_item
-        if row["kind"] == "rate" and counts["done"] == wanted:
-            self.webhooks.send(
-                "study.completed", {"study": row["study"], "ratings": wanted, "raters": counts["raters"]}
-            )
+            counts = view.counts(study["id"])
+        name = pseudonym(self.people.key, study["id"], rating["rater"])
+        self.webhooks.send("rating.created", rating | {"rater": name, "submit": submit})
+        needed = counts["items"] * Study.read(study["settings"]).ratings_per_item
+        if rating["kind"] == "rate" and counts["done"] == needed:
+            facts = {"study": study["id"], "ratings": needed, "raters": counts["raters"]}
+            self.webhooks.send("study.completed", facts)
 
     def announce_finished(self, study: str, rater: str) -> None:
-        """A rater has finished; perhaps with a verdict that somebody should see."""
+        """After a rater has finished: tell the other server about a flagged rater, and about many flagged raters."""
         if self.webhooks is None:
             return
-        found = self.results(study)
-        verdict = found.verdicts.get(rater)
+        results = self.results(study)
+        verdict = results.verdicts.get(rater)
         if verdict and verdict.outcome == "flagged":
-            self.webhooks.send(
-                "rater.flagged", {"study": study, "rater": found.pseudonym(rater), "reasons": list(verdict.reasons)}
-            )
-        if message := found.alarm():
-            outcomes = [one.outcome for one in found.verdicts.values()]
+            about = {"study": study, "rater": results.pseudonym(rater), "reasons": list(verdict.reasons)}
+            self.webhooks.send("rater.flagged", about)
+        if message := results.alarm():
+            outcomes = [verdict.outcome for verdict in results.verdicts.values()]
             checked = len(outcomes) - outcomes.count("could-not-check")
-            told = {"study": study, "flagged": outcomes.count("flagged"), "checked": checked, "message": message}
-            self.webhooks.send("exclusions.jumped", told)
+            facts = {"study": study, "flagged": outcomes.count("flagged"), "checked": checked, "message": message}
+            self.webhooks.send("exclusions.jumped", facts)

@@ -1,13 +1,14 @@
-"""Sound in and out: decode whatever people send, resample, set the level, write WAV.
+"""Audio in and out: decode, check, resample, set the level, write WAV.
 
-Everything here turns bytes into :class:`Audio` or refuses them with a reason. Knows nothing of
-speech or emotion. Levels are dB relative to full scale (dBFS), root mean square unless said.
+What cannot be used is refused with a reason. Knows nothing of speech or emotion. Levels are dB relative to full scale
+(dBFS), root mean square.
 """
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -15,12 +16,12 @@ import soxr
 
 from emotion_omni.types import Audio, EmotionOmniError
 
-LARGEST_BYTES = 64 * 2**20  # ten minutes of 48 kHz stereo 16-bit fit; a film does not
-LONGEST_SECONDS = 120.0  # a spoken turn; also bounds memory and the time one visitor can hold the queue
+LARGEST_BYTES = 64 * 2**20  # ten minutes of 48 kHz stereo 16-bit
+LONGEST_SECONDS = 120.0  # of a turn; bounds memory, and the time one visitor occupies the queue
 MOST_SAMPLES = 48_000_000  # of all channels: 120 s of stereo at 192 kHz fit; 192 MB as float32
-SHORTEST_SECONDS = 0.2  # under this nothing can be said
-SPEECH_DBFS = -23.0  # every query is set to this level, so that loudness tells nothing of the corpus
-QUIETEST_DBFS = -75.0  # below it there is nothing but the recorder's own noise
+SHORTEST_SECONDS = 0.2  # shorter holds no word
+SPEECH_DBFS = -23.0  # level of every query, so that loudness carries no information about the corpus
+QUIETEST_DBFS = -75.0  # below it there is only the recorder's own noise
 FORMATS = "WAV, FLAC, OGG, MP3, M4A or WebM"
 
 
@@ -53,10 +54,10 @@ def _read(path: Path) -> bytes:
 
 
 def _decode_bytes(data: bytes) -> tuple[np.ndarray, int]:
-    """→ samples [N, C] float32 and the rate. The container is told by its first bytes, never by a name.
+    """→ samples [N, C] float32 and the rate. The first bytes identify the container, never a file name.
 
-    libsndfile reads the classic formats. Only MP4 and Matroska, which phones and browsers record,
-    go to FFmpeg (codecpod bundles an LGPL build): a small door, since FFmpeg reads far more than audio.
+    libsndfile reads the classic formats. Only MP4 and Matroska, which phones and browsers record, go to FFmpeg
+    (codecpod bundles an LGPL build), whose other readers are attack surface.
     """
     try:
         if data[4:8] == b"ftyp" or data[:4] == b"\x1a\x45\xdf\xa3":
@@ -64,10 +65,13 @@ def _decode_bytes(data: bytes) -> tuple[np.ndarray, int]:
 
             about = codecpod.info(data)
             limit = min(int((LONGEST_SECONDS + 1) * about.sample_rate), MOST_SAMPLES // max(1, about.channels))
-            samples, hz = codecpod.load(data, channels_first=False, num_frames=limit)
+            decoded: Any = codecpod.load(data, channels_first=False, num_frames=limit)
+            samples, hz = decoded
             return np.atleast_2d(samples.T).T.astype(np.float32), int(hz)
         with soundfile.SoundFile(io.BytesIO(data)) as file:
-            seconds = file.frames / file.samplerate  # known before decoding, so a bomb is not unpacked
+            seconds = (
+                file.frames / file.samplerate
+            )  # known before decoding, so that a decompression bomb is not unpacked
             if 0 < file.frames < 2**62 and seconds > LONGEST_SECONDS:
                 raise _too_long(seconds)
             if 0 < file.frames < 2**62 and file.frames * file.channels > MOST_SAMPLES:
@@ -80,7 +84,7 @@ def _decode_bytes(data: bytes) -> tuple[np.ndarray, int]:
             return file.read(limit, dtype="float32", always_2d=True), file.samplerate
     except EmotionOmniError:
         raise
-    except Exception as error:  # three decoders, each with errors of its own; all mean the same to a person
+    except Exception as error:  # three decoders, each with errors of its own
         raise EmotionOmniError(
             f"This is not audio that can be read, or it is cut off ({type(error).__name__}). Send {FORMATS}.",
             "not-audio",
@@ -96,7 +100,10 @@ def from_array(samples: np.ndarray, hz: int) -> Audio:
 
 
 def check(samples: np.ndarray, hz: int) -> Audio:
-    """Samples [N] → :class:`Audio`, or an error that says what is wrong with them."""
+    """Samples [N] → :class:`Audio`.
+
+    Raises :class:`EmotionOmniError` (codes ``not-finite``, ``too-short``, ``too-long``).
+    """
     seconds = len(samples) / hz
     if not np.isfinite(samples).all():
         bad = int(np.count_nonzero(~np.isfinite(samples)))
@@ -127,7 +134,9 @@ def to_mono(samples: np.ndarray) -> np.ndarray:
         return samples
     mean = samples.mean(axis=1)
     power = np.mean(np.square(samples, dtype=np.float64), axis=0)
-    if np.mean(np.square(mean, dtype=np.float64)) < 0.05 * power.max():  # out of phase, or one of many is live
+    if (
+        np.mean(np.square(mean, dtype=np.float64)) < 0.05 * power.max()
+    ):  # out of phase, or only one channel carries signal
         return samples[:, int(power.argmax())]
     return mean
 
@@ -140,19 +149,19 @@ def resample(audio: Audio, hz: int) -> Audio:
 
 
 def dbfs(samples: np.ndarray) -> float:
-    """Root-mean-square level in dB under full scale; silence is -200."""
+    """Root-mean-square level in dBFS; silence is -200."""
     power = float(np.mean(np.square(samples, dtype=np.float64))) if len(samples) else 0.0
     return 10 * np.log10(max(power, 1e-20))
 
 
 def set_level(samples: np.ndarray, target: float = SPEECH_DBFS, of: np.ndarray | None = None) -> np.ndarray:
-    """Scale so that ``of`` (default: all) has ``target`` dBFS. May exceed ±1: for analysis, not for playing."""
+    """Scale so that ``of`` (default: all) has ``target`` dBFS. May exceed ±1: for analysis, not for playback."""
     gain = 10 ** ((target - dbfs(samples if of is None else of)) / 20)
     return (samples * np.float32(gain)).astype(np.float32)
 
 
 def limit(samples: np.ndarray, ceiling: float = 0.97) -> np.ndarray:
-    """Bend peaks above two thirds of ``ceiling`` smoothly under it, so that raised levels never clip."""
+    """Soft limiter: tanh above two thirds of ``ceiling``, so that amplified audio never clips."""
     knee = ceiling * 2 / 3
     over = np.abs(samples) > knee
     bent = knee + (ceiling - knee) * np.tanh((np.abs(samples) - knee) / (ceiling - knee))
@@ -167,7 +176,7 @@ def wav_bytes(audio: Audio) -> bytes:
 
 
 def join(pieces: list[Audio]) -> Audio:
-    """Pieces of one rate, end to end."""
+    """Concatenate pieces of one sample rate."""
     rates = {piece.hz for piece in pieces}
     if len(rates) != 1:
         raise ValueError(f"Pieces to join must share one sample rate, not {sorted(rates)}.")

@@ -16,7 +16,7 @@ from emotion_omni.types import Emotion, EmotionOmniError
 
 @dataclass(frozen=True)
 class Label:
-    """A row of the table. ``answer`` is the emotion its reply is spoken with when the words say no more."""
+    """A row of the table. ``answer`` is the emotion its reply is spoken with when the words report no news."""
 
     name: str
     valence: float
@@ -39,7 +39,7 @@ TABLE: tuple[Label, ...] = (
 NAMES: tuple[str, ...] = tuple(label.name for label in TABLE)
 _BY_NAME = {name: label for label in TABLE for name in (label.name, *label.aliases)}
 
-EVENTS = ("good", "bad", "neutral")  # what the words tell of: good news, something that hurts, neither
+NEWS = ("good", "bad", "neutral")  # what the words report: good news, something that hurts, neither
 
 
 def find(name: str) -> Label:
@@ -58,13 +58,13 @@ def is_known(name: object) -> bool:
 
 
 def certain(name: str) -> Emotion:
-    """The belief that it is this label and no other, as when a person says so."""
+    """All probability on this label, as when a person states it."""
     chosen = find(name)
     return mixture({label.name: float(label is chosen) for label in TABLE})
 
 
 def mixture(weights: Mapping[str, float]) -> Emotion:
-    """Any non-negative weights → a belief over all labels; valence and arousal are their expectation."""
+    """Non-negative weights → a distribution over all labels; valence and arousal are their expectation."""
     total = sum(weights.values())
     if not math.isfinite(total) or total <= 0 or min(weights.values()) < 0:
         raise ValueError(f"Weights must be non-negative and not all zero, not {dict(weights)}.")
@@ -80,16 +80,16 @@ def distance(one: str, other: str) -> float:
     return math.hypot(a.valence - b.valence, a.arousal - b.arousal)
 
 
-def answer_with(heard: str, event: str) -> str:
+def answer_with(heard: str, news: str) -> str:
     """The emotion to answer with: planned from what was heard and what it is about, never mirrored.
 
-    Anger is met with calm concern, sadness with warmth, fear with reassurance, joy with joy. What
-    the words tell of decides where the tone leaves it open: good news is not met flatly, nor a blow
-    cheerfully, however lightly either is said.
+    Anger is met with calm concern, sadness with warmth, fear with reassurance, joy with joy. The words
+    decide where the tone leaves it open: good news is not met flatly nor bad news cheerfully, whatever
+    the tone.
     """
     label = find(heard)
-    if event == "bad":
+    if news == "bad":
         return "calm"
-    if event == "good" and label.name in ("neutral", "calm", "surprised", "happy"):
+    if news == "good" and label.name in ("neutral", "calm", "surprised", "happy"):
         return "happy"
     return label.answer

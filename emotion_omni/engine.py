@@ -1,6 +1,6 @@
-"""One interface, whole engines behind it: what a screen, a test or a benchmark may know of a model.
+"""One interface, whole engines behind it: all that a screen, a test or a benchmark knows of a model.
 
-The contract, checked for every engine by ``tests/test_contract.py``:
+The contract, checked for every engine by ``tests/engine_contract.py``:
 
 - events come in the order Heard, Plan, then Text and Speech in any order, then one Done;
 - speech is finite mono float32 in [-1, 1] at ``hz``; the text is not empty at the end;
@@ -8,18 +8,28 @@ The contract, checked for every engine by ``tests/test_contract.py``:
 - what cannot be answered (silence, noise, too short, too long) raises ``EmotionOmniError`` before
   the first event, and the next turn works;
 - closing the iterator stops the work and frees its state (this is barge-in); turns never leak into
-  each other: an engine keeps nothing between calls, the conversation travels inside the turn.
+  each other: an engine keeps nothing between calls, the conversation travels in the turn.
+
+Names of engines, the same for the command line, the page, ``produce`` and stored ratings::
+
+    embedded              embedded:CHECKPOINT    (a folder with weights of single parts)
+    hub                   hub:light
+    cascade               cascade:FILE           (a YAML or JSON file that chooses the parts)
+    omni                  omni:CHECKPOINT        (a folder, a listed name or a hub id)
+    fake
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from emotion_omni import zero_gpu
+from emotion_omni.strict import nearest
 from emotion_omni.types import Audio, EmotionOmniError, Event, Turn
 
 
@@ -34,42 +44,90 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class Reader(Protocol):
-    """An engine that can also speak words it is given."""
+class SpeaksText(Protocol):
+    """An engine that also speaks given words."""
 
     hz: int
 
     def speak(self, text: str, emotion: str) -> Iterator[Audio]: ...
 
 
-NAMES = ("embedded", "hub", "omni", "fake")
-CHECKPOINT = "EMOTION_OMNI_CHECKPOINT"  # environment: the checkpoint of an "omni" without one; omni is then the engine to begin with
-HUB = "EMOTION_OMNI_HUB"  # environment: the models of "hub"; it is then the engine to begin with
+NAMES = ("embedded", "hub", "cascade", "omni", "fake")
+GRAMMAR = "embedded, embedded:CHECKPOINT, hub, hub:light, cascade:FILE, omni:CHECKPOINT or fake"
+CHECKPOINT = "EMOTION_OMNI_CHECKPOINT"  # environment: of "omni" without one, which is then the default engine
+CASCADE = "EMOTION_OMNI_CASCADE"  # environment: file or preset of "cascade", which is then the default engine
+HUB = "EMOTION_OMNI_HUB"  # environment, of the last release: the models of "hub", which is then the default engine
+_NO_SOURCE = {"fake": (), "hub": ("light",)}  # what may follow the colon, where it is not free
+
+_sources: dict[str, str] = {}  # public name → path, of engines named by a path in this process
+
+
+@dataclass(frozen=True)
+class EngineName:
+    """``source``: the checkpoint, file or preset after the colon; empty for the default one."""
+
+    kind: str
+    source: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.source}" if self.source else self.kind
+
+    @property
+    def public(self) -> str:
+        """Without the folders of a path, which other people need not see."""
+        if self.kind == "cascade" and self.source:
+            return f"{self.kind}:{Path(self.source).stem}"
+        is_path = self.source and (self.kind == "embedded" or Path(self.source).exists())
+        return f"{self.kind}:{Path(self.source).resolve().name}" if is_path else str(self)
+
+
+def parse(name: str, checkpoint: str | None = None) -> EngineName:
+    """A name of the grammar, or a public name that :func:`public` gave. ``checkpoint``: instead of one in the name.
+
+    Raises :class:`EmotionOmniError` (codes ``unknown-engine``, ``checkpoint``).
+    """
+    kind, colon, source = _sources.get(name, name).partition(":")
+    if kind not in NAMES or (colon and not source):
+        hint = nearest(kind, NAMES) if kind not in NAMES else ""
+        raise EmotionOmniError(f"No engine is called {name!r}. Choose one of: {GRAMMAR}.{hint}", "unknown-engine")
+    if checkpoint and (source or kind not in ("omni", "embedded")):
+        raise EmotionOmniError(
+            f"The engine {name!r} takes no other checkpoint. Leave it out, or choose the engine omni or embedded.",
+            "checkpoint",
+        )
+    if source and kind in _NO_SOURCE and source not in _NO_SOURCE[kind]:
+        raise EmotionOmniError(f"No engine is called {name!r}. Choose one of: {GRAMMAR}.", "unknown-engine")
+    return EngineName(kind, source or checkpoint or "")
+
+
+def public(name: str) -> str:
+    """The name under which menus and ratings show an engine; :func:`load` accepts it in this process, too."""
+    parsed = parse(name)
+    if parsed.public != str(parsed):
+        _sources[parsed.public] = str(parsed)
+    return parsed.public
 
 
 def load(name: str = "embedded", checkpoint: str | None = None) -> Engine:
     """A ready engine by name. The embedded one fetches its weights once (about 440 MB).
 
-    ``omni`` needs a checkpoint: a folder, the name of one of ours or a hub id, given here, as ``omni:CHECKPOINT`` or in
-    ``EMOTION_OMNI_CHECKPOINT``. Raises :class:`EmotionOmniError` (codes ``unknown-engine``, ``checkpoint`` and
-    those of the engine).
+    ``omni`` needs a checkpoint and ``cascade`` a file: here, in the name or in the environment. Raises
+    :class:`EmotionOmniError` (codes ``unknown-engine``, ``checkpoint`` and those of the engine).
     """
-    kind, _, named = name.partition(":")
-    if kind not in NAMES or (named and kind != "omni"):
-        raise EmotionOmniError(f"No engine is called {name!r}. Choose one of: {', '.join(NAMES)}.", "unknown-engine")
-    if checkpoint and (named or kind != "omni"):
-        raise EmotionOmniError(
-            f"The engine {name!r} takes no other checkpoint. Leave it out, or choose the engine omni.", "checkpoint"
-        )
-    return _omni(checkpoint or named or os.environ.get(CHECKPOINT, "")) if kind == "omni" else _MAKERS[kind]()
+    parsed = parse(name, checkpoint)
+    if parsed.kind == "fake":
+        from emotion_omni.fake import FakeEngine
+
+        return FakeEngine()
+    return _omni(parsed.source) if parsed.kind == "omni" else _cascade(parsed)
 
 
 def default() -> str:
-    """The engine to begin with: ``omni`` or ``hub`` where the environment says which, else ``embedded``."""
-    if named := os.environ.get(CHECKPOINT):
-        return (
-            "omni" if Path(named).exists() else f"omni:{named}"
-        )  # visitors see the name, and where folders lie is not theirs to know
+    """The engine to begin with: what the environment names, else ``embedded``. Never a path."""
+    if checkpoint := os.environ.get(CHECKPOINT):
+        return "omni" if Path(checkpoint).exists() else f"omni:{checkpoint}"
+    if cascade := os.environ.get(CASCADE):
+        return cascade if cascade.partition(":")[0] in ("embedded", "hub") else "cascade"
     return "hub" if os.environ.get(HUB) else "embedded"
 
 
@@ -80,22 +138,20 @@ def offered() -> list[str]:
     names = [default(), "embedded"]
     if not zero_gpu.on_loan():  # there only the engine that the page began with can use the GPU
         names += [f"omni:{one.name}" for one in checkpoint.listed()]
-        names += ["hub"] if shutil.which("nvidia-smi") else []  # torch would know better, and takes seconds to ask
+        names += ["hub"] if shutil.which("nvidia-smi") else []  # torch would be more exact, and takes seconds to ask
     return list(dict.fromkeys([*names, "fake"]))
 
 
 def _omni(source: str) -> Engine:
+    source = source or os.environ.get(CHECKPOINT, "")
     if not source:
         from emotion_omni import checkpoint
 
         ours = ", ".join(one.name for one in checkpoint.listed())
+        here = f"Here there are: {ours}." if ours else "There is none here yet: python -m emotion_omni train makes one."
         raise EmotionOmniError(
-            f"The engine omni needs a checkpoint: --checkpoint, or {CHECKPOINT}, with a folder or a hub id such as user/repo. "
-            + (
-                f"Here there are: {ours}."
-                if ours
-                else "Here there are none yet: python -m emotion_omni train makes one."
-            ),
+            f"The engine omni needs a checkpoint: --checkpoint, or {CHECKPOINT}, with a folder or a hub id such as "
+            f"user/repo. {here}",
             "checkpoint",
         )
     from emotion_omni.omni.engine import OmniEngine
@@ -103,22 +159,16 @@ def _omni(source: str) -> Engine:
     return OmniEngine.load(source)
 
 
-def _embedded() -> Engine:
-    from emotion_omni.cascade.engine import EmbeddedEngine
+def _cascade(name: EngineName) -> Engine:
+    from emotion_omni.cascade import old_hub, presets
+    from emotion_omni.cascade.engine import CascadeEngine
 
-    return EmbeddedEngine.load()
-
-
-def _hub() -> Engine:
-    from emotion_omni.cascade.hub_engine import HubEngine
-
-    return HubEngine.load()
-
-
-def _fake() -> Engine:
-    from emotion_omni.fake import FakeEngine
-
-    return FakeEngine()
-
-
-_MAKERS: dict[str, Callable[[], Engine]] = {"embedded": _embedded, "hub": _hub, "fake": _fake}
+    if name.kind == "cascade":
+        shown, config = presets.find(name.source)
+    elif name.kind == "embedded" and name.source:
+        shown, config = presets.embedded_with(name.source)
+    elif str(name) == "hub":
+        shown, config = "hub", old_hub.find()
+    else:
+        shown, config = str(name), presets.preset(str(name))
+    return CascadeEngine.load(config, shown)

@@ -1,7 +1,7 @@
 """A deterministic engine without weights, for tests and for building screens. Public on purpose.
 
-It hears level and pitch by zero crossings, nothing more; what it answers is fixed by what it hears
-and by the seed. Everything that a real engine promises, it keeps.
+It measures level and zero crossings, nothing more; its reply is fixed by those, by the conversation and by the seed. It
+keeps the whole contract of an engine.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class FakeEngine:
 
     def respond(self, turn: Turn, *, seed: int = 0) -> Iterator[Event]:
         started = time.perf_counter()
-        heard = self._hear(turn)
+        heard = self._recognize(turn)
         yield heard
         planned = emotion.answer_with(heard.emotion.label, "neutral")
-        yield Plan(planned)
+        yield Plan(planned, tone=heard.emotion.label)
         timings = {"heard": time.perf_counter() - started}
         said = (
             f"I heard {heard.transcript!r} and it sounded {heard.emotion.label}. This is turn {len(turn.earlier) + 1}."
@@ -46,7 +46,7 @@ class FakeEngine:
         times = np.arange(int(0.25 * self.hz)) / self.hz
         yield Audio((0.2 * np.sin(2 * np.pi * pitch * times)).astype(np.float32), self.hz)
 
-    def _hear(self, turn: Turn) -> Heard:
+    def _recognize(self, turn: Turn) -> Heard:
         if turn.audio is None:
             return Heard(turn.transcript or "", emotion.certain(turn.emotion or "neutral"))
         query = audio.check(turn.audio.samples, turn.audio.hz)
@@ -56,12 +56,12 @@ class FakeEngine:
         transcript = turn.transcript or f"{query.seconds:.1f} seconds of sound"
         if turn.emotion is not None:
             return Heard(transcript, emotion.certain(turn.emotion))
-        belief = self._feel(query, level)
-        return Heard(transcript, belief, ((query.seconds / 2, belief),))
+        felt = self._classify(query, level)
+        return Heard(transcript, felt, ((query.seconds / 2, felt),))
 
     @staticmethod
-    def _feel(query: Audio, level: float) -> Emotion:
-        """Loud is angry, soft is sad, the rest happy: enough for a screen to show something that varies."""
+    def _classify(query: Audio, level: float) -> Emotion:
+        """Loud is angry, soft is sad, many zero crossings are happy: something that varies, for a screen to show."""
         crossings = float(np.mean(np.diff(np.signbit(query.samples)) != 0))
         loudness = min(1.0, max(0.0, (level - QUIET_DBFS) / -QUIET_DBFS))
         return emotion.mixture({"angry": loudness, "sad": 1 - loudness, "happy": min(1.0, crossings), "neutral": 0.1})

@@ -1,8 +1,7 @@
-"""A name → its model, or a sentence that says what to do. The only room of this engine that knows the hub.
+"""A hub id or a folder → a transformers model, or an error that says what to do.
 
-Only safetensors are read and no code of a repository is run; a model some of whose weights are not in
-the file is refused, for a head that was made up would answer all the same. Knows nothing of what a
-model is for.
+Only safetensors are read and no code of a repository is run. A model with weights that its file lacks is refused:
+randomly initialized ones would answer all the same. Knows nothing of what a model is for.
 """
 
 from __future__ import annotations
@@ -19,13 +18,16 @@ from emotion_omni.types import EmotionOmniError
 
 
 def find_device(name: str) -> torch.device:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:1`` → a device that is there. Raises :class:`EmotionOmniError` (code ``device``)."""
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:1`` → a device of this machine.
+
+    Raises :class:`EmotionOmniError` (code ``device``).
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise EmotionOmniError(f"{name!r} names no device. Use auto, cpu, cuda or cuda:1.", "device") from error
+        raise EmotionOmniError(f"{name!r} is not a device. Use auto, cpu, cuda or cuda:1.", "device") from error
     found = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= found:
         raise EmotionOmniError(
@@ -35,7 +37,7 @@ def find_device(name: str) -> torch.device:
 
 
 def load(kind: Any, name: str, revision: str, dtype: str, device: torch.device, **more: Any) -> Any:
-    """A model of the class ``kind`` of transformers, frozen and in evaluation mode, on ``device``.
+    """A model of the transformers class ``kind`` on ``device``, in evaluation mode, without gradients.
 
     Raises :class:`EmotionOmniError` (codes ``weights``, ``missing-package``, ``memory``).
     """
@@ -53,20 +55,20 @@ def load(kind: Any, name: str, revision: str, dtype: str, device: torch.device, 
     lacking = [str(key) for what in ("missing_keys", "mismatched_keys", "error_msgs") for key in report.get(what, ())]
     if lacking:
         raise EmotionOmniError(
-            f"{name!r} lacks {len(lacking)} of the weights of a {type(model).__name__}, {lacking[0]} for one. It was saved for another "
-            "class or by another version; choose another model.",
+            f"{name!r} lacks {len(lacking)} of the weights of a {type(model).__name__}, {lacking[0]} for one. "
+            "It was saved for another class or by another version; choose another model.",
             "weights",
         )
     return model.eval().requires_grad_(False)
 
 
 def dtype_on(name: str, device: torch.device) -> torch.dtype:
-    """Half precision is for GPUs: the CPU has few fast paths for it, and some operations not at all."""
+    """Half precision on GPUs only: a CPU has few fast paths for it and lacks some operations."""
     return getattr(torch, name) if device.type == "cuda" else torch.float32
 
 
 def load_tokenizer(name: str, revision: str) -> Any:
-    """Raises :class:`EmotionOmniError` (codes ``weights``, and ``config`` where it is none of the package tokenizers)."""
+    """Raises :class:`EmotionOmniError` (code ``weights``; ``config`` for one that is not of the package tokenizers)."""
     with explained(name):
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             name, revision=revision or "main", trust_remote_code=False
@@ -79,7 +81,7 @@ def load_tokenizer(name: str, revision: str) -> Any:
 
 
 def load_features(name: str, revision: str) -> Any:
-    """The feature extractor: samples → what the model reads."""
+    """The feature extractor: samples → the input of the model."""
     with explained(name):
         return transformers.AutoFeatureExtractor.from_pretrained(
             name, revision=revision or "main", trust_remote_code=False
@@ -88,7 +90,10 @@ def load_features(name: str, revision: str) -> Any:
 
 @contextmanager
 def explained(name: str) -> Iterator[None]:
-    """What transformers and the hub client raise while loading ``name`` → :class:`EmotionOmniError`."""
+    """Whatever transformers, the hub client or a file reader raises while loading ``name`` → :class:`EmotionOmniError`.
+
+    Codes: ``memory``, ``missing-package``, ``weights``. Errors of our own pass through.
+    """
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -97,7 +102,7 @@ def explained(name: str) -> Iterator[None]:
         raise EmotionOmniError(
             f"{name!r} needs a package that is not installed: {_first(error)}", "missing-package"
         ) from error
-    except weights.loading_errors() as error:  # no network, no such repository, unknown architecture, broken file
+    except weights.loading_errors() as error:  # no network or repository, unknown architecture, broken file
         raise EmotionOmniError(
             f"{name!r} cannot be loaded: {_first(error)} Check the name and the network, log in for a gated model "
             "(hf auth login), or name a folder that holds it.",
@@ -116,14 +121,14 @@ def memory_explained(doing: str) -> Iterator[None]:
 
 def out_of_memory(doing: str) -> EmotionOmniError:
     return EmotionOmniError(
-        f"The GPU ran out of memory while {doing}. Close what else uses it, set writer.four_bit to true, or take the preset light "
-        "(EMOTION_OMNI_HUB=light).",
+        f"The GPU ran out of memory while {doing}. Close other programs that use it, set responder.four_bit to true, "
+        "or choose smaller models: the engine hub:light.",
         "memory",
     )
 
 
 def _first(error: Exception) -> str:
-    """The first line of a message, as a sentence: the rest is a page of advice about other things."""
+    """The first line of a message as a sentence; the rest is often a page of advice about other things."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
     line = f"it has no {line}" if isinstance(error, KeyError) else line
     return line if line.endswith((".", "!", "?")) else line + "."

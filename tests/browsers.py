@@ -1,8 +1,8 @@
-"""The page, served and opened in a real browser: fixtures, one of each for a module.
+"""The page, served and opened in a real browser: fixtures with the scope of a module.
 
-A module says ``pytest_plugins = ("browsers",)`` to have them. ``studio`` is what ``served`` (an address) works
-on, ``blocks`` the page behind it; ``browser`` is Chromium with a fake microphone that hears ``clip``. A test waits
-for what stays (a row of a finished upload, a state), never for what only passes by, nor for a time.
+Enable them with ``pytest_plugins = ("browsers",)``. ``served`` is the address of a page on ``studio``, ``blocks`` its
+Gradio app; ``browser`` is Chromium with a fake microphone that records ``clip``. Tests wait for lasting states (the
+row of a finished upload), not for passing ones and not for a fixed time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from conftest import tone
 
 import app
 from annotation.studio import Studio
-from annotation.ui.talk import tab as talk
+from annotation.ui.engine_pool import EnginePool
 from emotion_omni import engine
 from emotion_omni.fake import FakeEngine
 
@@ -54,7 +54,7 @@ def studio(tmp_path_factory) -> Iterator[Studio]:
 
 @pytest.fixture(scope="module")
 def blocks(studio):
-    return app.build(talk.Engines(load), "fake", studio)
+    return app.build(EnginePool(load), "fake", studio)
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +94,6 @@ def browser(clip):
 
 @pytest.fixture
 def closed() -> threading.Event:
-    """Set once the slow engine, which the page knows as "embedded", was closed."""
+    """Set once the slow engine, which this page offers as "embedded", has been closed."""
     SlowEngine.closed.clear()
     return SlowEngine.closed

@@ -26,14 +26,15 @@ FAST = (
     "synchronous_commit=off",
     "full_page_writes=off",
     "max_connections=200",
-)  # nobody pulls this server's plug
+)  # this server never loses power
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL server, without a database name."""
-    if told := os.environ.get("EMOTION_OMNI_POSTGRES"):
-        yield told.rstrip("/").rsplit("/", 1)[0] if urlsplit(told).path.strip("/") else told.rstrip("/")
+    if configured := os.environ.get("EMOTION_OMNI_POSTGRES"):
+        url = configured.rstrip("/")
+        yield url.rsplit("/", 1)[0] if urlsplit(url).path else url
         return
     binaries = _binaries()
     if binaries is None:
@@ -67,8 +68,8 @@ def store_url(request: pytest.FixtureRequest, home: Path) -> Iterator[str]:
 def run_sql(server: str, statement: str, database: str = "postgres") -> list:
     """One statement, outside any transaction."""
     url = urlsplit(server)
-    person, password = unquote(url.username or "postgres"), unquote(url.password) if url.password else None
-    connection = pg8000.native.Connection(person, url.hostname or "localhost", database, url.port or 5432, password)
+    user, password = unquote(url.username or "postgres"), unquote(url.password) if url.password else None
+    connection = pg8000.native.Connection(user, url.hostname or "localhost", database, url.port or 5432, password)
     try:
         return connection.run(statement)
     finally:
@@ -82,16 +83,16 @@ def _binaries() -> Path | None:
 
 
 def _served(binaries: Path, folder: Path) -> Iterator[str]:
-    person = _somebody() if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
-    if person:
-        shutil.chown(folder, person)
-    as_person = {"user": person, "cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    user = _unprivileged_user() if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
+    if user:
+        shutil.chown(folder, user)
+    as_user = {"user": user, "cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     data, port = folder / "data", _free_port()
     new = [binaries / "initdb", "-D", data, "-U", "studio", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"]
-    subprocess.run(new, check=True, **as_person)
+    subprocess.run(new, check=True, **as_user)
     settings = [part for setting in FAST for part in ("-c", setting)]
     server = subprocess.Popen(
-        [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", folder, *settings], **as_person
+        [binaries / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", folder, *settings], **as_user
     )
     try:
         url = f"postgresql://studio@127.0.0.1:{port}"
@@ -102,7 +103,7 @@ def _served(binaries: Path, folder: Path) -> Iterator[str]:
         server.wait(START_SECONDS)
 
 
-def _somebody() -> str:
+def _unprivileged_user() -> str:
     import pwd
 
     names = {entry.pw_name for entry in pwd.getpwall()}

@@ -15,8 +15,10 @@ from typing import Any
 from conftest import tone
 
 from annotation.studio import Studio
-from annotation.study import importing as studies
-from annotation.study.schema import SCALES, SURVEY, TEMPLATES, Scale, Study
+from annotation.study.items import make_item
+from annotation.study.rules import Study
+from annotation.study.scales import SCALES, SURVEY, Scale
+from annotation.study.templates import TEMPLATES
 
 LOAD_MS = 60_000
 POLL_MS = 30
@@ -31,7 +33,7 @@ def items(studio: Studio, template: str, count: int, seconds: float = 0.1, **mor
     """Ordinary items of tones, each at its own pitch; at most a second to listen to."""
     roles = TEMPLATES[template].clips
     return [
-        studies.item(
+        make_item(
             {role: tone(seconds, pitch=180.0 + 25 * number + 7 * place) for place, role in enumerate(roles)},
             studio.clips,
             dict.fromkeys(roles, f"words {number}"),
@@ -51,7 +53,7 @@ def checks(studio: Studio, template: str, seconds: float = 0.1) -> list[dict[str
     made = []
     for role, expected in wanted.items():
         sounds = {"speech": speech} if role == "sound" else dict.fromkeys(TEMPLATES[template].clips, speech)
-        one = studies.item(sounds, studio.clips, expected=expected)
+        one = make_item(sounds, studio.clips, expected=expected)
         made.append(one | {"role": role, "content": one["content"] | {"lesson": "A lesson."}})
     return made
 
@@ -67,9 +69,9 @@ def open_study(studio: Studio, template: str, ordinary: list[dict[str, Any]], na
     ).settings()
     rows = [_row(item) for item in [*ordinary, *checks(studio, template)]]
 
-    def add(work: Any) -> None:
-        work.record("study.created", study=name, settings=settings, state="open", by=None)
-        work.record("items.added", study=name, items=rows)
+    def add(transaction: Any) -> None:
+        transaction.record("study.created", study=name, settings=settings, state="open", by=None)
+        transaction.record("items.added", study=name, items=rows)
 
     studio.store.write(add)
     return name
@@ -90,21 +92,21 @@ def visit(page: Any, address: str) -> None:
 
 
 LOOK = """() => {
-  const room = [...document.querySelectorAll('.room')].find(one => one.getClientRects().length);
-  if (!room) return {screen: 'none'};
-  const heading = room.querySelector('.room-heading'), submit = room.querySelector('.room-submit');
-  const players = [...room.querySelectorAll('.room-player')], plays = players.map(one => one.querySelector('.room-play'));
-  const questions = [...room.querySelectorAll('.room-question')].filter(one => !one.hidden);
-  return {screen: room.dataset.screen, kind: room.dataset.kind, left: !!heading?.left, heading: heading?.textContent,
-    state: submit?.dataset.state, status: room.querySelector('.room-status')?.textContent,
-    alert: room.querySelector('.room-alert')?.textContent, note: room.querySelector('.room-main > .room-note')?.textContent,
+  const app = [...document.querySelectorAll('.rating')].find(one => one.getClientRects().length);
+  if (!app) return {screen: 'none'};
+  const heading = app.querySelector('.rating-heading'), submit = app.querySelector('.rating-submit');
+  const players = [...app.querySelectorAll('.rating-player')], plays = players.map(one => one.querySelector('.rating-play'));
+  const questions = [...app.querySelectorAll('.rating-question')].filter(one => !one.hidden);
+  return {screen: app.dataset.screen, kind: app.dataset.kind, left: !!heading?.left, heading: heading?.textContent,
+    state: submit?.dataset.state, status: app.querySelector('.rating-status')?.textContent,
+    alert: app.querySelector('.rating-alert')?.textContent, note: app.querySelector('.rating-main > .rating-note')?.textContent,
     heard: players.map(one => +one.dataset.heard), loaded: plays.every(one => one.ariaDisabled !== 'true'),
     playing: plays.some(one => one.ariaLabel.startsWith('Pause')),
     questions: questions.map(one => ({scale: one.dataset.scale, current: one.hasAttribute('aria-current'),
       typed: one.querySelector('textarea, input[type=text]')?.value,
       chosen: [...one.querySelectorAll('input:checked')].map(input => +input.value)}))};
 }"""
-LEFT = "() => { for (const one of document.querySelectorAll('.room-heading')) one.left = true; }"
+LEFT = "() => { for (const one of document.querySelectorAll('.rating-heading')) one.left = true; }"
 
 
 class Hand:
@@ -119,23 +121,23 @@ class Hand:
     @classmethod
     def invited(cls, studio: Studio, browser: Any, served: str, study: str, seed: int = 0, **context: Any) -> Hand:
         """Somebody new, who has just opened a link to a study in a browser of their own."""
-        token = studio.identity.invite("rater", study, name=f"Rater {seed}")
-        rater = "r" + studio.identity.read_invite(token)["id"][:16]
+        token = studio.people.invites.create("rater", study, name=f"Rater {seed}")
+        rater = "r" + studio.people.invites.read(token)["id"][:16]
         page = browser.new_context(**context).new_page()
         page.goto(f"{served}/?invite={token}")
         page.wait_for_selector(
-            ".room[data-screen=consent]", timeout=LOAD_MS
+            ".rating[data-screen=consent]", timeout=LOAD_MS
         )  # after the reload that follows signing in
         return cls(studio, page, study, rater, seed)
 
     def look(self) -> dict[str, Any]:
-        """What the visible room shows."""
+        """What the visible app shows."""
         return self.page.evaluate(LOOK)
 
     def given(self) -> dict[str, Any]:
         """The item in hand, as only the store knows it."""
         with self.studio.store.read() as view:
-            held = view.held(self.study, self.rater)
+            held = view.open_assignment(self.study, self.rater)
             return held | {
                 "content": view.item(held["item"])["content"],
                 "expected": view.item(held["item"])["expected"],
@@ -219,7 +221,7 @@ class Hand:
         )
 
     def go_to(self, question: str) -> Iterator[None]:
-        """With the brackets, where the room has not gone there by itself."""
+        """With the brackets, where the page has not gone there by itself."""
         for _ in range(30):
             shown = self.look()["questions"]
             names, current = (

@@ -56,11 +56,11 @@ class Hub:
 
     # -- the protocol: (method, pattern of the path) → answer
 
-    def post_create(self, told: dict) -> tuple[int, object]:
+    def post_create(self, request: dict) -> tuple[int, object]:
         if self.exists:
             return 409, {"error": "exists"}
-        self.created = told
-        self.create(private=told.get("visibility") == "private" or told.get("private") is True)
+        self.created = request
+        self.create(private=request.get("visibility") == "private" or request.get("private") is True)
         return 200, {"url": f"{self.address}/datasets/{REPO}"}
 
     def get_info(self, _: object = None) -> tuple[int, object]:
@@ -79,18 +79,18 @@ class Hub:
             entry |= {"size": size, "lfs": {"oid": held.decode(), "size": size, "pointerSize": 127}}
         return entry
 
-    def post_preupload(self, told: dict) -> tuple[int, object]:
+    def post_preupload(self, request: dict) -> tuple[int, object]:
         modes = [
             {
                 "path": one["path"],
                 "shouldIgnore": False,
                 "uploadMode": "lfs" if one["path"].endswith(self.large) else "regular",
             }
-            for one in told["files"]
+            for one in request["files"]
         ]
         return 200, {"files": modes}
 
-    def post_batch(self, told: dict) -> tuple[int, object]:
+    def post_batch(self, request: dict) -> tuple[int, object]:
         return 200, {
             "objects": [
                 {"oid": one["oid"], "size": one["size"]}
@@ -99,7 +99,7 @@ class Hub:
                     if one["oid"] in self.objects
                     else {"actions": {"upload": {"href": f"{self.address}/store/{one['oid']}"}}}
                 )
-                for one in told["objects"]
+                for one in request["objects"]
             ]
         }
 
@@ -146,15 +146,15 @@ class Hub:
             for sha, data in self.objects.items()
         ]
 
-    def post_delete_large(self, told: dict) -> tuple[int, object]:
-        for sha in told["deletions"]["sha"]:
+    def post_delete_large(self, request: dict) -> tuple[int, object]:
+        for sha in request["deletions"]["sha"]:
             del self.objects[sha]
         return 200, {}
 
 
 ROUTES = {
     ("POST", "/api/repos/create"): Hub.post_create,
-    ("POST", "/api/validate-yaml"): lambda _, told: (200, {}),
+    ("POST", "/api/validate-yaml"): lambda _, request: (200, {}),
     ("GET", f"/api/datasets/{REPO}"): Hub.get_info,
     ("GET", f"/api/datasets/{REPO}/tree/([^/]+)"): Hub.get_tree,
     ("POST", f"/api/datasets/{REPO}/preupload/main"): Hub.post_preupload,
@@ -186,12 +186,12 @@ def handler(server: Hub) -> type[BaseHTTPRequestHandler]:
                 return self.download(*found.groups())
             for (method, pattern), route in ROUTES.items():
                 if method == self.command and (found := re.fullmatch(pattern, path)):
-                    told = (
+                    request = (
                         [json.loads(line) for line in body.splitlines()]
                         if "/commit/" in path
                         else json.loads(body or b"{}")
                     )
-                    status, reply = route(server, found[1] if found.groups() else told)
+                    status, reply = route(server, found[1] if found.groups() else request)
                     return self.tell(status, json.dumps(reply).encode())
             return self.tell(404, b"{}")
 

@@ -1,6 +1,6 @@
 """Simulated raters, and small studies for them: clips of a few bytes, a clock that is set by hand.
 
-A :class:`Rater` walks the whole journey either through :class:`annotation.rating.session.Journey` itself or, given a
+A :class:`Rater` goes through a whole study, either by :class:`annotation.rating.session.Sessions` itself or, given a
 ``TestClient``, through the JSON routes as a browser does. It listens to every clip (the clock runs on) and
 fills in forms by a rule that a test may replace.
 """
@@ -17,11 +17,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from annotation.people.identity import join
-from annotation.store.store import Store, tables
+from annotation.people.accounts import add_rater
+from annotation.store.store import Store
+from annotation.store.tables import metadata
 from annotation.studio import Studio
 from annotation.study import checks
-from annotation.study.schema import TEMPLATES, Study
+from annotation.study.rules import Study
+from annotation.study.templates import TEMPLATES
 
 Screen = dict[str, Any]
 CLIP_SECONDS = 2.0
@@ -29,7 +31,7 @@ BEGAN = 1_800_000_000.0  # seconds since 1970, on the clock that tests set
 
 
 class Clock:
-    """Seconds since 1970; moves when told to."""
+    """Seconds since 1970; moves only by :meth:`on`."""
 
     def __init__(self) -> None:
         self.now = BEGAN
@@ -43,10 +45,10 @@ class Clock:
 
 @contextlib.contextmanager
 def opened(home: Path, url: str | None = None, clock: Clock | None = None) -> Iterator[Studio]:
-    """A studio, closed at the end; with a ``clock``, its journey goes by that."""
+    """A studio, closed at the end; with a ``clock``, its sessions go by that."""
     studio = Studio.open(home, url)
     if clock:
-        studio.journey._now = clock
+        studio.sessions.clock = clock
     try:
         yield studio
     finally:
@@ -117,26 +119,26 @@ def study(
         row["id"] = f"{name}-{row['id']}"
     settings = Study.read({"title": "A study", "template": template} | rules).settings()
 
-    def add(work: Any) -> None:
-        work.record("study.created", study=name, settings=settings, state="open", by=None)
-        work.record("items.added", study=name, items=rows)
+    def add(transaction: Any) -> None:
+        transaction.record("study.created", study=name, settings=settings, state="open", by=None)
+        transaction.record("items.added", study=name, items=rows)
 
     studio.store.write(add)
     return name
 
 
 def new_rater(studio: Studio, name: str = "Ann", **more: Any) -> str:
-    return studio.store.write(lambda work: join(work, name, more.pop("role", "rater"), **more))
+    return studio.store.write(lambda transaction: add_rater(transaction, name, more.pop("role", "rater"), **more))
 
 
 def tables_of(store: Store) -> dict[str, list[str]]:
     """All rows of all tables, as text in an order of their own: equal for equal contents."""
-    with store._reader.connect() as connection:
+    with store.read() as view:
         return {
             table.name: sorted(
-                json.dumps(dict(row), sort_keys=True) for row in connection.execute(sa.select(table)).mappings()
+                json.dumps(dict(row), sort_keys=True) for row in view.connection.execute(sa.select(table)).mappings()
             )
-            for table in tables.sorted_tables
+            for table in metadata.sorted_tables
         }
 
 
@@ -173,7 +175,7 @@ def phase_answers(screen: Screen) -> dict[str, Any]:
 
 
 class Rater:
-    """Somebody who rates. ``values``: screen → answers; the digits of a sound check are looked up in the store."""
+    """A simulated rater. ``values``: screen → answers; the digits of a sound check are looked up in the store."""
 
     def __init__(
         self,
@@ -192,7 +194,9 @@ class Rater:
         if self.client:
             screen = self.post("next", study=self.study)
         else:
-            screen = self.studio.store.write(lambda work: self.studio.journey.next(work, self.study, self.id))
+            screen = self.studio.store.write(
+                lambda transaction: self.studio.sessions.next(transaction, self.study, self.id)
+            )
         self.screens.append(screen)
         return screen
 
@@ -205,7 +209,9 @@ class Rater:
         body = {"study": self.study, "phase": phase, "answers": answers or {}}
         if self.client:
             return self.post("phase", **body)
-        return self.studio.store.write(lambda work: self.studio.journey.phase(work, self.id, body))
+        return self.studio.store.write(
+            lambda transaction: self.studio.sessions.confirm_phase(transaction, self.id, body)
+        )
 
     def listen(self, screen: Screen, share: float = 1.0) -> str:
         """Play every clip → the receipt."""
@@ -216,7 +222,7 @@ class Rater:
         ]
         self.clock.on(sum(clip["seconds"] for clip in screen["clips"]) + 1)
         body = {"assignment": screen["assignment"], "receipt": screen["receipt"], "proofs": proofs, "played": played}
-        return (self.post("heard", **body) if self.client else self.studio.journey.heard(body))["receipt"]
+        return (self.post("heard", **body) if self.client else self.studio.sessions.heard(body))["receipt"]
 
     def fetch(self, clip: Mapping[str, Any]) -> str:
         """Load a clip → its proof."""
@@ -224,7 +230,7 @@ class Rater:
             return self.client.get(f"/{clip['url']}").headers["X-Proof"]
         _, assignment, number = clip["url"].split("/")
         with self.studio.store.read() as view:
-            return self.studio.journey.clip(view, self.id, assignment, int(number))[1]
+            return self.studio.sessions.clip(view, self.id, assignment, int(number))[1]
 
     def filled(self, screen: Screen, **more: Any) -> dict[str, Any]:
         """A rating ready to be sent: heard and filled in."""
@@ -253,14 +259,14 @@ class Rater:
     def submit(self, body: Mapping[str, Any]) -> dict[str, Any]:
         if self.client:
             return self.post("submit", **body)
-        return self.studio.store.write(lambda work: self.studio.journey.submit(work, self.id, body))
+        return self.studio.store.write(lambda transaction: self.studio.sessions.submit(transaction, self.id, body))
 
     def skip(self, screen: Screen, reason: str = "other") -> dict[str, Any]:
         body = {"assignment": screen["assignment"], "reason": reason}
-        return self.studio.store.write(lambda work: self.studio.journey.skip(work, self.id, body))
+        return self.studio.store.write(lambda transaction: self.studio.sessions.skip(transaction, self.id, body))
 
     def step(self) -> Screen:
-        """Do what the next screen wants → that screen."""
+        """Do what the next screen asks for → that screen."""
         return self.do(self.next())
 
     def do(self, screen: Screen) -> Screen:
@@ -292,7 +298,7 @@ class Rater:
         raise AssertionError(f"The phase {phase} did not come.")
 
     def walk(self) -> list[Screen]:
-        """The whole way → the screens of the task, in order."""
+        """Through the whole study → the screens of the task, in order."""
         seen = []
         while True:
             screen = self.step()
@@ -307,6 +313,6 @@ def kinds(rater: Rater) -> list[str]:
     with rater.studio.store.read() as view:
         return [
             row["kind"]
-            for row in view.history(rater.study, rater.id)
+            for row in view.assignments(rater.study, rater.id)
             if row["kind"] in ("rate", "trap", "gold", "repeat")
         ]

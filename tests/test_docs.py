@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import subprocess
 from pathlib import Path
@@ -39,12 +40,16 @@ def test_the_tree_names_every_module_and_nothing_else():
 
 
 def test_every_command_and_option_exists():
-    for program, *line in re.findall(r"python -m (emotion_omni|annotation) (\w+)([^\n|#`]*)", README):
-        parser = cli._parser() if program == "emotion_omni" else annotation_cli._parser()
-        actions = next(action for action in parser._actions if action.choices)
-        assert line[0] in actions.choices, line
-        known = {option for action in actions.choices[line[0]]._actions for option in action.option_strings}
-        assert set(re.findall(r"--\w[\w-]*", line[1])) <= known, line
+    for program, words in re.findall(r"python -m (emotion_omni|annotation) ([^\n|#`]*)", README):
+        parser = cli.parser() if program == "emotion_omni" else annotation_cli.parser()
+        for word in words.split():
+            groups = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+            if not groups:
+                break
+            assert word in groups[0], words
+            parser = groups[0][word]
+        known = {option for action in parser._actions for option in action.option_strings}
+        assert set(re.findall(r"--\w[\w-]*", words)) <= known, words
 
 
 def test_pictures_and_links_exist():

@@ -8,13 +8,12 @@ import pytest
 import torch
 
 from emotion_omni import __version__, checkpoint, engine
-from emotion_omni.omni.config import OmniConfig, Sampling
-from emotion_omni.omni.generation import TextSampling
+from emotion_omni.omni.config import OmniConfig, SpeechSampling, TextSampling
 from emotion_omni.omni.model import Omni
-from emotion_omni.synthesis import codec as units
+from emotion_omni.synthesis import codec
 
-BRIEF = TextSampling(longest=16)  # random weights babble on until they are stopped
-BRIEFLY = Sampling(longest_per_text=3, longest_extra=5)
+BRIEF = TextSampling(max_new_tokens=16)  # random weights babble on until they are stopped
+BRIEFLY = SpeechSampling(max_tokens_per_text_token=3, max_extra_tokens=5)
 
 
 def save(folder: Path, *, speaks: bool = True, knows: tuple[int, ...] = (), seed: int = 0) -> Path:
@@ -44,13 +43,13 @@ def save(folder: Path, *, speaks: bool = True, knows: tuple[int, ...] = (), seed
 
 def give_voice(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """Where the package's own codec is not trained yet, a random one hums in its place."""
-    if not units.SHIPPED.exists():
-        units.save(folder / "units.safetensors", units.UnitVocoder.random().codec)
-        patch.setattr(units, "SHIPPED", folder / "units.safetensors")
+    if not codec.SHIPPED.exists():
+        codec.save_codec(folder / "codec.safetensors", codec.CodecVocoder.random().codec)
+        patch.setattr(codec, "SHIPPED", folder / "codec.safetensors")
 
 
 def load(folder: Path) -> engine.Engine:
     """The engine of a checkpoint, to answer in a few words."""
     chosen = engine.load("omni", str(folder))
-    chosen.responder.text, chosen.responder.speech = BRIEF, BRIEFLY
+    chosen.generator.text_sampling, chosen.generator.speech_sampling = BRIEF, BRIEFLY
     return chosen

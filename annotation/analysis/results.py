@@ -1,8 +1,8 @@
-"""What a study found: its ratings as a table, who can be trusted, and every figure of the Results tab.
+"""The figures of one study: its ratings as a table, a verdict on each rater, and all that the Results tab shows.
 
-Joins the store to :mod:`quality` and :mod:`statistics`; draws nothing. The table is long: one row for each
-answer to each question. Hidden repeats, traps and gold items stay in it, marked by ``kind``; figures use
-ordinary ratings (``kind == "rate"``), once with all raters and once without those who were flagged.
+Joins the store to the statistics of this package. The table is long: one row for each answer to
+each question. Hidden repeats, traps and gold items stay in it, marked by ``kind``; figures use ordinary ratings
+(``kind == "rate"``), once with all raters and once without those who were flagged.
 """
 
 from __future__ import annotations
@@ -16,12 +16,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from annotation.analysis import agreement as quality
-from annotation.analysis import intervals as statistics
-from annotation.analysis.agreement import Agreement, Evidence, Verdict
-from annotation.people.identity import pseudonym
-from annotation.store.store import Row, View
-from annotation.study.schema import SCALES, TASK_KINDS, Scale, Study
+from annotation.analysis import raters
+from annotation.analysis.agreement import Agreement, agreement_table
+from annotation.analysis.confusion import confusion_matrix
+from annotation.analysis.disagreement import disagreement
+from annotation.analysis.intervals import means_by, paired_difference
+from annotation.analysis.ranking import Ranking, rank
+from annotation.analysis.raters import Evidence, Verdict
+from annotation.analysis.voice_lift import VoiceLift, voice_lift
+from annotation.people.signing_key import pseudonym
+from annotation.store.queries import View
+from annotation.store.tables import TASK_KINDS, Row
+from annotation.study.rules import Study
+from annotation.study.scales import SCALES, Scale
 from annotation.study.translate import version
 from emotion_omni import emotion
 from emotion_omni.types import EmotionOmniError
@@ -75,7 +82,7 @@ class Results:
     # -- people
 
     def pseudonym(self, rater: str) -> str:
-        """One name for a rater within this study; another study has another, so that exports cannot be joined."""
+        """A rater's name in this study; it differs between studies, so that exports cannot be joined."""
         return pseudonym(self.secret, self.study["id"], rater)
 
     @cached_property
@@ -84,8 +91,8 @@ class Results:
 
     @cached_property
     def verdicts(self) -> dict[str, Verdict]:
-        """By rater's id. A researcher's own decision, the latest, goes before the rules."""
-        found = {rater: quality.judge(self.evidence(rater)) for rater in self.raters}
+        """By rater's id. The latest decision of a researcher overrides the criteria."""
+        found = {rater: raters.judge(self.evidence(rater)) for rater in self.raters}
         for row in self.decisions:
             if row["subject"] == "rater" and row["rater"] in found:
                 found[row["rater"]] = Verdict(row["rater"], row["value"], (f"researcher: {row['reason']}",))
@@ -121,8 +128,11 @@ class Results:
         return found
 
     def _with_others(self, rater: str) -> float | None:
-        """How a rater's main answers go with the others': correlation with their mean, or how much more often than by chance
-        the answer is that of most others. Below zero, somebody rates against everybody else."""
+        """Agreement of a rater's main answers with the others'; below zero, the rater contradicts everyone else.
+
+        On points, the correlation with the mean of the others; on categories, the share of answers equal to the
+        mode of the others, minus chance (1 / categories).
+        """
         pairs = [
             (given[rater], [value for other, value in given.items() if other != rater])
             for given in self._main_answers.values()
@@ -137,7 +147,7 @@ class Results:
         return float(np.mean([value == mode for value, mode in clear])) - 1 / len(scale.values) if clear else None
 
     def _retest(self, by_kind: Mapping[str, Sequence[Row]]) -> list[bool]:
-        """Whether the main answer to a hidden repeat was the same; on a scale of points, one point apart is the same."""
+        """Whether the main answer to each hidden repeat was the same; on points, within one point."""
         first = {row["item"]: row["answers"].get(self.rules.form.main) for row in by_kind["rate"]}
         pairs = [
             (first[row["item"]], row["answers"].get(self.rules.form.main))
@@ -150,7 +160,7 @@ class Results:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row for each answer, columns :data:`COLUMNS`; several-of-many answers are joined by ``|``."""
+        """One row for each answer, columns :data:`COLUMNS`; multiple-choice answers are joined by ``|``."""
         rows = [answer for row in self.ratings if row["kind"] in TASK_KINDS for answer in self._answers(row)]
         return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -185,7 +195,7 @@ class Results:
         ]
 
     def values(self, scale: str, kept_only: bool = True, kind: str = "rate") -> pd.DataFrame:
-        """Ordinary answers to one question: ``item, rater, value`` and what else the table knows."""
+        """The answers to one question of one kind of task, with all columns of the table."""
         chosen = self.table[(self.table["scale"] == scale) & (self.table["kind"] == kind)]
         if kept_only:
             chosen = chosen[chosen["outcome"] != "flagged"]
@@ -203,7 +213,7 @@ class Results:
     def agreement(self, kept_only: bool = True) -> dict[str, list[Agreement]]:
         given = [(scale, self.values(scale.name, kept_only)[["item", "rater", "value"]]) for scale in self.scales]
         return {
-            scale.name: quality.agreement_table(values, scale.level, list(scale.values))
+            scale.name: agreement_table(values, scale.level, list(scale.values))
             for scale, values in given
             if len(values)
         }
@@ -212,18 +222,13 @@ class Results:
         """For each scale of points: each system's mean with its clustered interval and the naive one."""
         points = [scale.name for scale in self.scales if scale.kind == "points"]
         found = {name: self.values(name, kept_only).fillna({"system": "all"}) for name in points}
-        return {name: statistics.means_by(values, "system") for name, values in found.items() if len(values)}
+        return {name: means_by(values, "system") for name, values in found.items() if len(values)}
 
     def votes(self, kept_only: bool = True) -> pd.DataFrame:
-        """Comparisons as they stood on the page: systems left and right, and which side won."""
+        """Comparisons as the page showed them: systems left and right, and which side won."""
         chosen = self.values("preference", kept_only)
-        sides = [self._sides(row.item, row.side) for row in chosen.itertuples()]
-        won = [
-            row.value
-            if row.value == "tie"
-            else ("left" if (row.value == "a") == (row.side == "as stored") else "right")
-            for row in chosen.itertuples()
-        ]
+        sides = [self._sides(item, side) for item, side in zip(chosen["item"], chosen["side"], strict=True)]
+        won = [_winner(value, side) for value, side in zip(chosen["value"], chosen["side"], strict=True)]
         return chosen.assign(left=[left for left, _ in sides], right=[right for _, right in sides], outcome=won)
 
     def _sides(self, item: str, side: str) -> tuple[str, str]:
@@ -231,23 +236,22 @@ class Results:
         a, b = systems.get("a", "a"), systems.get("b", "b")
         return (a, b) if side == "as stored" else (b, a)
 
-    def ranking(self, kept_only: bool = True, bootstrap: int = 300) -> statistics.Ranking | None:
+    def ranking(self, kept_only: bool = True, bootstrap: int = 300) -> Ranking | None:
         votes = self.votes(kept_only) if self.rules.template == "compare" else pd.DataFrame()
         votes = votes[votes["left"] != votes["right"]] if len(votes) else votes
-        return statistics.fit_bradley_terry(votes, bootstrap=bootstrap) if len(votes) else None
+        return rank(votes, bootstrap=bootstrap) if len(votes) else None
 
     def confusion(self, kept_only: bool = True) -> pd.DataFrame | None:
-        """Heard by the model against rated by people, where raters did not see the guess."""
+        """Labels of people against the model's guess, where raters did not see the guess."""
         if "primary" not in self.rules.form.scales:
             return None
         chosen = self.values("primary", kept_only)
         unseen = chosen["guess"].notna() & ~chosen["guess_shown"].astype(bool)
-        chosen = chosen[unseen & chosen["value"].isin(emotion.NAMES)]  # "another one" and "cannot tell" are on no axis
+        chosen = chosen[unseen & chosen["value"].isin(emotion.NAMES)]  # not "other", "cannot-tell"
         if chosen.empty:
             return None
-        return statistics.confusion(
-            pd.DataFrame({"heard": chosen["guess"], "rated": chosen["value"]}), list(emotion.NAMES)
-        )
+        pairs = pd.DataFrame({"heard": chosen["guess"], "rated": chosen["value"]})
+        return confusion_matrix(pairs, list(emotion.NAMES))
 
     def anchoring(self, kept_only: bool = True) -> dict[str, Any] | None:
         """How much more often raters agree with the model's guess when they are shown it."""
@@ -261,14 +265,14 @@ class Results:
         )
         if agrees["shown"].nunique() < 2:
             return None
-        gap = statistics.paired_difference(agrees.drop(columns="family"), "shown", "shown", "hidden")
+        gap = paired_difference(agrees.drop(columns="family"), "shown", "shown", "hidden")
         shares = agrees.groupby("shown")["value"].mean()
         return {"shown": float(shares["shown"]), "hidden": float(shares["hidden"]), "gap": gap}
 
-    def voice_lift(self, kept_only: bool = True) -> Any:
-        """Share of answers equal to the known emotion (the manifest's ``emotion``) from words, from voice, and from both.
+    def voice_lift(self, kept_only: bool = True) -> VoiceLift | None:
+        """Share of answers equal to the item's stated emotion from words, from voice, and from both.
 
-        Without a known emotion there is none: the raters' own majority would flatter the mode that it is taken from.
+        ``None`` without a stated emotion: the raters' own majority would favor the mode it is taken from.
         """
         if self.rules.template != "words-voice":
             return None
@@ -277,15 +281,16 @@ class Results:
         if chosen.empty:
             return None
         correct = [float(truth[row.family] == row.value) for row in chosen.itertuples()]
-        return statistics.voice_lift(chosen.assign(correct=correct, group=chosen["family"]))
+        return voice_lift(chosen.assign(correct=correct, group=chosen["family"]))
 
     def _truth(self) -> dict[str, str]:
-        told = {
+        """family → stated emotion."""
+        stated = {
             item["family"]: item["content"].get("about", {}).get("emotion")
             for item in self.items.values()
             if item["role"] == "rate"
         }
-        return {family: emotion.find(name).name for family, name in told.items() if emotion.is_known(name)}
+        return {family: emotion.find(name).name for family, name in stated.items() if emotion.is_known(name)}
 
     def distribution(self, scale: str, kept_only: bool = True) -> dict[str, list[int]]:
         """How often each value was given, by system."""
@@ -297,29 +302,27 @@ class Results:
         main = self.rules.form.main
         first, again = self.values(main, False), self.values(main, False, kind="repeat")
         pairs = pd.concat([first.assign(repeat=0), again.assign(repeat=1)], ignore_index=True)
-        return quality.retest(pairs[["item", "rater", "value", "repeat"]])
+        return raters.retest(pairs[["item", "rater", "value", "repeat"]])
 
     @property
     def first_points(self) -> Scale | None:
-        """The scale on which raters' severity is measured: the main one, or else the first of points."""
+        """The scale on which raters' severity is measured: the main one, or else the first with points."""
         points = [scale for scale in self.scales if scale.kind == "points"]
         return next((scale for scale in points if scale.name == self.rules.form.main), points[0] if points else None)
 
     def severity(self) -> pd.DataFrame | None:
         """How much higher or lower each rater rates than the others."""
         values = self.values(self.first_points.name, False) if self.first_points else pd.DataFrame()
-        return quality.severity(values[["item", "rater", "value"]]) if len(values) else None
+        return raters.severity(values[["item", "rater", "value"]]) if len(values) else None
 
     def adjudication_queue(self, kept_only: bool = True) -> pd.DataFrame:
-        """Items on which raters differ, the most divided first, with what was answered and what was decided."""
+        """Items by the raters' disagreement, the most divided first, with the answers and the decision, if any."""
         main = SCALES[self.rules.form.main]
         values = self.values(main.name, kept_only)
         if values.empty:
             return pd.DataFrame(columns=["item", "about", "disagreement", "n", "answers", "decided"])
-        kind = "nominal" if main.kind != "points" else "numeric"
-        found = quality.disagreement(
-            values[["item", "rater", "value"]], "nominal" if kind == "nominal" else main.level, list(main.values)
-        )
+        level = main.level if main.kind == "points" else "nominal"
+        found = disagreement(values[["item", "rater", "value"]], level, list(main.values))
         given = values.groupby("item")["value"].apply(
             lambda group: ", ".join(f"{value} × {n}" for value, n in group.value_counts().items())
         )
@@ -327,25 +330,32 @@ class Results:
         return found.assign(
             about=found["item"].map(self._about),
             answers=found["item"].map(given),
-            decided=found["item"].map(decided).fillna(""),
+            decided=[decided.get(item, "") for item in found["item"]],
         )
 
     def _about(self, item: str) -> str:
-        """The first words of an item, for people who look for one."""
+        """The first words of an item, so that a person can find it."""
         texts = self.items[item]["content"].get("texts", {})
         return next(iter(texts.values()), "")[:60]
 
     def alarm(self) -> str | None:
-        """Whether exclusions have jumped among the later half of the raters."""
+        """A warning if exclusions rose sharply among the later half of the raters."""
         order = sorted(self.raters, key=lambda rater: min(row["at"] for row in self.ratings if row["rater"] == rater))
         verdicts = [self.verdicts[rater] for rater in order]
         half = len(verdicts) // 2
-        return quality.exclusion_alarm(verdicts[:half], verdicts[half:])
+        return raters.exclusion_alarm(verdicts[:half], verdicts[half:])
 
     def per_hour(self) -> list[tuple[str, int]]:
         times = pd.to_datetime([row["at"] for row in self.ratings if row["kind"] == "rate"], unit="s", utc=True)
         counts = pd.Series(1, index=times).resample("1h").sum() if len(times) else pd.Series(dtype=int)
         return [(at.strftime("%Y-%m-%d %H:00"), int(n)) for at, n in counts.items()]
+
+
+def _winner(value: str, side: str) -> str:
+    """The side of the page that won, from the answer as stored."""
+    if value == "tie":
+        return value
+    return "left" if (value == "a") == (side == "as stored") else "right"
 
 
 def _right(rows: Sequence[Row]) -> int:

@@ -1,8 +1,8 @@
-"""Zero lost ratings, put to the test: a thousand submits while the server is killed again and again.
+"""Crash test: no acknowledged rating is lost while the server is killed again and again.
 
-``python -m annotation chaos`` kills the rating server with SIGKILL at random moments. Raters notice as a
-browser does (the connection breaks), wait, and send the same rating again under the same submit id. At the
-end the store must hold every acknowledged rating, none twice, and its rebuild from the event log must agree.
+``python -m annotation chaos`` kills the rating server with SIGKILL at random times. Raters notice as a browser does
+(the connection breaks), wait, and send the same rating again with the same submit id. At the end the store must hold
+every acknowledged rating, none twice, and a rebuild from the event log must give the same ratings.
 """
 
 from __future__ import annotations
@@ -13,28 +13,38 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from annotation.bench import load
-from annotation.bench.load import STUDY, Client, filled, listen
+from annotation.bench.load import STUDY, Client, play_clips, random_form
 from annotation.store.store import Store
 from emotion_omni import processors
 
-PATIENCE_SECONDS = 30.0  # a rater retries for so long
+RETRY_SECONDS = 30.0  # after which a rater gives up
+Result = TypeVar("Result")
 
 
 class Trial:
-    """What the raters sent and what was acknowledged, while servers come and go."""
+    """What the raters sent and what was acknowledged, while servers stop and start."""
 
-    def __init__(self, wanted: int) -> None:
-        self.wanted, self.lock = wanted, threading.Lock()
+    def __init__(self, submits: int) -> None:
+        self.submits, self.lock = submits, threading.Lock()
         self.acknowledged: list[str] = []
         self.retries = self.refused = 0
 
     @property
-    def over(self) -> bool:
-        return len(self.acknowledged) >= self.wanted
+    def is_over(self) -> bool:
+        return len(self.acknowledged) >= self.submits
+
+    def record(self, submit_id: str, saved: bool) -> None:
+        with self.lock:
+            if saved:
+                self.acknowledged.append(submit_id)
+            else:
+                self.refused += 1
 
 
 def run(
@@ -49,68 +59,59 @@ def run(
         threads = [threading.Thread(target=_rate, args=(trial, port, cookie, n)) for n, cookie in enumerate(cookies)]
         for thread in threads:
             thread.start()
-        killed = _come_and_go(trial, home, port, kills, random.Random(seed), threads)
-        report = {
-            "submits": submits,
-            "kills": killed,
-            "raters": raters,
-            "seconds": round(time.monotonic() - started, 1),
-        }
-        return report | _verdict(home, trial) | {"machine": processors.describe()}
+        killed = _kill_repeatedly(trial, home, port, kills, random.Random(seed))
+        with load.serve(home, port, page=False):
+            for thread in threads:
+                thread.join()
+        elapsed = round(time.monotonic() - started, 1)
+        report = {"submits": submits, "kills": killed, "raters": raters, "seconds": elapsed}
+        return report | _compare_store(home, trial) | {"machine": processors.describe()}
 
 
-def _come_and_go(
-    trial: Trial, home: Path, port: int, kills: int, draw: random.Random, threads: list[threading.Thread]
-) -> int:
-    """Serve, kill in the middle of things, serve again; the last server is left to finish."""
+def _kill_repeatedly(trial: Trial, home: Path, port: int, kills: int, generator: random.Random) -> int:
+    """Serve and kill at random points of the trial → how many times."""
     killed = 0
-    while not trial.over and killed < kills:
-        with load.served(home, port, page=False) as (_, process):
-            target = trial.wanted * (killed + draw.random()) / (kills + 1)
-            _until(lambda target=target: len(trial.acknowledged) >= target or trial.over)
-            time.sleep(draw.random() * 0.05)
-            process.kill()  # SIGKILL: no goodbye, no flush
+    while not trial.is_over and killed < kills:
+        with load.serve(home, port, page=False) as (_, process):
+            _wait_for_submits(trial, trial.submits * (killed + generator.random()) / (kills + 1))
+            time.sleep(generator.random() * 0.05)
+            process.kill()  # SIGKILL: no shutdown, no flush
             killed += 1
-    with load.served(home, port, page=False):
-        for thread in threads:
-            thread.join()
     return killed
 
 
-def _until(true: Any, seconds: float = 60.0) -> None:
-    stop = time.monotonic() + seconds
-    while not true() and time.monotonic() < stop:
+def _wait_for_submits(trial: Trial, count: float, seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while len(trial.acknowledged) < count and not trial.is_over and time.monotonic() < until:
         time.sleep(0.005)
 
 
 def _rate(trial: Trial, port: int, cookie: str, seed: int) -> None:
-    draw = random.Random(seed)
-    while not trial.over:
-        screen = _insist(trial, port, cookie, lambda client: client.post("next", study=STUDY))
+    """One rater until the trial is over or nothing is left."""
+    generator = random.Random(seed)
+
+    def post(path: str, **body: Any) -> dict[str, Any]:
+        return _retry(trial, port, cookie, lambda client: client.post(path, **body)[1])
+
+    while not trial.is_over:
+        screen = post("next", study=STUDY)
         if screen.get("screen") == "break":
-            _insist(trial, port, cookie, lambda client: client.post("phase", study=STUDY, phase="break", answers={}))
+            post("phase", study=STUDY, phase="break", answers={})
         elif screen.get("screen") == "rate":
-            receipt = _insist(
-                trial, port, cookie, lambda client, screen=screen: (200, {"receipt": listen(client, screen)})
-            )["receipt"]
-            form = filled(screen, receipt, draw)
-            answer = _insist(trial, port, cookie, lambda client, form=form: client.post("submit", **form))
-            with trial.lock:
-                if answer.get("saved"):
-                    trial.acknowledged.append(form["submit_id"])
-                else:
-                    trial.refused += 1
+            receipt = _retry(trial, port, cookie, partial(play_clips, screen=screen))
+            form = random_form(screen, receipt, generator)
+            trial.record(form["submit_id"], saved=bool(post("submit", **form).get("saved")))
         else:
             return
 
 
-def _insist(trial: Trial, port: int, cookie: str, ask: Any) -> dict[str, Any]:
-    """Ask until there is an answer, as the page does after a lost connection."""
-    until = time.monotonic() + PATIENCE_SECONDS
+def _retry(trial: Trial, port: int, cookie: str, request: Callable[[Client], Result]) -> Result:
+    """Repeat a request on new connections until there is an answer, as the page does after a lost connection."""
+    until = time.monotonic() + RETRY_SECONDS
     while True:
         client = Client(port, cookie)
         try:
-            return ask(client)[1]
+            return request(client)
         except (OSError, http.client.HTTPException, ValueError):
             if time.monotonic() > until:
                 raise
@@ -121,23 +122,24 @@ def _insist(trial: Trial, port: int, cookie: str, ask: Any) -> dict[str, Any]:
             client.close()
 
 
-def _verdict(home: Path, trial: Trial) -> dict[str, Any]:
+def _compare_store(home: Path, trial: Trial) -> dict[str, Any]:
+    """The store, and its rebuild from the event log, against the ratings that were acknowledged."""
     store = Store(home)
     with store.read() as view:
-        kept = view.ratings(STUDY)
-    rebuilt = store.rebuild()
+        stored = view.ratings(STUDY)
+    events = store.rebuild()
     with store.read() as view:
-        again = view.ratings(STUDY)
+        rebuilt = view.ratings(STUDY)
     store.close()
-    ids = Counter(row["id"] for row in kept)
-    per_item = Counter(row["item"] for row in kept if row["kind"] == "rate")
+    ids = {row["id"] for row in stored}
+    per_item = Counter(row["item"] for row in stored if row["kind"] == "rate")
     return {
         "acknowledged": len(trial.acknowledged),
-        "lost": sum(submit not in ids for submit in trial.acknowledged),
+        "lost": sum(submit_id not in ids for submit_id in trial.acknowledged),
         "duplicated": sum(count > 1 for count in per_item.values()),
         "refused": trial.refused,
         "retries": trial.retries,
-        "stored": len(kept),
-        "events_replayed": rebuilt,
-        "rebuild_agrees": kept == again,
+        "stored": len(stored),
+        "events_replayed": events,
+        "rebuild_agrees": stored == rebuilt,
     }

@@ -1,12 +1,12 @@
-"""Many raters at once: how long they wait for the next item and for their rating to be stored.
+"""Load test: how long raters wait for the next item and for their rating to be stored, many of them at once.
 
-``python -m annotation load`` starts the whole app (page, rating routes, store) as a process of its own on an
-empty home, makes a study of short clips, and lets simulated raters work without a pause: fetch the next
-item, fetch its clip, really wait while it "plays", report it, submit. Then it checks the store against what
-was acknowledged, and that values off the scale, items of others and unheard clips were refused.
+``python -m annotation load`` starts the whole app (page, rating routes, store) as a process on an empty home, makes a
+study of short clips, and simulates raters without think time: get the next item, get its clip, wait while it plays,
+report that, submit. Then it compares the store with the ratings that were acknowledged, and checks that values off
+the scale, items of other raters and clips that were not played are refused.
 
-The client is Python's own ``http.client`` in threads: it shares the machine with the server, so it must be
-light, and connections are kept as a browser keeps them.
+The client is Python's ``http.client`` in threads: it shares the machine with the server, so it must be light, and it
+keeps connections open as a browser does.
 """
 
 from __future__ import annotations
@@ -24,63 +24,75 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from annotation.store.benchmark import fill
 from annotation.store.store import Store
+from annotation.store.transaction import Transaction
 from annotation.studio import Studio
-from annotation.study import importing as studies
-from annotation.study.schema import Study
+from annotation.study import lifecycle
+from annotation.study.rules import Study
 from emotion_omni import processors
 from emotion_omni.types import Audio, EmotionOmniError
 
-TONE_SECONDS = 0.1  # "no think time" still means hearing the clip; a short one puts the load on the server
 STUDY = "load"
+CLIP_SECONDS = 0.1  # raters play every clip; short ones put the load on the server
+PLAYBACK_RATE = 1.25
 START_SECONDS = 120
+CLIPS = 8
 
 
 @dataclass
-class Tally:
-    """What all raters saw. Seconds of each request by kind, and everything that went wrong."""
+class Measurements:
+    """Seconds of each request by kind, acknowledged ratings, and everything that failed, over all raters."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: {"next": [], "clip": [], "heard": [], "submit": []})
-    acknowledged: list[tuple[str, str]] = field(default_factory=list)  # (submit id, assignment)
+    acknowledged: list[str] = field(default_factory=list)  # submit ids
     failures: Counter = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, kind: str, seconds: float) -> None:
+    def timed(self, kind: str, request: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        started = time.perf_counter()
+        result = request(*arguments, **options)
         with self.lock:
-            self.seconds[kind].append(seconds)
+            self.seconds[kind].append(time.perf_counter() - started)
+        return result
 
-    def fail(self, what: str) -> None:
+    def acknowledge(self, submit_id: str) -> None:
         with self.lock:
-            self.failures[what] += 1
+            self.acknowledged.append(submit_id)
+
+    def fail(self, reason: str) -> None:
+        with self.lock:
+            self.failures[reason] += 1
 
 
 class Client:
-    """One browser: a connection that is kept, a session cookie, JSON."""
+    """One browser: a persistent connection, a login cookie, JSON."""
 
     def __init__(self, port: int, cookie: str = "") -> None:
         self.port, self.cookie = port, cookie
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def post(self, path: str, **body: Any) -> tuple[int, dict[str, Any]]:
+        """→ status and JSON."""
         headers = {"Content-Type": "application/json", "X-Studio": "1", "Cookie": self.cookie}
         status, _, data = self._send("POST", path, json.dumps(body).encode(), headers)
         return status, json.loads(data)
 
     def get(self, path: str) -> tuple[int, str, bytes]:
-        """→ status, proof, bytes."""
+        """→ status, playback proof, bytes."""
         return self._send("GET", path, None, {"Cookie": self.cookie})
 
     def _send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, str, bytes]:
         self.connection.request(method, f"/studio/{path}", body, headers)
-        answer = self.connection.getresponse()
-        return answer.status, answer.headers.get("X-Proof", ""), answer.read()
+        response = self.connection.getresponse()
+        return response.status, response.headers.get("X-Proof", ""), response.read()
 
     def close(self) -> None:
         self.connection.close()
@@ -90,17 +102,17 @@ class Client:
 
 
 @contextlib.contextmanager
-def served(home: Path, port: int | None = None, page: bool = True) -> Iterator[tuple[int, subprocess.Popen]]:
-    """The app (or the rating routes without the page) as a process of its own → its port and the process."""
+def serve(home: Path, port: int | None = None, page: bool = True) -> Iterator[tuple[int, subprocess.Popen]]:
+    """The app (or the rating routes without the page) as a process → its port and the process."""
     port = port or free_port()
     environment = os.environ | {"EMOTION_OMNI_HOME": str(home), "GRADIO_ANALYTICS_ENABLED": "False"}
-    whole = ["emotion_omni", "serve", "--engine", "fake"] if page else ["annotation", "routes"]
-    command = [sys.executable, "-m", *whole, "--port", str(port)]
+    app = ["emotion_omni", "serve", "--engine", "fake"] if page else ["annotation", "routes"]
+    command = [sys.executable, "-m", *app, "--port", str(port)]
     root = Path(__file__).parents[2]
     with (home / "server.txt").open("a") as output:
         process = subprocess.Popen(command, env=environment, cwd=root, stdout=output, stderr=subprocess.STDOUT)
     try:
-        _wait_for(port, process, home)
+        _wait_until_ready(port, process, home)
         yield port, process
     finally:
         process.kill()
@@ -113,7 +125,7 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-def _wait_for(port: int, process: subprocess.Popen, home: Path) -> None:
+def _wait_until_ready(port: int, process: subprocess.Popen, home: Path) -> None:
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until:
         if process.poll() is not None:
@@ -128,95 +140,99 @@ def _wait_for(port: int, process: subprocess.Popen, home: Path) -> None:
 
 
 def prepare(home: Path, raters: int, items: int, overlap: int, stored: int = 0) -> list[str]:
-    """A study of short clips, raters past their training, ratings stored before → the raters' session cookies."""
+    """A study of short clips, raters past their training, ``stored`` earlier ratings → the raters' login cookies."""
     studio = Studio.open(home)
-    # Spoken traps and gold items last four seconds each, in which a rater puts no load on anything.
-    spoken = {"training_right": 0, "traps_per_block": 0, "gold_per_block": 0}
-    rules = Study.read({"title": "Load", "template": "emotion-recognition", "ratings_per_item": overlap} | spoken)
-    clips = [studio.clips.add(_clip(number)) for number in range(8)]
-    rows = [{"role": "rate", "content": {"clips": {"speech": clips[n % 8]}, "texts": {}}} for n in range(items)]
-    studies.create(studio.store, studio.clips, rules, rows, study=STUDY)
-    names = [studio.identity.guest(f"Rater {number}") for number in range(raters)]
-    studio.store.write(lambda work: [_begin(work, name) for name in names])
+    # Spoken traps and gold items last four seconds each, in which a rater causes no load.
+    no_checks = {"training_right": 0, "traps_per_block": 0, "gold_per_block": 0}
+    rules = Study.read({"title": "Load", "template": "emotion-recognition", "ratings_per_item": overlap} | no_checks)
+    clips = [studio.clips.add(_tone(number)) for number in range(CLIPS)]
+    rows = [{"role": "rate", "content": {"clips": {"speech": clips[n % CLIPS]}, "texts": {}}} for n in range(items)]
+    lifecycle.create(studio.store, studio.clips, rules, rows, study=STUDY)
+    names = [studio.people.accounts.add_guest(f"Rater {number}") for number in range(raters)]
+    studio.store.write(lambda transaction: _enroll(transaction, names))
     if stored:
-        studio.store.fill(stored)
-    cookies = [f"studio={studio.identity.session(name)}" for name in names]
+        fill(studio.store, stored)
+    cookies = [f"studio={studio.people.logins.issue(name)}" for name in names]
     studio.store.close()
     return cookies
 
 
-def _clip(number: int) -> Audio:
-    """So short that hearing it hardly slows a rater. Equalising frames it with 0.4 s of silence."""
-    times = np.arange(int(TONE_SECONDS * 24_000)) / 24_000
+def _tone(number: int) -> Audio:
+    """A clip so short that playing it hardly slows a rater; equalizing adds 0.4 s of silence around it."""
+    times = np.arange(int(CLIP_SECONDS * 24_000)) / 24_000
     return Audio((0.2 * np.sin(2 * np.pi * (200 + 40 * number) * times)).astype(np.float32), 24_000)
 
 
-def _begin(work: Any, rater: str) -> None:
-    work.record("enrolled", study=STUDY, rater=rater)
-    work.record("phase.changed", study=STUDY, rater=rater, phase="task", block=0, slot=0, block_began=time.time())
+def _enroll(transaction: Transaction, raters: list[str]) -> None:
+    for rater in raters:
+        transaction.record("enrolled", study=STUDY, rater=rater)
+        transaction.record(
+            "phase.changed", study=STUDY, rater=rater, phase="task", block=0, slot=0, block_began=time.time()
+        )
 
 
 # --- raters -----------------------------------------------------------------------------------------------------
 
 
-def rate(port: int, cookie: str, until: float, tally: Tally, seed: int) -> None:
-    """One rater at work until the time is over or nothing is left."""
-    client, draw = Client(port, cookie), random.Random(seed)
+def simulate_rater(port: int, cookie: str, until: float, measured: Measurements, seed: int) -> None:
+    """One rater until the monotonic time ``until`` or until nothing is left."""
+    client, generator = Client(port, cookie), random.Random(seed)
     try:
-        while time.monotonic() < until and _rate_one(client, draw, tally):
+        while time.monotonic() < until and _rate_one(client, generator, measured):
             pass
     except (OSError, http.client.HTTPException, ValueError) as error:
-        tally.fail(type(error).__name__)
+        measured.fail(type(error).__name__)
     finally:
         client.close()
 
 
-def _rate_one(client: Client, draw: random.Random, tally: Tally) -> bool:
-    status, screen = _timed(tally, "next", client.post, "next", study=STUDY)
+def _rate_one(client: Client, generator: random.Random, measured: Measurements) -> bool:
+    """→ whether to go on."""
+    status, screen = measured.timed("next", client.post, "next", study=STUDY)
     if status != 200:
-        tally.fail(f"next {status}")
+        measured.fail(f"next {status}")
         return False
     if screen["screen"] == "break":
         client.post("phase", study=STUDY, phase="break", answers={})
         return True
     if screen["screen"] != "rate":
         return False
-    receipt = listen(client, screen, tally)
-    status, answer = _timed(tally, "submit", client.post, "submit", **(form := filled(screen, receipt, draw)))
+    form = random_form(screen, play_clips(client, screen, measured), generator)
+    status, answer = measured.timed("submit", client.post, "submit", **form)
     if status == 200 and answer["saved"]:
-        with tally.lock:
-            tally.acknowledged.append((form["submit_id"], form["assignment"]))
+        measured.acknowledge(form["submit_id"])
     else:
-        tally.fail(f"submit {status} {answer.get('error', {}).get('code')}")
+        measured.fail(f"submit {status} {answer.get('error', {}).get('code')}")
     return True
 
 
-def listen(client: Client, screen: dict[str, Any], tally: Tally | None = None) -> str:
-    """Fetch every clip, wait as long as playing it takes, report it → the receipt."""
-    tally, proofs, played = tally or Tally(), {}, []
+def play_clips(client: Client, screen: dict[str, Any], measured: Measurements | None = None) -> str:
+    """Get every clip, wait as long as playing it takes, report it → the receipt."""
+    measured = measured or Measurements()
+    proofs, played = {}, []
     for clip in screen["clips"]:
-        status, proof, _ = _timed(tally, "clip", client.get, clip["url"])
+        status, proof, _ = measured.timed("clip", client.get, clip["url"])
         if status != 200:
-            tally.fail(f"clip {status}")
+            measured.fail(f"clip {status}")
         proofs[str(clip["n"])] = proof
-        played.append(
-            {"clip": clip["n"], "from": 0.0, "to": clip["seconds"], "rate": 1.25, "muted": False, "visible": True}
-        )
-        time.sleep(clip["seconds"] / 1.25)
+        span = {"clip": clip["n"], "from": 0.0, "to": clip["seconds"], "rate": PLAYBACK_RATE}
+        played.append(span | {"muted": False, "visible": True})
+        time.sleep(clip["seconds"] / PLAYBACK_RATE)
     if not played:
         return screen["receipt"]
     report = {"assignment": screen["assignment"], "receipt": screen["receipt"], "proofs": proofs, "played": played}
-    return _timed(tally, "heard", client.post, "heard", **report)[1].get("receipt", "")
+    _, answer = measured.timed("heard", client.post, "heard", **report)
+    return answer.get("receipt", "")
 
 
-def filled(screen: dict[str, Any], receipt: str, draw: random.Random) -> dict[str, Any]:
-    """A form as the browser would send it, every required question answered by chance."""
+def random_form(screen: dict[str, Any], receipt: str, generator: random.Random) -> dict[str, Any]:
+    """A form as the browser would send it, with a random answer to every required question."""
     values = {}
     for scale in screen["scales"]:
         if scale["required"] and scale["kind"] == "choice":
-            values[scale["name"]] = draw.choice(scale["options"])["value"]
+            values[scale["name"]] = generator.choice(scale["options"])["value"]
         elif scale["required"] and scale["kind"] == "points":
-            values[scale["name"]] = draw.randint(scale["low"], scale["high"])
+            values[scale["name"]] = generator.randint(scale["low"], scale["high"])
     return {
         "submit_id": str(uuid.uuid4()),
         "assignment": screen["assignment"],
@@ -224,13 +240,6 @@ def filled(screen: dict[str, Any], receipt: str, draw: random.Random) -> dict[st
         "values": values,
         "seconds": 1.0,
     }
-
-
-def _timed(tally: Tally, kind: str, call: Any, *arguments: Any, **more: Any) -> Any:
-    started = time.perf_counter()
-    result = call(*arguments, **more)
-    tally.add(kind, time.perf_counter() - started)
-    return result
 
 
 # --- the report -------------------------------------------------------------------------------------------------
@@ -244,73 +253,76 @@ def run(
         home = home or Path(scratch)
         home.mkdir(parents=True, exist_ok=True)
         cookies = prepare(home, raters, items=max(2000, int(raters * seconds * 4)), overlap=overlap, stored=stored)
-        with served(home) as (port, process):
+        with serve(home) as (port, process):
             refused = _refusals(port, cookies[0], cookies[1 % len(cookies)])
-            tally, elapsed = _work(port, cookies, seconds)
+            measured, elapsed = _run_raters(port, cookies, seconds)
             memory = _resident_megabytes(process.pid)
-        report = {"raters": raters, "stored_before": stored, "overlap": overlap} | _report(
-            home, tally, elapsed, overlap
-        )
+        report = {"raters": raters, "stored_before": stored, "overlap": overlap}
+        report |= _figures(home, measured, elapsed, overlap)
         return report | {"server_memory_mb": memory, "refused": refused, "machine": processors.describe()}
 
 
-def _work(port: int, cookies: list[str], seconds: float) -> tuple[Tally, float]:
-    tally, started = Tally(), time.monotonic()
+def _run_raters(port: int, cookies: list[str], seconds: float) -> tuple[Measurements, float]:
+    """→ what was measured, and the seconds until the last rater was done."""
+    measured, started = Measurements(), time.monotonic()
     threads = [
-        threading.Thread(target=rate, args=(port, cookie, started + seconds, tally, seed))
+        threading.Thread(target=simulate_rater, args=(port, cookie, started + seconds, measured, seed))
         for seed, cookie in enumerate(cookies)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return tally, time.monotonic() - started
+    return measured, time.monotonic() - started
 
 
-def _refusals(port: int, cookie: str, other: str) -> dict[str, bool]:
-    """What must be refused: an unheard clip, a value off its scale, an item that was handed to somebody else."""
-    client, stranger = Client(port, cookie), Client(port, other)
+def _refusals(port: int, cookie: str, other_cookie: str) -> dict[str, bool]:
+    """Whether these were refused: a clip not played, a value off its scale, an item assigned to another rater."""
+    client, other = Client(port, cookie), Client(port, other_cookie)
     screen = client.post("next", study=STUDY)[1]
-    draw = random.Random(0)
-    unheard = client.post("submit", **filled(screen, screen["receipt"], draw))
-    receipt = listen(client, screen)
-    off = filled(screen, receipt, draw)
-    off["values"]["intensity"] = 99
-    beyond = client.post("submit", **off)
-    foreign = stranger.post("submit", **filled(screen, receipt, draw))
-    found = {"unheard": unheard, "off_scale": beyond, "not_handed_out": foreign}
+    generator = random.Random(0)
+    not_played = client.post("submit", **random_form(screen, screen["receipt"], generator))
+    receipt = play_clips(client, screen)
+    off_scale = random_form(screen, receipt, generator)
+    off_scale["values"]["intensity"] = 99
+    answers = {
+        "unheard": not_played,
+        "off_scale": client.post("submit", **off_scale),
+        "not_handed_out": other.post("submit", **random_form(screen, receipt, generator)),
+    }
     client.close()
-    stranger.close()
-    return {name: status >= 400 for name, (status, _) in found.items()}
+    other.close()
+    return {name: status >= 400 for name, (status, _) in answers.items()}
 
 
-def _report(home: Path, tally: Tally, elapsed: float, overlap: int) -> dict[str, Any]:
-    """Times as the raters saw them, and what the store holds against what was acknowledged."""
+def _figures(home: Path, measured: Measurements, elapsed: float, overlap: int) -> dict[str, Any]:
+    """Times as the raters saw them, and the store against the ratings that were acknowledged."""
     store = Store(home)
     with store.read() as view:
-        kept = {row["id"]: row for row in view.ratings(STUDY)}
+        stored = {row["id"]: row for row in view.ratings(STUDY)}
     store.close()
-    per_item = Counter(row["item"] for row in kept.values() if row["kind"] == "rate")
+    per_item = Counter(row["item"] for row in stored.values() if row["kind"] == "rate")
     figures: dict[str, Any] = {
         "seconds": round(elapsed, 2),
-        "ratings": len(tally.acknowledged),
-        "ratings_per_second": round(len(tally.acknowledged) / elapsed, 1),
+        "ratings": len(measured.acknowledged),
+        "ratings_per_second": round(len(measured.acknowledged) / elapsed, 1),
     }
-    for kind, seconds in tally.seconds.items():
+    for kind, seconds in measured.seconds.items():
         figures |= {f"{kind}_p50_s": _percentile(seconds, 50), f"{kind}_p95_s": _percentile(seconds, 95)}
     return figures | {
-        "failed": sum(tally.failures.values()),
-        "failures": dict(tally.failures),
-        "lost": sum(submit not in kept for submit, _ in tally.acknowledged),
+        "failed": sum(measured.failures.values()),
+        "failures": dict(measured.failures),
+        "lost": sum(submit_id not in stored for submit_id in measured.acknowledged),
         "double_assignments": sum(count > overlap for count in per_item.values()),
     }
 
 
-def _percentile(seconds: list[float], share: float) -> float | None:
-    return round(float(np.percentile(seconds, share)), 4) if seconds else None
+def _percentile(seconds: list[float], percent: float) -> float | None:
+    return round(float(np.percentile(seconds, percent)), 4) if seconds else None
 
 
 def _resident_megabytes(process: int) -> float | None:
+    """Resident memory of a process on Linux; ``None`` elsewhere."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{process}/status").read_text().splitlines():
             if line.startswith("VmRSS"):

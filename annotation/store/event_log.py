@@ -1,41 +1,40 @@
 """The event log: an append-only folder of JSON lines from which the whole database can be rebuilt.
 
-One event a line, each with its sequence number and a checksum, in segments of fixed length (so that a
-mirror sends only what changed). Appending ends with fsync. What a crash cut short, a line or an operation
-of several (all but its last event say ``more``), is dropped before the next write; damage anywhere else is
-an error that names the place. Erasing, for those who withdraw,
-replaces their lines by tombstones, one segment at a time, each replaced atomically. Knows nothing of SQL.
+Each line is one event with its sequence number and a checksum, in segments of fixed length, so that a mirror sends only
+what has changed. Appending ends with fsync. What a crash has cut short, a line or an operation of several events (all
+but its last have ``more``), is dropped before the next write; damage anywhere else is an error that names the place.
+Erasing replaces events by tombstones, one segment at a time, each atomically. It does not know SQL.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import uuid
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from annotation.store.files import replace_file, sync_folder
 from emotion_omni.types import EmotionOmniError
 
 Event = dict[str, Any]
 SEGMENT = 10_000  # events a file; about 8 MB
-UNKNOWN = -1  # where the log ends has yet to be looked up, under the lock of the one who writes
+UNKNOWN = -1  # the end of the log is found later, under the lock of the writers
 
 
 class EventLog:
-    """Events in order. ``last`` is the sequence number of the newest, 0 when empty, ``UNKNOWN`` until it is mended."""
+    """``last``: the sequence number of the newest event, 0 in an empty log, ``UNKNOWN`` until :meth:`mend`."""
 
     def __init__(self, folder: Path, shared: bool = False) -> None:
-        """``shared``: another process may be in the middle of a line, so the end is mended later, under the writers' lock."""
+        """``shared``: another process may be writing a line, so the log is mended later, under the writers' lock."""
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.last = UNKNOWN if shared else self.mend()
 
     def append(self, events: Sequence[Event]) -> None:
-        """Write numbered events and wait until they are on disk; on failure nothing of them stays."""
+        """Write numbered events and wait until they are on disk; after a failure none of them is left."""
         lines: dict[int, bytes] = {}
         for event in events:
             segment = (event["sequence"] - 1) // SEGMENT
@@ -45,7 +44,7 @@ class EventLog:
                 self._append_to(self._path(segment), data)
         except OSError as error:
             self.last = UNKNOWN
-            with suppress(OSError):  # what cannot be taken back is found by the next writer, as after a crash
+            with suppress(OSError):  # what is left is dropped by the next writer, as after a crash
                 self.cut_back(events[0]["sequence"] - 1)
             raise EmotionOmniError(
                 f"The event log cannot be written ({error.strerror}). Free some space.", "disk"
@@ -63,9 +62,9 @@ class EventLog:
             sync_folder(self.folder)
 
     def cut_back(self, last: int) -> None:
-        """Drop the events after ``last``, whole or torn. Shortens files only, so it works on a full disk."""
+        """Drop the events after ``last``, whole or torn. It only shortens files, so it works on a full disk."""
         for path in self.segments():
-            kept = last - int(path.stem) * SEGMENT  # every number has its line
+            kept = last - int(path.stem) * SEGMENT  # one line for each number
             if kept <= 0:
                 path.unlink()
             elif kept < SEGMENT:
@@ -88,14 +87,16 @@ class EventLog:
                     yield event
 
     def erase(self, replacement: Callable[[Event], Event | None]) -> int:
-        """Put a ``replacement`` in the place of events (None: leave it) → how many. Safe to repeat after a crash."""
+        """Replace events (``replacement`` gives None: keep it) → how many. Safe to repeat after a crash."""
         erased = 0
         for path in self.segments():
-            events = list(_read(path))
-            instead = [replacement(event) for event in events]
-            if any(instead):
-                erased += sum(new is not None for new in instead)
-                replace(path, b"".join(encode(new or event) for event, new in zip(events, instead, strict=True)))
+            lines, before = [], erased
+            for event in _read(path):
+                tombstone = replacement(event)
+                erased += tombstone is not None
+                lines.append(encode(tombstone or event))
+            if erased > before:
+                replace_file(path, b"".join(lines))
         return erased
 
     def segments(self) -> list[Path]:
@@ -105,7 +106,7 @@ class EventLog:
         return self.folder / f"{segment:06d}.jsonl"
 
     def mend(self) -> int:
-        """Drop a torn last line, and the beginning of an operation that lacks its end → where the log ends."""
+        """Drop a torn last line, and an operation whose end is missing → the number of the last event."""
         for leftover in self.folder.glob("*.new"):
             leftover.unlink()
         paths = self.segments()
@@ -113,7 +114,7 @@ class EventLog:
             return 0
         path, lines = paths[-1], paths[-1].read_bytes().splitlines(keepends=True)
         kept = len(lines)
-        while kept and not _ends(lines[kept - 1], f"{path.name}, line {kept}"):
+        while kept and not _ends_operation(lines[kept - 1], f"{path.name}, line {kept}"):
             kept -= 1
         if not kept:
             path.unlink()
@@ -144,7 +145,7 @@ def _read(path: Path) -> Iterator[Event]:
             yield decode(line.rstrip(b"\n"), f"{path.name}, line {number}")
 
 
-def _ends(line: bytes, place: str) -> bool:
+def _ends_operation(line: bytes, place: str) -> bool:
     """Whether a line is whole, and the last of its operation."""
     return line.endswith(b"\n") and "more" not in decode(line.rstrip(b"\n"), place)
 
@@ -154,23 +155,3 @@ def _keep_lines(path: Path, number: int) -> None:
     with path.open("r+b") as file:
         file.truncate(sum(map(len, lines[:number])))
         os.fsync(file.fileno())
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all. Two may write the same at once."""
-    new = path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")
-    with new.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """A new name is safe on disk only once its folder is."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

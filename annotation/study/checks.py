@@ -1,7 +1,7 @@
-"""Clips of our own voice for checking raters: sound check, training with feedback, traps and gold items.
+"""Checks of raters: the sound check, training with feedback, traps and gold items, spoken by our own voice.
 
-Every study gets those of its template. The recordings lie in ``voice/``, spoken by the embedded engine
-(``python -m annotation voice`` makes them anew), so that a study can open without loading a model.
+Every study gets those of its template. The recordings are in ``voice/``, spoken by the embedded engine
+(``python -m annotation voice`` records them again), so that a study can open without loading a model.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from annotation.study.clips import Clips, equalised, flac
-from annotation.study.schema import Template
+from annotation.study.clips import Clips, equalized, flac
+from annotation.study.templates import Template
 from emotion_omni import audio, emotion
 from emotion_omni.types import Audio, EmotionOmniError
 
@@ -23,7 +23,7 @@ DIGITS = ("four seven two", "nine one six", "three eight five")
 
 @dataclass(frozen=True)
 class Line:
-    """Something our voice says. ``name`` is the file's."""
+    """A line that our voice speaks. ``name`` is that of the file."""
 
     name: str
     text: str
@@ -69,7 +69,7 @@ LINES: dict[str, Line] = {
 
 @dataclass(frozen=True)
 class Check:
-    """An item with a known answer. ``clips``: role in the template → line. ``lesson``: told after a training item."""
+    """An item with an expected answer. ``clips``: role in the template → line. ``lesson``: feedback in the training."""
 
     role: str
     clips: dict[str, str]
@@ -78,9 +78,9 @@ class Check:
 
 
 def checks_for(template: Template) -> Iterator[Check]:
-    """All checks of a template, in the order in which training teaches them."""
+    """All checks of a template; training items in the order in which they are shown."""
     for number, digits in enumerate(DIGITS):
-        yield Check("sound", {"speech": f"digits-{number}"}, {"digits": _as_figures(digits)})
+        yield Check("sound", {"speech": f"digits-{number}"}, {"digits": _as_digits(digits)})
     if template.tab == "emotion":
         yield from _emotion_checks()
     elif template.name == "compare":
@@ -171,9 +171,9 @@ def _pair(about: str, better: str) -> dict[str, str]:
     return {"query": f"asks-{about}"} | ({"a": kind, "b": cold} if better == "a" else {"a": cold, "b": kind})
 
 
-def _as_figures(words: str) -> str:
-    figures = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-    return "".join(str(figures.index(word)) for word in words.split())
+def _as_digits(words: str) -> str:
+    names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    return "".join(str(names.index(word)) for word in words.split())
 
 
 @cache
@@ -195,14 +195,14 @@ def examples(template: Template) -> tuple[tuple[str, str], ...]:
 
 @cache
 def example(name: str) -> bytes:
-    """The FLAC file of a line, as clips are played."""
+    """The FLAC file of a line, equalized as clips are."""
     if name not in LINES:
         raise EmotionOmniError("There is no such example.", "not-found")
-    return flac(equalised(spoken(name)))
+    return flac(equalized(spoken(name)))
 
 
 def items(template: Template, clips: Clips) -> list[dict[str, Any]]:
-    """The checks of a template as items, their sounds kept."""
+    """The checks of a template as items; stores their sounds."""
     return [
         {
             "role": check.role,
@@ -224,6 +224,8 @@ def record(folder: Path = FOLDER) -> int:
     from emotion_omni import engine
 
     voice = engine.load("embedded")
+    if not isinstance(voice, engine.SpeaksText):
+        raise EmotionOmniError(f"{voice.name} cannot speak given words.", "no-voice")
     folder.mkdir(exist_ok=True)
     for line in LINES.values():
         sound = audio.resample(audio.join(list(voice.speak(line.text, line.emotion))), 24_000)

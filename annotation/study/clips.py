@@ -1,8 +1,8 @@
-"""Clips for listening: stored by the SHA-256 of their bytes, and made equal before anybody hears them.
+"""Clips for listening: stored by the SHA-256 of their bytes, and equalized before raters hear them.
 
-A blind test must not be betrayed by loudness, sample rate, codec or the silence before the first word,
-so every clip is also kept as it will be played: 24 kHz mono 16-bit FLAC at -23 LUFS (ITU-R BS.1770),
-0.15 s of silence before and 0.25 s after. Files are named by hash and never leave under that name.
+Loudness, sample rate, codec or the silence before the first word must not tell which system spoke. So every clip
+is also stored as it is played: 24 kHz mono 16-bit FLAC at -23 LUFS (ITU-R BS.1770), with 0.15 s of silence before
+and 0.25 s after it. Files are named by their hash, and are never served under that name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from annotation.store.event_log import replace
+from annotation.store.files import replace_file
 from emotion_omni import audio
 from emotion_omni.types import Audio, EmotionOmniError
 
@@ -27,8 +27,8 @@ HZ = 24_000
 LUFS = -23.0
 LEAD_SECONDS, TAIL_SECONDS = 0.15, 0.25
 ONSET_DB = 35.0  # below the loudest 10 ms: quieter than this is silence
-UNCLAIMED_SECONDS = 86_400  # a sound may wait so long for its item: engines need hours for a study
-MASK_HZ = 450.0  # above it lies what makes words, below it the melody of the voice (Rogers et al. 1971)
+UNCLAIMED_SECONDS = 86_400  # for which a sound without an item is kept: engines need hours to make a study
+MASK_HZ = 450.0  # cutoff: words lie above it, the melody of the voice below (Rogers et al. 1971)
 
 
 class Clips:
@@ -38,13 +38,13 @@ class Clips:
         self.folder = folder
 
     def add(self, sound: Audio) -> dict[str, Any]:
-        """Keep a sound and its equalised form → {"sha", "played", "seconds"}, as items hold it."""
-        played = equalised(sound)
+        """Store a sound and its equalized form → {"sha", "played", "seconds"}, as items hold it."""
+        played = equalized(sound)
         return {"sha": self._keep(flac(sound)), "played": self._keep(flac(played)), "seconds": round(played.seconds, 3)}
 
     def add_masked(self, sound: Audio) -> dict[str, Any]:
-        """The same with the words masked: melody, rhythm and loudness are left."""
-        masked = equalised(without_words(sound))
+        """The same with the words masked: melody, rhythm and loudness remain."""
+        masked = equalized(without_words(sound))
         sha = self._keep(flac(masked))
         return {"sha": sha, "played": sha, "seconds": round(masked.seconds, 3)}
 
@@ -58,13 +58,16 @@ class Clips:
 
     def path(self, sha: str) -> Path:
         if len(sha) != 64 or not set(sha) <= set("0123456789abcdef"):
-            raise ValueError(f"{sha[:80]!r} is no SHA-256.")
+            raise ValueError(f"{sha[:80]!r} is not a SHA-256.")
         return self.folder / sha[:2] / f"{sha}.flac"
 
     def keep_only(self, used: Iterable[str], gone: Iterable[str] = ()) -> int:
-        """Delete what no item holds → how many: those ``gone`` at once, others once no study in the making can want them."""
-        wanted, now_gone, oldest = set(used), set(gone), time.time() - UNCLAIMED_SECONDS
-        unused = [path for path in self.folder.glob("??/*.flac") if path.stem not in wanted]
+        """Delete sounds that no item uses → their number.
+
+        Those in ``gone`` at once, others after a day: until then a study that is being made may use them.
+        """
+        kept, now_gone, oldest = set(used), set(gone), time.time() - UNCLAIMED_SECONDS
+        unused = [path for path in self.folder.glob("??/*.flac") if path.stem not in kept]
         over = [path for path in unused if path.stem in now_gone or path.stat().st_mtime < oldest]
         for path in over:
             path.unlink(missing_ok=True)
@@ -74,10 +77,10 @@ class Clips:
         sha = hashlib.sha256(data).hexdigest()
         path = self.path(sha)
         try:
-            os.utime(path)  # wanted anew
+            os.utime(path)  # used again: its day starts anew
         except FileNotFoundError:
             path.parent.mkdir(parents=True, exist_ok=True)
-            replace(path, data)
+            replace_file(path, data)
         return sha
 
 
@@ -87,7 +90,7 @@ def flac(sound: Audio) -> bytes:
     return buffer.getvalue()
 
 
-def equalised(sound: Audio) -> Audio:
+def equalized(sound: Audio) -> Audio:
     """The form in which a clip is played."""
     at_rate = audio.resample(sound, HZ)
     framed = _frame(at_rate.samples)
@@ -95,7 +98,7 @@ def equalised(sound: Audio) -> Audio:
 
 
 def _frame(samples: np.ndarray) -> np.ndarray:
-    """Cut the silence at both ends, then put the same silence before every clip, and the same after."""
+    """Cut the silence at both ends, and add the same silence before and after every clip."""
     step = HZ // 100
     blocks = samples[: len(samples) // step * step].reshape(-1, step)
     levels = 10 * np.log10(np.maximum(np.mean(np.square(blocks, dtype=np.float64), axis=1), 1e-12))
@@ -107,8 +110,8 @@ def _frame(samples: np.ndarray) -> np.ndarray:
 
 
 def _level(samples: np.ndarray) -> np.ndarray:
-    """To -23 LUFS; what is too short for a loudness meter (0.4 s), or gated away by it, to the same root mean square."""
-    import pyloudnorm  # brings scipy, which takes half a second to import
+    """To -23 LUFS. Too short for the meter (0.4 s), or gated away by it: to the same level of root mean square."""
+    import pyloudnorm  # imports scipy, which takes half a second
 
     if len(samples) >= 0.4 * HZ:
         with warnings.catch_warnings():

@@ -1,7 +1,7 @@
-"""Words in other languages, looked up by their English form.
+"""Texts in other languages, looked up by their English form.
 
-One file a language in ``translations/``: {"English": "translation"}. What a file does not hold stays English.
-A translated scale is another version of it ("1-de"), since other words may well be answered otherwise.
+One file for each language in ``translations/``: {"English": "translation"}. A text that a file does not have stays
+English. A translated scale has a version of its own ("1-de"): other words may be answered differently.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 
 FOLDER = Path(__file__).with_name("translations")
 ENGLISH = "en"
-_KEPT = ("name", "kind", "value", "key", "id", "url", "receipt", "assignment", "code", "prefill")  # never words
+_NOT_TRANSLATED = ("name", "kind", "value", "key", "id", "url", "receipt", "assignment", "code", "prefill")
 
 
 @cache
 def languages() -> tuple[str, ...]:
-    """All that can be chosen, by their BCP 47 codes."""
+    """The languages that a study can have, as BCP 47 codes."""
     return (ENGLISH, *sorted(path.stem for path in FOLDER.glob("*.json")))
 
 
@@ -28,21 +28,21 @@ def words(language: str) -> Mapping[str, str]:
     return json.loads((FOLDER / f"{language}.json").read_text(encoding="utf-8")) if language in languages()[1:] else {}
 
 
-def translated(told: Any, language: str) -> Any:
-    """A screen or any other JSON, its English sentences replaced; names and codes stay."""
+def translated(value: Any, language: str) -> Any:
+    """A screen or other JSON with its English texts translated; names and codes stay."""
     if language == ENGLISH:
-        return told
-    if isinstance(told, str):
-        return words(language).get(told, told)
-    if isinstance(told, Mapping):
-        return {key: value if key in _KEPT else translated(value, language) for key, value in told.items()}
-    if isinstance(told, list | tuple):
-        return [translated(value, language) for value in told]
-    return told
+        return value
+    if isinstance(value, str):
+        return words(language).get(value, value)
+    if isinstance(value, Mapping):
+        return {key: one if key in _NOT_TRANSLATED else translated(one, language) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [translated(one, language) for one in value]
+    return value
 
 
-def version(of: str, language: str) -> str:
-    return of if language == ENGLISH else f"{of}-{language}"
+def version(scale_version: str, language: str) -> str:
+    return scale_version if language == ENGLISH else f"{scale_version}-{language}"
 
 
 def preferred(accepted: str) -> str:

@@ -1,11 +1,11 @@
-"""Tells another server what happens in the studio: signed JSON by POST, in order, tried again when it fails.
+"""Webhooks: tell another server what happens in the studio, by signed JSON in POST requests, in order, with retries.
 
 Signatures follow the Standard Webhooks specification 1.0 (standardwebhooks.com): headers ``webhook-id``,
 ``webhook-timestamp`` and ``webhook-signature``, "v1," and base64 of HMAC-SHA256 over "id.timestamp.body". Messages
 name people by pseudonym only: of the facts given, only the fields listed here are sent. Sending neither waits nor
-fails; what cannot be delivered is dropped with a line in the log. Messages that wait do not survive a restart.
+fails; a message that cannot be delivered is dropped with a line in the log. The queue does not survive a restart.
 
-Knows nothing of studies; who calls decides when something has happened.
+It does not know studies: its callers decide when something has happened.
 """
 
 from __future__ import annotations
@@ -64,16 +64,22 @@ class Webhooks:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
 
+    @classmethod
+    def from_environment(cls) -> Webhooks | None:
+        """With ``STUDIO_WEBHOOK_URL`` and ``STUDIO_WEBHOOK_SECRET``; None where no URL is set."""
+        url = os.environ.get("STUDIO_WEBHOOK_URL", "").strip()
+        return cls(url, os.environ.get("STUDIO_WEBHOOK_SECRET", "").strip()) if url else None
+
     def send(self, name: str, facts: Mapping[str, Any]) -> None:
-        """Put a message in the queue: an event of ``EVENTS`` and the facts it may tell; an event of the store will do.
+        """Queue a message: an event of ``EVENTS`` and its facts, of which only the event's fields are sent.
 
         Returns at once. In a full queue it takes the place of the oldest. ``ValueError``: there is no such event.
         """
         if name not in EVENTS:
-            raise ValueError(f"{name!r} is no event. Use one of {', '.join(EVENTS)}.")
+            raise ValueError(f"{name!r} is not an event. Use one of {', '.join(EVENTS)}.")
         data = {field: facts[field] for field in EVENTS[name] if field in facts}
-        told = {"type": name, "timestamp": datetime.now(UTC).isoformat(), "data": data}
-        body = json.dumps(told, ensure_ascii=False, separators=(",", ":"), default=str).encode()
+        message = {"type": name, "timestamp": datetime.now(UTC).isoformat(), "data": data}
+        body = json.dumps(message, ensure_ascii=False, separators=(",", ":"), default=str).encode()
         with self._news:
             if len(self._waiting) >= self._most:
                 oldest = self._waiting.popleft()
@@ -95,7 +101,7 @@ class Webhooks:
         self._thread.start()
 
     def stop(self, seconds: float = 10.0) -> None:
-        """What waits is tried once more, for so long at most."""
+        """Try each queued message once more, for at most so long."""
         if self._thread is None:
             return
         with self._news:
@@ -105,7 +111,7 @@ class Webhooks:
         self._thread = None
 
     def _run(self) -> None:
-        # A proxy serves the way out; this computer is not out there.
+        # A proxy leads to other computers, not to this one.
         options: dict[str, Any] = {
             "timeout": TIMEOUT_SECONDS,
             "follow_redirects": False,
@@ -122,7 +128,7 @@ class Webhooks:
             return self._waiting.popleft() if self._waiting else None
 
     def _deliver(self, client: httpx.Client, message: Message) -> None:
-        """Until it is accepted, all tries are used up, or the studio stops. The others wait, so that the order stays."""
+        """Try until it is accepted, the tries are used up, or the studio stops. The others wait: order is kept."""
         for wait in (*self._waits, 0.0):
             problem = self._post(client, message)
             if not problem:
@@ -132,7 +138,7 @@ class Webhooks:
         log.warning("The webhook %s %s to %s was given up: %s.", message.name, message.id, self._url.host, problem)
 
     def _post(self, client: httpx.Client, message: Message) -> str:
-        """→ what went wrong, or "". The path of the address may be a secret, so it is not told; the answer's body is not read."""
+        """→ what went wrong, or "". The URL's path may be a secret, so it is not logged; the response is not read."""
         headers = {"content-type": "application/json"} | signed(
             message.id, int(time.time()), message.body, self._secret
         )
@@ -143,27 +149,21 @@ class Webhooks:
             return type(error).__name__
 
 
-def from_environment() -> Webhooks | None:
-    """Those of ``STUDIO_WEBHOOK_URL`` and ``STUDIO_WEBHOOK_SECRET``; None where no address is set."""
-    url = os.environ.get("STUDIO_WEBHOOK_URL", "").strip()
-    return Webhooks(url, os.environ.get("STUDIO_WEBHOOK_SECRET", "").strip()) if url else None
-
-
 def signed(name: str, seconds: int, body: bytes, secret: str) -> dict[str, str]:
-    """The three headers of a message. ``name``: its id, the same at every try; ``seconds`` since 1970: when it is sent."""
+    """The headers of a message. ``name``: its id, the same at every try; ``seconds``: when it is sent, since 1970."""
     signature = "v1," + _signature(name, str(seconds), body, secret)
     return {"webhook-id": name, "webhook-timestamp": str(seconds), "webhook-signature": signature}
 
 
 def verify(headers: Mapping[str, str], body: bytes, secret: str, tolerance: int = TOLERANCE_SECONDS) -> dict[str, Any]:
-    """For receivers: the message, if it was signed with the secret and is no older or newer than ``tolerance`` seconds.
+    """For receivers: the message, if it was signed with the secret and is not more than ``tolerance`` seconds off.
 
-    Errors: ``bad-signature``, ``stale``. A message may come twice; its ``webhook-id`` tells.
+    Errors: ``bad-signature``, ``stale``. A message may arrive twice, with the same ``webhook-id``.
     """
-    told = {name.lower(): value for name, value in headers.items()}
-    name, seconds, signatures = (told.get(f"webhook-{part}", "") for part in ("id", "timestamp", "signature"))
-    right = ("v1," + _signature(name, seconds, body, secret)).encode()
-    if not any(hmac.compare_digest(right, given.encode()) for given in signatures.split()):
+    given = {name.lower(): value for name, value in headers.items()}
+    name, seconds, signatures = (given.get(f"webhook-{part}", "") for part in ("id", "timestamp", "signature"))
+    expected = ("v1," + _signature(name, seconds, body, secret)).encode()
+    if not any(hmac.compare_digest(expected, signature.encode()) for signature in signatures.split()):
         raise EmotionOmniError(
             "The signature of this webhook does not fit. Compare the secrets, and verify the raw body.", "bad-signature"
         )

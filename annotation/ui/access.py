@@ -1,7 +1,7 @@
-"""Who may see a researcher's tab, and how to sign in where one may not.
+"""Who may use a researcher's tab, and how to sign in.
 
-A Gradio handler knows its visitor by the same signed cookie as the rating routes. Every handler of a
-researcher's tab begins with :func:`researcher`; hiding a tab protects nothing.
+A Gradio handler identifies its visitor by the same signed cookie as the rating routes. Every handler of a
+researcher's tab begins with :func:`researcher`: hiding a component does not protect its handler.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Any
 
 import gradio as gr
 
-from annotation.rating.routes import oauth_url, refuse_foreign
-from annotation.store.store import Row
+from annotation.rating.login_routes import oauth_url
+from annotation.rating.request_guard import refuse_foreign
+from annotation.store.tables import Row
 from annotation.studio import Studio
 from emotion_omni.types import EmotionOmniError
 
 _SIGN_IN = """
-<div class="access"><p class="access-said"></p>
+<div class="access"><p class="access-message"></p>
 <form class="access-form"><label>Name <input name="name" autocomplete="username" maxlength="60"></label>
 <label>Password <input name="password" type="password" autocomplete="current-password" maxlength="200"></label>
 <button type="submit">Sign in</button></form>
@@ -43,9 +44,9 @@ element.addEventListener('submit', event => {
   enter(given).catch(() => { part('alert').textContent = 'The studio cannot be reached.'; });
 });
 function show() {
-  const told = JSON.parse(props.value || '{}');
-  element.querySelector('.access').hidden = !told.said;
-  part('said').textContent = told.said || '';
+  const {message} = JSON.parse(props.value || '{}');
+  element.querySelector('.access').hidden = !message;
+  part('message').textContent = message || '';
 }
 watch('value', show);
 show();
@@ -53,7 +54,7 @@ show();
 
 
 def researcher(studio: Studio, request: gr.Request | None, role: str = "researcher") -> Row:
-    """The visitor, if they may; otherwise the message that says what is missing."""
+    """The visitor, if they have the role. Otherwise raises ``gr.Error`` with what is missing."""
     try:
         return _require(studio, request, role)
     except EmotionOmniError as error:
@@ -61,15 +62,15 @@ def researcher(studio: Studio, request: gr.Request | None, role: str = "research
 
 
 def _require(studio: Studio, request: gr.Request | None, role: str) -> Row:
-    asked = getattr(request, "request", None)  # the web request beneath; none when a handler is called from code
+    asked = getattr(request, "request", None)  # the Starlette request; none when a handler is called from code
     if asked is None:
         raise EmotionOmniError("Please sign in first.", "sign-in")
     refuse_foreign(asked.headers)
-    return studio.identity.require(asked.cookies, role, asked.scope.get("session", {}))
+    return studio.people.require(asked.cookies, role, asked.scope.get("session", {}))
 
 
 def explained(handler: Callable) -> Callable:
-    """Errors meant for people become Gradio's own message box; nothing else is caught."""
+    """Show an :class:`EmotionOmniError` in Gradio's own message box, which renders HTML; nothing else is caught."""
 
     @wraps(handler)
     def call(*arguments: Any, **more: Any) -> Any:
@@ -82,12 +83,12 @@ def explained(handler: Callable) -> Callable:
 
 
 def notice() -> gr.HTML:
-    """Says that a tab is for researchers, with a way to sign in. Empty for those who are."""
+    """A notice that the tab is for researchers, with a form to sign in; its value is set by :func:`notice_for`."""
     return gr.HTML(value="{}", html_template=_SIGN_IN, js_on_load=_SCRIPT, container=False, apply_default_css=False)
 
 
-def told(studio: Studio, request: gr.Request) -> tuple[bool, str]:
-    """(may enter, the value of the notice)."""
+def notice_for(studio: Studio, request: gr.Request) -> tuple[bool, str]:
+    """→ whether the visitor may enter, and the value of the notice, which is empty for a researcher."""
     try:
         _require(studio, request, "researcher")
     except EmotionOmniError as error:
@@ -96,6 +97,6 @@ def told(studio: Studio, request: gr.Request) -> tuple[bool, str]:
             if oauth_url()
             else "open the link that the terminal printed when the app was started"
         )
-        said = f"This tab is for researchers. {error} To come in, {where}, or sign in here."
-        return False, json.dumps({"said": said})
+        message = f"This tab is for researchers. {error} To enter, {where}, or sign in here."
+        return False, json.dumps({"message": message})
     return True, "{}"

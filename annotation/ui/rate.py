@@ -1,4 +1,4 @@
-"""The three rating tabs. Each is a place for the room (``room/``), which speaks to ``/studio`` on its own.
+"""The three rating tabs. Each holds the rater's page (``rating/client/``), which calls ``/studio`` directly.
 
 Nothing of a rating passes through Gradio's queue or file cache: a click never waits behind a model's
 answer, and no clip is served under a name that tells what it is.
@@ -15,14 +15,17 @@ from annotation import rating
 FOLDER = Path(__file__).parent
 CLIENT = Path(rating.__file__).parent / "client"
 TITLES = {"emotion": "Rate emotion", "empathy": "Rate empathy", "compare": "Compare"}
-STYLES = [FOLDER / "style.css", CLIENT / "room.css", FOLDER / "plots.css"]
-# A phone has no room for both margins. In a stylesheet Gradio would look for this frame inside the page's own content.
+STYLES = [FOLDER / "style.css", CLIENT / "rating.css", FOLDER / "plots" / "plots.css"]
+# A phone is too narrow for both margins. In a style sheet Gradio would look for this frame inside the page's content.
 MARGINS = "<style>@media (max-width: 640px) { .gradio-container > .main { padding-inline: .5rem !important; } }</style>"
-SCRIPTS = ("basics", "server", "clip", "form", "room")  # in the order in which each needs the one before
+SCRIPTS = (  # joined in this order
+    *("text", "elements", "draft", "api", "player", "playback_report", "form", "dialog", "keyboard"),
+    *("app", "start", "screens", "item", "saving", "page"),
+)
 
 
 def script() -> str:
-    """The room, for the head of the page."""
+    """The rater's page as one script, for the head of the page."""
     parts = "\n".join((CLIENT / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     return f"{MARGINS}<script>\n(() => {{\n'use strict';\n{parts}\n}})();\n</script>"
 
@@ -31,10 +34,10 @@ def build(tab: str) -> None:
     """Draw one rating tab inside the current ``gr.Blocks``."""
     gr.HTML(
         value="",
-        html_template='<div class="room-place" aria-live="off"></div>',
+        html_template='<div class="rating-place" aria-live="off"></div>',
         elem_id=f"rate-{tab}",
         container=False,
         padding=False,
-        js_on_load=f"window.EmotionOmniRoom.mount(element, '{tab}');",
+        js_on_load=f"window.EmotionOmniRating.mount(element, '{tab}');",
         apply_default_css=False,
     )

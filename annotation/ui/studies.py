@@ -1,4 +1,4 @@
-"""The Studies tab: create, import, produce, invite, pause, and watch studies come along.
+"""The Studies tab: create a study from recordings or by letting engines answer, invite raters, watch the progress.
 
 Handlers first, then the layout, then the wiring. Every handler checks who asks.
 """
@@ -9,48 +9,63 @@ import html
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from annotation.analysis import intervals as statistics
-from annotation.people.identity import ROLES
-from annotation.store.store import View
+from annotation.analysis.power import power_curve
+from annotation.people.roles import ROLES
+from annotation.store.queries import View
 from annotation.studio import Studio
-from annotation.study import importing as studies
-from annotation.study.schema import STATES, Study
+from annotation.study import importing, lifecycle, producing, templates
+from annotation.study.progress import Progress
+from annotation.study.rules import STATES, Study
+from annotation.study.source import Source
 from annotation.ui import access, plots
 from annotation.ui.access import explained, researcher
+from annotation.ui.engine_pool import EnginePool
 from emotion_omni import audio, engine
 from emotion_omni.types import EmotionOmniError
 
-EMPTY = '<div class="empty">No study yet. Create the first one below: from recordings, from a zip file, or by letting engines answer.</div>'
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
+EMPTY = (
+    '<div class="empty">No study yet. Create the first one below: from recordings, from a zip file, or by letting '
+    "engines answer.</div>"
+)
 FORMAT_HELP = """
-A **zip file** holds recordings and, if you like, `study.yaml` (the settings) and `items.jsonl` or `items.csv`: one item a row.
-Columns: a file for each clip of the template (`speech`; `query`, `reply`; `query`, `a`, `b`), and if known `text_<clip>`,
-`system` or `system_<clip>`, `guess`, `guess_probability`, `expected` (makes it a gold item), `family` (items of one family
-are never given to the same rater). Everything else is kept as provenance. Without a manifest each recording is an item.
+A **zip file** holds recordings and, if you like, `study.yaml` (the settings) and `items.jsonl` or `items.csv` with one
+item in each row. Columns: a file for each clip of the template (`speech`; `query`, `reply`; `query`, `a`, `b`), and if
+known `text_<clip>`, `system` or `system_<clip>`, `guess`, `guess_probability`, `expected` (makes it a gold item),
+`family` (items of one family are never given to the same rater). Everything else is kept as provenance. Without a
+manifest each recording is an item.
 """
+ASSUMED = (
+    "Assumed: two systems, both rated by everybody; standard deviations of 0.5 points between raters, 0.6 between "
+    "items, 0.8 within. Simulated with the same analysis as in the Results tab."
+)
+
+
+# --- handlers ---------------------------------------------------------------------------------------------------
 
 
 class Handlers:
-    """What the tab does, free of layout."""
+    """The behaviour of the tab."""
 
-    def __init__(self, studio: Studio, engines: Any) -> None:
+    def __init__(self, studio: Studio, engines: EnginePool) -> None:
         self.studio, self.engines = studio, engines
-        self._runs: list[tuple[str, threading.Event]] = []  # of engines answering: who asked, and what stops it
+        self._runs: list[tuple[str, threading.Event]] = []  # engines answering: (researcher, set it to stop the run)
 
     def choices(self) -> list[tuple[str, str]]:
         with self.studio.store.read() as view:
-            return [
-                (f"{row['settings']['title']} · {row['state']}", row["id"]) for row in view.studies() if is_real(row)
-            ]
+            rows = [row for row in view.studies() if not is_practice(row)]
+        return [(f"{row['settings']['title']} · {row['state']}", row["id"]) for row in rows]
 
     def monitor(self, request: gr.Request) -> str:
         researcher(self.studio, request)
         with self.studio.store.read() as view:
-            rows = [_progress(view, row) for row in view.studies() if is_real(row)]
+            rows = [_progress(view, row) for row in view.studies() if not is_practice(row)]
         return plots.progress_bars(rows) if rows else EMPTY
 
     def create(
@@ -61,43 +76,45 @@ class Handlers:
         files: list[str] | None,
         names: list[str],
         seed: float,
-        wanted: float,
-        block: float,
-        access_: str,
+        ratings_per_item: float,
+        block_size: float,
+        who: str,
         split: str,
         more: str,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple:
-        """A study from what the form says → (message, choices of studies)."""
+        """Create a study from the form → (message, choices of studies, progress of all studies)."""
         by = researcher(self.studio, request)
         settings = {
             "title": title,
             "template": template,
-            "ratings_per_item": int(wanted),
-            "block_size": int(block),
-            "access": access_,
+            "ratings_per_item": int(ratings_per_item),
+            "block_size": int(block_size),
+            "access": who,
             "split": split,
-        } | (studies.read_yaml(more.encode()) if more.strip() else {})
+        } | (importing.read_yaml(more.encode()) if more.strip() else {})
         if not files:
             raise EmotionOmniError("Add a zip file or recordings first.", "missing")
-        report = lambda done, total, what: progress((done, total), desc=what)  # noqa: E731
+
+        def report(done: int, total: int, what: str) -> None:
+            progress((done, total), desc=what)
+
         if source == "engines":
             with self._run(by["id"]) as stop:
                 rules, items, refused = self._produced(settings, files, names, int(seed), report, stop)
         else:
-            (rules, items), refused = self._imported(settings, files, report), []
-        study = studies.create(self.studio.store, self.studio.clips, rules, items, by["id"])
-        return _said(rules, items, refused), gr.update(choices=self.choices(), value=study), self.monitor(request)
+            rules, items = self._imported(settings, files, report)
+            refused = []
+        study = lifecycle.create(self.studio.store, self.studio.clips, rules, items, by["id"])
+        return _created(rules, items, refused), gr.update(choices=self.choices(), value=study), self.monitor(request)
 
-    def _imported(self, settings: dict, files: Sequence[str], report: studies.Progress) -> tuple[Study, list]:
+    def _imported(self, settings: dict, files: Sequence[str], report: Progress) -> tuple[Study, list]:
         if len(files) == 1 and files[0].lower().endswith(".zip"):
-            source = studies.Source.archive(Path(files[0]))
+            source = Source.archive(Path(files[0]))
             given = {name: value for name, value in settings.items() if value not in ("", None)}
-            return studies.read_source(source, self.studio.clips, given, report)
-        by_name = {Path(file).name: Path(file) for file in files}
-        source = studies.Source(tuple(sorted(by_name)), lambda name: by_name[name].read_bytes())
-        return studies.read_source(source, self.studio.clips, settings, report)
+            return importing.read_source(source, self.studio.clips, given, report)
+        return importing.read_source(_folder(files), self.studio.clips, settings, report)
 
     def _produced(
         self,
@@ -105,15 +122,15 @@ class Handlers:
         files: Sequence[str],
         names: list[str],
         seed: int,
-        report: studies.Progress,
+        report: Progress,
         stop: threading.Event,
-    ) -> tuple:
+    ) -> tuple[Study, list, list[str]]:
         if not names:
             raise EmotionOmniError("Choose at least one engine.", "missing")
         rules = Study.read(settings)
         queries = [(Path(file).stem, audio.decode(file)) for file in files]
         engines = [(name, self.engines.get(name)) for name in names]
-        items, refused = studies.produce(engines, queries, rules, self.studio.clips, seed, report, stop.is_set)
+        items, refused = producing.produce(engines, queries, rules, self.studio.clips, seed, report, stop.is_set)
         if not items:
             raise EmotionOmniError("No query could be answered. " + " ".join(refused[:3]), "empty")
         return rules, items, refused
@@ -128,54 +145,54 @@ class Handlers:
             self._runs.remove(run)
 
     def stop(self, request: gr.Request) -> str:
-        """Stop what this researcher has begun, in whichever window. What has been answered so far still becomes the study."""
+        """Stop the engines that this researcher started, in any window. The answers so far still become a study."""
         by = researcher(self.studio, request)["id"]
-        mine = [stop for asked, stop in list(self._runs) if asked == by]
-        if not mine:
-            return "Nothing of yours is being made right now."
-        for stop in mine:
+        own = [stop for researcher_id, stop in list(self._runs) if researcher_id == by]
+        if not own:
+            return "No engines are answering for you right now."
+        for stop in own:
             stop.set()
-        return "Stopping after the answer that is being made …"
+        return "Stopping after the current answer …"
 
     def set_state(self, study: str, state: str, request: gr.Request) -> tuple:
         researcher(self.studio, request)
-        studies.set_state(self.studio.store, study, state)
+        lifecycle.set_state(self.studio.store, study, state)
         return gr.update(choices=self.choices()), self.monitor(request)
 
     def delete(self, study: str, typed: str, request: gr.Request) -> tuple:
-        """Only an admin, and only with the study's title typed out."""
+        """For admins only, and only with the study's title typed out."""
         researcher(self.studio, request, "admin")
         with self.studio.store.read() as view:
             row = view.study(study)
         if row is None or typed.strip() != row["settings"]["title"]:
-            raise EmotionOmniError(
-                "Type the title of the study exactly, to confirm that it and all its ratings go.", "not-confirmed"
-            )
-        studies.delete(self.studio.store, self.studio.clips, study)
+            message = "Type the title of the study exactly, to confirm that it and all its ratings are deleted."
+            raise EmotionOmniError(message, "not-confirmed")
+        lifecycle.delete(self.studio.store, self.studio.clips, study)
         return gr.update(choices=self.choices(), value=None), self.monitor(request), "Deleted."
 
     def invite(self, study: str, role: str, cohort: str, name: str, request: gr.Request) -> str:
         """A link for one person, to be copied."""
-        who = researcher(self.studio, request)
-        if ROLES.index(role) > ROLES.index(who["role"]):
-            raise EmotionOmniError("You cannot give a role above your own.", "forbidden")
+        self._check_role(role, request)
         if role == "rater" and not study:
             raise EmotionOmniError("Choose the study at the top first: a rater's link leads to it.", "missing")
-        token = self.studio.identity.invite(role, study or None, cohort.strip(), name.strip())
+        token = self.studio.people.invites.create(role, study or None, cohort.strip(), name.strip())
         return f"{_origin(request)}/?invite={token}"
 
     def register(self, name: str, password: str, role: str, cohort: str, request: gr.Request) -> str:
-        who = researcher(self.studio, request)
-        if ROLES.index(role) > ROLES.index(who["role"]):
-            raise EmotionOmniError("You cannot give a role above your own.", "forbidden")
-        self.studio.identity.register(name, password, role, cohort.strip())
+        self._check_role(role, request)
+        self.studio.people.accounts.register(name, password, role, cohort.strip())
         return f"{name} can sign in now."
 
+    def _check_role(self, role: str, request: gr.Request) -> None:
+        """Nobody can make somebody more powerful than themselves."""
+        if ROLES.index(role) > ROLES.index(researcher(self.studio, request)["role"]):
+            raise EmotionOmniError("You cannot give a role above your own.", "forbidden")
+
     def plan(self, raters: float, items: float, overlap: float, difference: float, request: gr.Request) -> str:
-        """Power for a range of numbers of raters. It computes for a while, so not for strangers."""
+        """Power for a range of numbers of raters. It takes seconds to compute, so it is not for strangers."""
         researcher(self.studio, request)
         counts = sorted({max(2, round(raters * share)) for share in (0.25, 0.5, 1, 2, 4)})
-        curve = statistics.plan_curve(int(items), counts, int(overlap) or None, difference=float(difference))
+        curve = power_curve(int(items), counts, int(overlap) or None, difference=float(difference))
         chosen = curve.iloc[(curve["raters"] - raters).abs().argmin()]
         tiles = plots.stat_tiles(
             [
@@ -185,16 +202,22 @@ class Handlers:
                 ("Minutes", f"{chosen['minutes_per_rater']:.0f}", "a rater, at 20 s a rating"),
             ]
         )
-        assumed = (
-            "Assumed: two systems, both rated by everybody; standard deviations of 0.5 points between raters, 0.6 between items, "
-            "0.8 within. Simulated with the very analysis of the Results tab."
-        )
-        return tiles + plots.power_curve(curve.to_dict("records")) + f'<p class="plot-quiet">{assumed}</p>'
+        return tiles + plots.power_curve(curve.to_dict("records")) + f'<p class="plot-quiet">{ASSUMED}</p>'
 
 
-def is_real(row: dict[str, Any]) -> bool:
-    """The built-in practice is nobody's study."""
-    return not row["id"].startswith("practice-")
+def is_practice(row: dict[str, Any]) -> bool:
+    """Whether a row of studies is a built-in practice round, which no researcher made."""
+    return row["id"].startswith("practice-")
+
+
+def _folder(files: Sequence[str]) -> Source:
+    """Uploaded recordings as a source of items. Raises :class:`EmotionOmniError` if two have the same name."""
+    by_name = {Path(file).name: Path(file) for file in files}
+    if len(by_name) < len(files):
+        twice = sorted(name for name in by_name if sum(Path(file).name == name for file in files) > 1)
+        message = f"Several recordings have the same name: {', '.join(twice[:3])}. Rename them, or use a zip file."
+        raise EmotionOmniError(message, "duplicate")
+    return Source(tuple(sorted(by_name)), lambda name: by_name[name].read_bytes())
 
 
 def _progress(view: View, row: dict) -> dict[str, Any]:
@@ -208,75 +231,73 @@ def _progress(view: View, row: dict) -> dict[str, Any]:
     }
 
 
-def _said(rules: Study, items: Sequence, refused: Sequence[str]) -> str:
-    left = f" {len(refused)} could not be answered: {'; '.join(refused[:3])}" if refused else ""
-    return html.escape(f"“{rules.title}” is open, with {len(items)} items.{left}")
+def _created(rules: Study, items: Sequence, refused: Sequence[str]) -> str:
+    missing = f" {len(refused)} could not be answered: {'; '.join(refused[:3])}" if refused else ""
+    return html.escape(f"“{rules.title}” is open, with {len(items)} items.{missing}")
 
 
 def _origin(request: gr.Request) -> str:
+    """The address under which the visitor sees this page, also behind a proxy."""
     scheme = "https" if request.headers.get("x-forwarded-proto", "").split(",")[0].strip() == "https" else "http"
     return f"{scheme}://{request.headers.get('x-forwarded-host') or request.headers.get('host', '')}"
 
 
-# --- layout and wiring ------------------------------------------------------------------------------------------
+# --- layout -----------------------------------------------------------------------------------------------------
 
 
-def build(studio: Studio, engines: Any, page: gr.Blocks) -> None:
+@dataclass
+class Components:
+    """What the wiring connects."""
+
+    inside: gr.Column  # everything but the notice; visible to researchers
+    notice: gr.HTML
+    monitor: gr.HTML
+    study: gr.Dropdown
+    state: gr.Dropdown
+    set_state: gr.Button
+    refresh: gr.Button
+    message: gr.HTML
+    form: list[gr.components.Component]  # in the order of Handlers.create
+    create: gr.Button
+    stop: gr.Button
+    typed_title: gr.Textbox
+    delete: gr.Button
+
+
+def build(studio: Studio, engines: EnginePool, page: gr.Blocks) -> None:
     """Draw the tab inside the current ``gr.Blocks``."""
     handlers = Handlers(studio, engines)
     notice = access.notice()
     with gr.Column(visible=False) as inside:
         monitor = gr.HTML(EMPTY, elem_id="monitor", container=False)
         with gr.Row():
-            chosen = gr.Dropdown([], label="Study", elem_id="study", scale=3)
+            study = gr.Dropdown([], label="Study", elem_id="study", scale=3)
             state = gr.Dropdown(list(STATES), value="open", label="State", elem_id="state", scale=1)
-            apply = gr.Button("Set state", scale=1, elem_id="set-state")
+            set_state = gr.Button("Set state", scale=1, elem_id="set-state")
             refresh = gr.Button("Refresh", scale=1)
-        said = gr.HTML("", elem_id="studies-said", container=False)
+        message = gr.HTML("", elem_id="studies-said", container=False)
         with gr.Accordion("New study", open=True):
-            form, create, stop = _new_study_form()
+            form = _draw_settings()
+            with gr.Row():
+                create = gr.Button("Create the study", variant="primary", elem_id="create-study")
+                stop = gr.Button("Stop", variant="stop")
         with gr.Accordion("Raters", open=False):
-            _people_form(handlers, chosen)
+            _build_people(handlers, study)
         with gr.Accordion("Plan: how many raters?", open=False):
-            _plan_form(handlers)
+            _build_plan(handlers)
         with gr.Accordion("Delete a study", open=False), gr.Row():
-            typed = gr.Textbox(label="Title of the chosen study, typed out")
+            typed_title = gr.Textbox(label="Title of the chosen study, typed out")
             delete = gr.Button("Delete it and all its ratings", variant="stop")
-
-    private = {"api_visibility": "private", "show_progress": "minimal"}
-    saving = private | {"concurrency_id": "studies", "concurrency_limit": 4}
-
-    def entered(request: gr.Request) -> list[Any]:
-        may, value = access.told(studio, request)
-        shown = handlers.monitor(request) if may else EMPTY
-        return [gr.update(visible=may), value, shown, gr.update(choices=handlers.choices() if may else [])]
-
-    page.load(entered, None, [inside, notice, monitor, chosen], **private)
-    refresh.click(entered, None, [inside, notice, monitor, chosen], **private)
-    create.click(explained(handlers.create), form, [said, chosen, monitor], **saving | {"show_progress": "full"})
-    stop.click(explained(handlers.stop), None, said, queue=False, **private)
-    apply.click(explained(handlers.set_state), [chosen, state], [chosen, monitor], **saving)
-    delete.click(explained(handlers.delete), [chosen, typed], [chosen, monitor, said], **saving)
-    gr.Timer(20).tick(_quiet(handlers.monitor), None, monitor, **private | {"show_progress": "hidden"})
+    chosen = (study, state, set_state, refresh, message)
+    _wire(handlers, page, Components(inside, notice, monitor, *chosen, form, create, stop, typed_title, delete))
 
 
-def _quiet(handler: Callable) -> Callable:
-    """For a clock that ticks in pages whose visitor may have signed out."""
-
-    def call(request: gr.Request) -> Any:
-        try:
-            return handler(request)
-        except gr.Error:
-            return gr.skip()
-
-    return call
-
-
-def _new_study_form() -> tuple[list, gr.Button, gr.Button]:
+def _draw_settings() -> list[gr.components.Component]:
+    """The form of a new study, in the order of ``Handlers.create``."""
     with gr.Row():
         title = gr.Textbox(label="Title", max_length=120, elem_id="new-title")
         template = gr.Dropdown(
-            list(studies.templates()), value="emotion-recognition", label="Template", elem_id="new-template"
+            list(templates.choices()), value="emotion-recognition", label="Template", elem_id="new-template"
         )
     source = gr.Radio(
         [("My recordings or a zip file", "files"), ("Engines answer my recordings", "engines")],
@@ -289,31 +310,26 @@ def _new_study_form() -> tuple[list, gr.Button, gr.Button]:
     )
     gr.Markdown(FORMAT_HELP, elem_classes="privacy")
     with gr.Row(visible=False) as machines:
-        names = gr.Dropdown(
-            engine.offered(), value=["embedded"], multiselect=True, label="Engines", elem_id="new-engines"
-        )
+        offered = engine.offered()
+        names = gr.Dropdown(offered, value=["embedded"], multiselect=True, label="Engines", elem_id="new-engines")
         seed = gr.Number(0, label="Seed", precision=0, minimum=0)
     with gr.Row():
-        wanted = gr.Number(5, label="Ratings for each item", precision=0, minimum=1)
-        block = gr.Number(10, label="Items in a block", precision=0, minimum=1)
-        access_ = gr.Dropdown([("Anyone", "open"), ("Invited only", "invited")], value="open", label="Who may rate")
+        ratings_per_item = gr.Number(5, label="Ratings for each item", precision=0, minimum=1)
+        block_size = gr.Number(10, label="Items in a block", precision=0, minimum=1)
+        who = gr.Dropdown([("Anyone", "open"), ("Invited only", "invited")], value="open", label="Who may rate")
         split = gr.Dropdown(
             [("Evaluation", "evaluation"), ("Training", "training")], value="evaluation", label="Used for"
         )
     more = gr.Textbox(
         "", label="More settings (YAML)", lines=2, placeholder="guess_hidden_share: 0.5\ncohorts: [students]"
     )
-    with gr.Row():
-        create = gr.Button("Create the study", variant="primary", elem_id="create-study")
-        stop = gr.Button("Stop", variant="stop")
     source.change(
         lambda chosen: gr.update(visible=chosen == "engines"), source, machines, queue=False, api_visibility="private"
     )
-    return [title, template, source, files, names, seed, wanted, block, access_, split, more], create, stop
+    return [title, template, source, files, names, seed, ratings_per_item, block_size, who, split, more]
 
 
-def _people_form(handlers: Handlers, chosen: gr.Dropdown) -> None:
-    private = {"api_visibility": "private", "show_progress": "minimal"}
+def _build_people(handlers: Handlers, study: gr.Dropdown) -> None:
     with gr.Row():
         role = gr.Dropdown(list(ROLES[:2]), value="rater", label="Role")
         cohort = gr.Textbox(label="Cohort", placeholder="optional")
@@ -323,17 +339,52 @@ def _people_form(handlers: Handlers, chosen: gr.Dropdown) -> None:
         invite = gr.Button("Make a link for the chosen study", elem_id="make-link")
         register = gr.Button("Make an account")
     link = gr.Textbox(label="Link, for one person", buttons=["copy"], elem_id="invite-link", interactive=False)
-    invite.click(explained(handlers.invite), [chosen, role, cohort, name], link, **private)
-    register.click(explained(handlers.register), [name, password, role, cohort], link, **private)
+    invite.click(explained(handlers.invite), [study, role, cohort, name], link, **PRIVATE)
+    register.click(explained(handlers.register), [name, password, role, cohort], link, **PRIVATE)
 
 
-def _plan_form(handlers: Handlers) -> None:
+def _build_plan(handlers: Handlers) -> None:
     with gr.Row():
         raters = gr.Slider(2, 200, 20, step=1, label="Raters")
         items = gr.Slider(4, 200, 30, step=1, label="Items")
         overlap = gr.Slider(0, 50, 0, step=1, label="Ratings for each item (0: all raters)")
         difference = gr.Slider(0.05, 1.5, 0.3, step=0.05, label="Difference worth finding, points")
     shown = gr.HTML("", elem_id="power", container=False)
-    gr.Button("Plan").click(
-        explained(handlers.plan), [raters, items, overlap, difference], shown, api_visibility="private"
-    )
+    asked = [raters, items, overlap, difference]
+    gr.Button("Plan").click(explained(handlers.plan), asked, shown, api_visibility="private")
+
+
+# --- wiring -----------------------------------------------------------------------------------------------------
+
+
+def _wire(handlers: Handlers, page: gr.Blocks, parts: Components) -> None:
+    saving: dict[str, Any] = PRIVATE | {"concurrency_id": "studies", "concurrency_limit": 4}
+
+    def entered(request: gr.Request) -> list[Any]:
+        allowed, notice = access.notice_for(handlers.studio, request)
+        progress = handlers.monitor(request) if allowed else EMPTY
+        return [gr.update(visible=allowed), notice, progress, gr.update(choices=handlers.choices() if allowed else [])]
+
+    shown = [parts.inside, parts.notice, parts.monitor, parts.study]
+    page.load(entered, None, shown, **PRIVATE)
+    parts.refresh.click(entered, None, shown, **PRIVATE)
+    created = [parts.message, parts.study, parts.monitor]
+    parts.create.click(explained(handlers.create), parts.form, created, **saving | {"show_progress": "full"})
+    parts.stop.click(explained(handlers.stop), None, parts.message, queue=False, **PRIVATE)
+    changed = [parts.study, parts.monitor]
+    parts.set_state.click(explained(handlers.set_state), [parts.study, parts.state], changed, **saving)
+    confirmed = [parts.study, parts.typed_title]
+    parts.delete.click(explained(handlers.delete), confirmed, [*changed, parts.message], **saving)
+    gr.Timer(20).tick(_quiet(handlers.monitor), None, parts.monitor, **PRIVATE | {"show_progress": "hidden"})
+
+
+def _quiet(handler: Callable[[gr.Request], Any]) -> Callable[[gr.Request], Any]:
+    """For a timer on pages whose visitor may have signed out: no message box."""
+
+    def call(request: gr.Request) -> Any:
+        try:
+            return handler(request)
+        except gr.Error:
+            return gr.skip()
+
+    return call

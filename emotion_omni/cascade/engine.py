@@ -1,120 +1,110 @@
-"""The embedded engine: hear, answer, speak, on two CPU cores with weights that pip can bring.
+"""The cascade: a recognizer, a planner, a responder and a synthesizer behind one interface, overlapping in time.
 
-Composes the three parts and lets them overlap: the first clause is spoken while the rest is being
-written. It owns which weights each part gets; nothing here knows how a part works.
+The first clause is spoken while the rest is still being written. The engine knows the protocols of its parts alone. On
+a ZeroGPU Space a turn whose parts need the GPU is one call on loan (:mod:`emotion_omni.zero_gpu`).
 """
 
 from __future__ import annotations
 
-import logging
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 
-from emotion_omni import audio, emotion, processors, weights
-from emotion_omni.recognition import speech_emotion
-from emotion_omni.recognition.whisper_ct2 import Ear, corrections
-from emotion_omni.response import guard, smollm2, smollm2_responder
-from emotion_omni.response.guard import Meaning
-from emotion_omni.response.sentence_encoder import SentenceEncoder
-from emotion_omni.response.smollm2_responder import Writer
-from emotion_omni.synthesis import g2p
-from emotion_omni.synthesis import kokoro as speak
-from emotion_omni.synthesis.g2p import Pronouncer
-from emotion_omni.synthesis.kokoro import Speaker
-from emotion_omni.types import Audio, Done, Event, Heard, Plan, Speech, Text, Turn
+import torch
 
-log = logging.getLogger(__name__)
-
-UNSURE = 0.50  # a tone less likely than not is shown, not answered: a wrong guess hurts more than none
+from emotion_omni import processors, zero_gpu
+from emotion_omni.cascade import parts, presets
+from emotion_omni.cascade.config import CascadeConfig
+from emotion_omni.loading import find_device, memory_explained
+from emotion_omni.recognition.recognizer import Recognizer
+from emotion_omni.response.config import SmolLM2Config
+from emotion_omni.response.guard import Guard
+from emotion_omni.response.planner import Planner
+from emotion_omni.response.responder import Responder
+from emotion_omni.synthesis.synthesizer import Synthesizer
+from emotion_omni.types import Audio, Delivery, Done, Event, Plan, Speech, Text, Turn
 
 
-@dataclass
-class EmbeddedEngine:
-    ear: Ear
-    writer: Writer
-    speaker: Speaker
-    meaning: Meaning
-    name: str = "embedded"
-    hz: int = speak.HZ
+class CascadeEngine:
+    """``uses_gpu``: whether a part needs the GPU that a ZeroGPU Space lends; elsewhere it makes no difference."""
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        planner: Planner,
+        responder: Responder,
+        synthesizer: Synthesizer,
+        name: str = "cascade",
+        *,
+        uses_gpu: bool = False,
+    ) -> None:
+        self.recognizer, self.planner, self.responder, self.synthesizer = recognizer, planner, responder, synthesizer
+        self.name, self.hz = name, synthesizer.hz
+        lent = zero_gpu.lent if uses_gpu else _as_it_is
+        self._respond_lent, self._speak_lent = lent(self._respond), lent(self._speak)
 
     @classmethod
-    def load(cls, threads: int = processors.THREADS) -> EmbeddedEngine:
-        """Fetch what is missing and load all parts; a few seconds once everything is cached."""
-        import torch
+    def load(cls, config: CascadeConfig | None = None, name: str = "cascade") -> CascadeEngine:
+        """Fetches what is missing and loads all parts, by default those of the preset ``embedded``.
 
-        torch.set_num_threads(threads)
-        fetch = weights.fetch
-        for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
-            fetch(f"whisper-base/{name}")
-        encoder = SentenceEncoder.load(fetch("minilm/model.safetensors"), fetch("minilm/tokenizer.json"))
-        meaning = Meaning(encoder, guard.SHIPPED)
-        pronouncer = Pronouncer(fetch("misaki/us_gold.json"), fetch("misaki/us_silver.json"), g2p.SHIPPED)
-        tables = {voice: fetch(f"kokoro/{voice}.bin") for voice in speak.VOICES}
-        return cls(
-            Ear.load(fetch("whisper-base/model.bin").parent, fetch("silero/vad.onnx"), speech_emotion.SHIPPED, threads),
-            Writer(answer_folder(), meaning, threads=1),
-            Speaker(fetch("kokoro/kokoro-82m-int8.onnx"), tables, pronouncer, threads),
-            meaning,
-        )
+        Raises :class:`EmotionOmniError` (codes ``config``, ``device``, ``weights``, ``missing``, ``missing-package``,
+        ``checkpoint``, ``voice``, ``memory``).
+        """
+        config = config or presets.embedded()
+        if config.uses_device:
+            zero_gpu.begin()
+        else:
+            torch.set_num_threads(processors.THREADS)
+        device = find_device(config.device if config.uses_device else "cpu")
+        config.check_packages()
+        with memory_explained("loading the models"):
+            synthesizer = parts.load_synthesizer(config.synthesizer, device)  # first: it fails most often, and soon
+            needs_guard = config.planner.news == "guard" or isinstance(config.responder, SmolLM2Config)
+            guard = Guard.load(config.planner.weights) if needs_guard else None
+            planner = Planner(guard if config.planner.news == "guard" else None)
+            responder = parts.load_responder(config.responder, device, guard)
+            recognizer = parts.load_recognizer(config.recognizer, device)
+        return cls(recognizer, planner, responder, synthesizer, name, uses_gpu=config.uses_device)
 
     def respond(self, turn: Turn, *, seed: int = 0) -> Iterator[Event]:
-        started = time.perf_counter()
-        heard, timings = self._hear(turn)
-        timings["heard"] = time.perf_counter() - started
-        yield heard
-        tone = heard.emotion.label if heard.emotion.confidence >= UNSURE else "neutral"
-        event = self.meaning.event(heard.transcript, tone)
-        planned = emotion.answer_with(tone, event)
-        timings["planned"] = time.perf_counter() - started
-        yield Plan(planned)
-        pieces = self.writer.reply(heard.transcript, tone, event, turn.earlier, seed=seed)
-        try:
-            for piece in pieces:
-                timings.setdefault("first_text", time.perf_counter() - started)
-                yield Text(piece)
-                for sound in self.speaker.speak(piece, planned) if turn.speak else ():
-                    timings.setdefault("first_speech", time.perf_counter() - started)
-                    yield Speech(sound)
-        finally:
-            pieces.close()
-        timings["done"] = time.perf_counter() - started
-        yield Done(timings)
+        with closing(self._respond_lent(turn, seed)) as events:
+            yield from events
 
     def speak(self, text: str, emotion: str) -> Iterator[Audio]:
         """Given words in a given emotion."""
-        return self.speaker.speak(text, emotion)
+        with closing(self._speak_lent(text, emotion)) as pieces:
+            yield from pieces
 
-    def _hear(self, turn: Turn) -> tuple[Heard, dict[str, float]]:
-        transcript, tone = corrections(turn)
-        if transcript is not None and tone is not None:
-            return Heard(transcript, emotion.certain(tone)), {}
-        return self.ear.hear(audio.check(turn.audio.samples, turn.audio.hz), transcript, tone)
+    def _respond(self, turn: Turn, seed: int) -> Generator[Event, None, None]:
+        with memory_explained("answering"):
+            yield from self._events(turn, seed)
+
+    def _speak(self, text: str, emotion: str) -> Generator[Audio, None, None]:
+        with memory_explained("speaking"):
+            yield from self.synthesizer.synthesize(text, Delivery(emotion))
+
+    def _events(self, turn: Turn, seed: int) -> Iterator[Event]:
+        started = time.perf_counter()
+        heard = self.recognizer.recognize(turn)
+        timings = {**heard.timings, "heard": time.perf_counter() - started}
+        yield heard
+        plan = self.planner.plan(heard, turn.earlier)
+        timings["planned"] = time.perf_counter() - started
+        yield plan
+        with closing(self.responder.reply(heard, plan, turn.earlier, seed=seed)) as pieces:
+            for piece in pieces:
+                timings.setdefault("first_text", time.perf_counter() - started)
+                yield Text(piece)
+                for audio in self._spoken(piece, plan, turn, seed):
+                    timings.setdefault("first_speech", time.perf_counter() - started)
+                    yield Speech(audio)
+        timings["done"] = time.perf_counter() - started
+        yield Done(timings)
+
+    def _spoken(self, piece: str, plan: Plan, turn: Turn, seed: int) -> Iterator[Audio]:
+        if turn.speak:
+            yield from self.synthesizer.synthesize(piece, Delivery(plan.emotion), seed=seed)
 
 
-def answer_folder() -> Path:
-    """SmolLM2 with our adapter merged in, as CTranslate2 wants it; made once (about 15 s) and kept.
-
-    The folder's name holds the hashes of both ingredients, so a new adapter makes a new folder.
-    """
-    import safetensors.numpy
-
-    adapter = smollm2_responder.SHIPPED
-    source = weights.find("smollm2/smollm2-135m-instruct-q4_1.gguf")
-    folder = weights.cache() / "converted" / f"smollm2-int8-{source.sha256[:8]}-{weights.sha256(adapter)[:8]}"
-    with weights.locked(folder):
-        if not (folder / "tokenizer.json").exists():
-            log.info("Preparing the language model, once: %s", folder)
-            checkpoint = smollm2.read_gguf(weights.fetch(source.name))
-            with safetensors.safe_open(adapter, "np") as file:
-                scale = float(file.metadata()["scale"])
-            smollm2.merge_adapter(checkpoint.tensors, safetensors.numpy.load_file(adapter), scale)
-            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-                smollm2.write_ctranslate2(checkpoint, Path(scratch))
-                shutil.rmtree(folder, ignore_errors=True)
-                shutil.copytree(scratch, folder.with_suffix(".new"), dirs_exist_ok=True)
-                folder.with_suffix(".new").replace(folder)
-    return folder
+def _as_it_is(task: Callable[..., Generator]) -> Callable[..., Generator]:
+    return task

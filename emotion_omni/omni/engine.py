@@ -1,12 +1,11 @@
-"""The omni engine: the paper's end-to-end model from a checkpoint, behind the same face as the others.
+"""The omni engine: the paper's end-to-end model from a checkpoint, with the interface of every engine.
 
-Two encoders, one language model, one speech decoder and a vocoder make the answer; the embedded engine's ear
-stands beside them. The model itself writes no transcript and names no tone: what :class:`Heard` shows is the
-ear's, for people to read, to correct, and to carry the conversation on. What a person corrects is told to the
-model in its prompt; what the ear merely believes is not. The ear also finds the speech in the recording and
-refuses what holds none, as it does for its own engine.
+Two encoders, one language model, one speech decoder and a vocoder make the answer. The model itself gives no
+transcript and no heard emotion: what :class:`Heard` shows comes from the recognizer of the embedded preset, for
+people to read and correct, and for the history. A correction becomes part of the model's prompt; what was merely
+recognized does not. The recognizer also refuses recordings without speech.
 
-A checkpoint that has not learnt to speak answers in words alone: that is what stage 1 can be tried out with.
+A checkpoint without stage 2 answers in text alone, which is enough to try out stage 1.
 """
 
 from __future__ import annotations
@@ -22,20 +21,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from emotion_omni import audio, checkpoint, emotion, processors, weights, zero_gpu
-from emotion_omni.cascade.engine import UNSURE
+from emotion_omni import audio, checkpoint, emotion, processors, zero_gpu
 from emotion_omni.omni import encoders
 from emotion_omni.omni.config import OmniConfig
+from emotion_omni.omni.emotion_planner import TextChunk
 from emotion_omni.omni.encoders import Encoder
-from emotion_omni.omni.generation import Responder, Steps, Written
-from emotion_omni.omni.language_model import in_precision
+from emotion_omni.omni.generation import ReplyGenerator
+from emotion_omni.omni.language_model import cast_parameters
 from emotion_omni.omni.model import Omni, Query
+from emotion_omni.omni.model_runner import ModelRunner
 from emotion_omni.omni.prompt import Prompt
-from emotion_omni.recognition import speech_emotion
-from emotion_omni.recognition.whisper_ct2 import Ear, Utterance, corrections
-from emotion_omni.recognition.whisper_encoder import HZ as HEARING_HZ
+from emotion_omni.recognition.recognizer import SpeechRecognizer
+from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer
+from emotion_omni.recognition.whisper_encoder import HZ
 from emotion_omni.response import safe_replies
 from emotion_omni.response.guard import is_crisis
+from emotion_omni.response.planner import reliable_tone
 from emotion_omni.synthesis import vocoder as voice
 from emotion_omni.synthesis.vocoder import Vocoder
 from emotion_omni.types import Audio, Done, EmotionOmniError, Event, Heard, Plan, Speech, Text, Turn
@@ -48,8 +49,8 @@ WARM_UP = "Oh, that is hard to hear. I am here, and there is no hurry at all."
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """A turn as the model reads it. ``tone``: as heard, for where the model plans no emotion that has a name."""
+class Request:
+    """A turn as the model reads it. ``tone``: the heard emotion, for where the model's plan matches no label."""
 
     query: Query
     prompt: Prompt
@@ -59,232 +60,214 @@ class Asked:
 
 
 @dataclass
-class Clock:
+class Stopwatch:
     """Seconds since the turn began, by the stages it has reached."""
 
     device: torch.device
-    laps: dict[str, float] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
 
-    def lap(self, stage: str) -> None:
-        """A stage is reached, if it is for the first time. What was sent to a GPU is waited for."""
-        if stage not in self.laps:
+    def reached(self, stage: str) -> None:
+        """Counts the first time only. Waits for work that was sent to a GPU."""
+        if stage not in self.timings:
             if self.device.type == "cuda":
                 torch.cuda.synchronize(self.device)
-            self.laps[stage] = time.perf_counter() - self.started
+            self.timings[stage] = time.perf_counter() - self.started
 
 
 @dataclass(eq=False)
 class OmniEngine:
-    """``vocoder``: none for a checkpoint without stage 2."""
+    """``vocoder``: None for a checkpoint without stage 2."""
 
-    responder: Responder
+    generator: ReplyGenerator
     semantic: Encoder
     emotion: Encoder
-    ear: Ear
+    recognizer: SpeechRecognizer
     vocoder: Vocoder | None
     name: str = NAME
     hz: int = voice.HZ
 
     def __post_init__(self) -> None:
-        self._turn, self._words = zero_gpu.lent(self._answered), zero_gpu.lent(self._spoken)
+        self._on_gpu, self._speak_on_gpu = zero_gpu.lent(self._reply), zero_gpu.lent(self._speak)
 
     @classmethod
     def load(cls, source: str | Path, device: str | None = None, compiled: bool | None = None) -> OmniEngine:
-        """A checkpoint: a folder, a name of :func:`checkpoint.listed` or a hub id. ``device``: a GPU where there is one.
+        """A checkpoint: a folder, a name of :func:`checkpoint.listed` or a hub id. ``device``: by default a GPU, if any.
 
-        On a GPU the model is bfloat16 and steps have fixed shapes; the encoders stay in float32, for from such frames it
-        has learnt. ``compiled`` also sends steps through torch.compile, and loading waits minutes for it; by default as
+        On a GPU the model is bfloat16 and steps have static shapes; the encoders stay in float32, as in training.
+        ``compiled`` also sends steps through torch.compile, and loading takes minutes longer; by default as
         ``EMOTION_OMNI_COMPILED`` says (1: yes). Raises :class:`EmotionOmniError` (codes ``checkpoint``, ``hub``,
         ``config``, ``weights``, ``missing``, ``missing-package``, ``voice``, ``memory``).
         """
         zero_gpu.begin()
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         on_gpu = torch.device(device).type == "cuda"
-        compiled = os.environ.get(COMPILED) == "1" and not zero_gpu.on_loan() if compiled is None else compiled
+        if compiled is None:
+            compiled = os.environ.get(COMPILED) == "1" and not zero_gpu.on_loan()
         if not on_gpu:
             torch.set_num_threads(processors.THREADS)
         try:
-            model, about = _model(source, device, torch.bfloat16 if on_gpu else torch.float32)
-            responder = Responder(model, steps=Steps(model, static=on_gpu, compiled=compiled))
-            vocoder = _vocoder(model.config, about, device)
-            hears = encoders.semantic(model.config.semantic, device), encoders.emotion(model.config.emotion, device)
+            model, about = _load_model(source, device, torch.bfloat16 if on_gpu else torch.float32)
+            generator = ReplyGenerator(model, runner=ModelRunner(model, static=on_gpu, compiled=compiled))
+            vocoder = _load_vocoder(model.config, about, device)
+            semantic = encoders.semantic_encoder(model.config.semantic, device)
+            emotion = encoders.emotion_encoder(model.config.emotion, device)
         except torch.OutOfMemoryError as error:
             raise EmotionOmniError(
-                "The GPU ran out of memory while loading the model. Close what else uses it, or choose a checkpoint of a smaller preset.",
+                "The GPU ran out of memory while loading the model. Close other programs that use it, or choose a "
+                "checkpoint of a smaller preset.",
                 "memory",
             ) from error
-        engine = cls(responder, *hears, _ear(), vocoder, f"{NAME}:{about.name}" if about.name else NAME)
+        name = f"{NAME}:{about.name}" if about.name else NAME
+        engine = cls(generator, semantic, emotion, WhisperCT2Recognizer.load(), vocoder, name)
         if compiled:
             engine._warm_up()
         return engine
 
     @property
-    def device(self) -> torch.device:
-        return self.responder.model.prototypes.device
+    def model(self) -> Omni:
+        return self.generator.model
 
     def respond(self, turn: Turn, *, seed: int = 0) -> Iterator[Event]:
         started = time.perf_counter()
         heard, samples = self._hear(turn)
-        clock = Clock(self.device, {"heard": time.perf_counter() - started}, started)
+        stopwatch = Stopwatch(self.model.device, {"heard": time.perf_counter() - started}, started)
         yield heard
-        with closing(self._turn(turn, heard, samples, seed, clock)) as events:
+        with closing(self._on_gpu(turn, heard, samples, seed, stopwatch)) as events:
             yield from events
 
     def speak(self, text: str, emotion: str) -> Iterator[Audio]:
-        """Given words in a given emotion, as if they were the model's answer to silence."""
+        """A given text in a given emotion, as if it were the model's answer to silence."""
         if self.vocoder is None:
             raise no_voice(self.name)
         if any(letter.isalnum() for letter in text):
-            with closing(self._words(text, emotion)) as sounds:
+            with closing(self._speak_on_gpu(text, emotion)) as sounds:
                 yield from sounds
 
-    def _answered(
-        self, turn: Turn, heard: Heard, samples: np.ndarray | None, seed: int, clock: Clock
-    ) -> Iterator[Event]:
-        """All that comes after :class:`Heard`: what wants the GPU."""
-        tone = heard.emotion.label if heard.emotion.confidence >= UNSURE else "neutral"
-        told = heard.transcript if turn.transcript is not None else None
-        felt = heard.emotion.label if turn.emotion is not None else None
-        prompt = self.responder.model.prompter.prompt(turn.earlier, told, felt)
-        asked = Asked(self._query(samples), prompt, tone, seed, turn.speak)
-        clock.lap("encoded")
+    def _reply(
+        self, turn: Turn, heard: Heard, samples: np.ndarray | None, seed: int, stopwatch: Stopwatch
+    ) -> Generator[Event, None, None]:
+        """All that comes after :class:`Heard`, and needs the GPU."""
+        tone = reliable_tone(heard)
+        corrected_transcript = heard.transcript if turn.transcript is not None else None
+        corrected_emotion = heard.emotion.label if turn.emotion is not None else None
+        prompt = self.model.prompt_builder.prompt(turn.earlier, corrected_transcript, corrected_emotion)
+        request = Request(self._encode(samples), prompt, tone, seed, turn.speak)
+        stopwatch.reached("encoded")
         if is_crisis(heard.transcript):
-            yield from self._given(asked, safe_replies.CRISIS[seed % len(safe_replies.CRISIS)], "calm", clock)
-        elif not (yield from self._answer(asked, clock)):
-            words = safe_replies.safe_reply(heard.transcript, tone, "neutral", seed)
-            yield from self._given(asked, words, emotion.answer_with(tone, "neutral"), clock)
-        clock.lap("done")
-        yield Done(clock.laps)
+            yield from self._say(request, safe_replies.CRISIS[seed % len(safe_replies.CRISIS)], "calm", stopwatch)
+        elif not (yield from self._generate(request, stopwatch)):
+            text = safe_replies.safe_reply(heard.transcript, tone, "neutral", seed)
+            yield from self._say(request, text, emotion.answer_with(tone, "neutral"), stopwatch)
+        stopwatch.reached("done")
+        yield Done(stopwatch.timings)
 
-    def _spoken(self, text: str, emotion: str) -> Iterator[Audio]:
-        asked = Asked(self._query(None), self.responder.model.prompter.prompt(), emotion, 0, True)
-        for event in self._given(asked, text, emotion, Clock(self.device)):
+    def _speak(self, text: str, emotion: str) -> Generator[Audio, None, None]:
+        request = Request(self._encode(None), self.model.prompt_builder.prompt(), emotion, 0, True)
+        for event in self._say(request, text, emotion, Stopwatch(self.model.device)):
             if isinstance(event, Speech):
                 yield event.audio
 
     def _warm_up(self) -> None:
         """Compile the steps of a short conversation now, not while the first visitor waits."""
-        noise = np.random.default_rng(0).normal(0, 0.1, 3 * encoders.HZ).clip(-1, 1).astype(np.float32)
-        asked = Asked(
-            self._query(encoders.prepare(Audio(noise, encoders.HZ))),
-            self.responder.model.prompter.prompt(),
-            "neutral",
-            0,
-            True,
-        )
+        noise = np.random.default_rng(0).normal(0, 0.1, 3 * HZ).clip(-1, 1).astype(np.float32)
+        query = self._encode(encoders.prepare(Audio(noise, HZ)))
+        request = Request(query, self.model.prompt_builder.prompt(), "neutral", 0, True)
         for _ in range(2):  # CUDA graphs are recorded in the second run
-            list(self._given(asked, WARM_UP, "neutral", Clock(self.device)))
+            list(self._say(request, WARM_UP, "neutral", Stopwatch(self.model.device)))
 
-    # --- hearing --------------------------------------------------------------------------------------------------
+    # --- hearing ------------------------------------------------------------------------------------------------
 
     def _hear(self, turn: Turn) -> tuple[Heard, np.ndarray | None]:
-        """→ what people are shown, and the samples the model hears; none when the turn is in writing."""
-        transcript, tone = corrections(turn)
+        """→ what people are shown, and the samples that the model hears; None for a written turn."""
+        heard = self.recognizer.recognize(turn)
         if turn.audio is None:
-            return Heard(transcript, emotion.certain(tone)), None
-        utterance = self.ear.prepare(audio.check(turn.audio.samples, turn.audio.hz))
-        # the encoders hear the recording as they do in training: whole, and prepared by the same function
-        return self._shown(utterance, transcript, tone), encoders.prepare(turn.audio)
+            return heard, None
+        if turn.transcript is not None and turn.emotion is not None:
+            # with both corrected recognize() does not read the recording, but the model will
+            self.recognizer.prepare(audio.check(turn.audio.samples, turn.audio.hz))
+        # the encoders read a recording as in training: whole, and prepared by the same function
+        return heard, encoders.prepare(turn.audio)
 
-    def _shown(self, utterance: Utterance, transcript: str | None, tone: str | None) -> Heard:
-        belief, trajectory = emotion.certain(tone) if tone is not None else None, ()
-        windows = self.ear.encode(utterance.samples) if transcript is None or tone is None else []
-        if transcript is None:
-            transcript = self.ear.words(windows, len(utterance.samples) / HEARING_HZ)
-        if belief is None:
-            belief, trajectory = self.ear.feel(windows, utterance)
-        return Heard(transcript, belief, trajectory)
-
-    def _query(self, samples: np.ndarray | None) -> Query:
-        """Frames of both encoders; of nothing, no frames."""
+    def _encode(self, samples: np.ndarray | None) -> Query:
+        """Frames of both encoders; without samples, no frames."""
         if samples is None:
             none = torch.zeros(1, dtype=torch.long)
             return Query(torch.zeros(1, 0, self.semantic.width), none, torch.zeros(1, 0, self.emotion.width), none)
         return Query(*self.semantic([samples]), *self.emotion([samples]))
 
-    # --- answering ------------------------------------------------------------------------------------------------
+    # --- answering ----------------------------------------------------------------------------------------------
 
-    def _given(self, asked: Asked, words: str, label: str, clock: Clock) -> Iterator[Event]:
-        """Fixed words through the same parts, in the emotion of a label where the training set knew it."""
-        yield from self._answer(asked, clock, [self.responder.model.prompter.answer(words)], label)
+    def _say(self, request: Request, text: str, label: str, stopwatch: Stopwatch) -> Iterator[Event]:
+        """A given text by the same parts, in the emotion of a label where the training set has its prototype."""
+        yield from self._generate(request, stopwatch, [self.model.prompt_builder.answer(text)], label)
 
-    def _answer(
-        self, asked: Asked, clock: Clock, given: Sequence[Sequence[int]] | None = None, label: str | None = None
+    def _generate(
+        self,
+        request: Request,
+        stopwatch: Stopwatch,
+        given: Sequence[Sequence[int]] | None = None,
+        label: str | None = None,
     ) -> Generator[Event, None, bool]:
-        """The events of an answer → whether any words came."""
-        words = self.responder.read(asked.query, [asked.prompt], [asked.seed], given)
-        clock.lap("prefilled")
-        sound = self.vocoder.stream(asked.seed) if self.vocoder is not None and asked.speak else None
-        said = False
-        with closing(
-            self.responder.pieces(words, None if sound is None else [asked.seed], self._prototype(label))
-        ) as pieces:
-            for piece in pieces:
-                if isinstance(piece, Written):
-                    yield from self._planned(piece, asked.tone, label, clock)
-                    if piece.words[0]:
-                        clock.lap("first_text")
-                        yield Text(piece.words[0])
-                        said = said or bool(piece.words[0].strip())
-                else:
-                    clock.lap("first_tokens")
-                    yield from self._sound(sound.push(piece.tokens[0]), clock)
+        """The events of an answer → whether it has any text."""
+        text = self.generator.prefill(request.query, [request.prompt], [request.seed], given)
+        stopwatch.reached("prefilled")
+        sound = self.vocoder.stream(request.seed) if self.vocoder is not None and request.speak else None
+        seeds = None if sound is None else [request.seed]
+        has_text = False
+        with closing(self.generator.stream(text, seeds, self._prototype(label))) as chunks:
+            for chunk in chunks:
+                if isinstance(chunk, TextChunk):
+                    yield from self._plan(chunk, request.tone, label, stopwatch)
+                    if chunk.text[0]:
+                        stopwatch.reached("first_text")
+                        yield Text(chunk.text[0])
+                        has_text = has_text or bool(chunk.text[0].strip())
+                elif sound is not None:
+                    stopwatch.reached("first_tokens")
+                    yield from self._sound(sound.push(chunk.tokens[0]), stopwatch)
         if sound is not None:
-            yield from self._sound(sound.push((), last=True), clock)
-        return said
+            yield from self._sound(sound.push((), last=True), stopwatch)
+        return has_text
 
-    def _planned(self, written: Written, tone: str, label: str | None, clock: Clock) -> Iterator[Event]:
-        """The plan, once, by what the first token is spoken with."""
-        if "planned" not in clock.laps:
-            label = (
-                label or self.responder.model.label(written.piece.emotion[0, 0]) or emotion.answer_with(tone, "neutral")
-            )
-            clock.lap("planned")
-            yield Plan(label)
+    def _plan(self, chunk: TextChunk, tone: str, label: str | None, stopwatch: Stopwatch) -> Iterator[Event]:
+        """Once, from the emotion with which the first token is spoken."""
+        if "planned" not in stopwatch.timings:
+            planned = label or self.model.emotion_label(chunk.inputs.emotion[0, 0])
+            stopwatch.reached("planned")
+            yield Plan(planned or emotion.answer_with(tone, "neutral"))
 
-    def _sound(self, samples: np.ndarray, clock: Clock) -> Iterator[Event]:
+    def _sound(self, samples: np.ndarray, stopwatch: Stopwatch) -> Iterator[Event]:
         if len(samples):
-            clock.lap("first_speech")
+            stopwatch.reached("first_speech")
             yield Speech(Audio(samples, self.hz))
 
     def _prototype(self, label: str | None) -> torch.Tensor | None:
-        """[1, E], what the answers of a label sounded like in the training set; none where it had none."""
+        """[1, E], the mean emotion vector of the training answers of a label; None where there were none."""
         if label is None:
             return None
-        vector = self.responder.model.prototypes[emotion.NAMES.index(label)]
+        vector = self.model.prototypes[emotion.NAMES.index(label)]
         return vector[None] if bool(vector.any()) else None
 
 
 def no_voice(name: str) -> EmotionOmniError:
     return EmotionOmniError(
-        f"The checkpoint of {name!r} has not learnt to speak; it answers in words alone. Teach it: python -m emotion_omni train speak "
-        "--from ITS_FOLDER --data DATA --out FOLDER. Or choose one whose stages are understand and speak.",
+        f"The checkpoint of {name!r} has not learned to speak; it answers with text only. Train it: python -m emotion_omni "
+        "train speak --parent ITS_FOLDER --data DATA --out FOLDER. Or choose one whose stages are understand and speak.",
         "no-voice",
     )
 
 
-def _model(source: str | Path, device: str, dtype: torch.dtype) -> tuple[Omni, checkpoint.About]:
-    """A checkpoint's model, ready to answer, with its adaptation merged in: the same sums, in a third of the steps."""
-    place = "cpu" if zero_gpu.on_loan() else device  # a GPU that is only announced adds nothing up
-    model, about = checkpoint.load(source, place, dtype)
+def _load_model(source: str | Path, device: str, dtype: torch.dtype) -> tuple[Omni, checkpoint.About]:
+    """A checkpoint's model for inference, with LoRA merged into its weights: the same result in a third of the time."""
+    merge_on = "cpu" if zero_gpu.on_loan() else device  # a GPU that is only announced cannot compute
+    model, about = checkpoint.load(source, merge_on, dtype)
     model.language_model.merge_adapter()
-    return in_precision(model, dtype).to(device).eval(), about
+    return cast_parameters(model, dtype).to(device).eval(), about
 
 
-def _vocoder(config: OmniConfig, about: checkpoint.About, device: str) -> Vocoder | None:
+def _load_vocoder(config: OmniConfig, about: checkpoint.About, device: str) -> Vocoder | None:
     if "speak" in about.stages:
-        return voice.vocoder(config, device)
+        return voice.load_vocoder(config.voice, config.speech.codebook_size, device)
     log.warning("%s", no_voice(about.name))
     return None
-
-
-def _ear() -> Ear:
-    for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
-        weights.fetch(f"whisper-base/{name}")
-    return Ear.load(
-        weights.fetch("whisper-base/model.bin").parent,
-        weights.fetch("silero/vad.onnx"),
-        speech_emotion.SHIPPED,
-        processors.THREADS,
-    )

@@ -1,98 +1,66 @@
-"""What the language model reads: a chat in which the person's latest words are a sound.
+"""What the language model reads: a chat in which the person's latest message is a recording.
 
-One class makes the ids before and after the sound, and the ids of an answer, for training and for
-talking alike: a model asked otherwise than it was taught answers worse, and nobody sees why. Words
-of people are never read as control tokens. Knows no tensors.
+One class makes the ids before and after the recording, and the ids of an answer, for training and for
+inference: a model prompted in another way than it was trained answers worse, without an error. Text
+written by people is never read as control tokens. Knows no tensors.
 
 The wording is ours; the paper does not give its own.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import tokenizers
-
+from emotion_omni.chat_prompt import ChatPrompt, slot
 from emotion_omni.types import Exchange
 
 SYSTEM = "You hear what a person says and how they say it. Answer both, briefly and warmly."
-REMEMBERED = 4  # earlier exchanges
-LONGEST = 200  # tokens of one earlier message; a monologue must not push out the rest
-_OPEN, _CLOSE = "\ue000", "\ue001"  # private use: they stand for a message's words while the template is filled in
+MAX_EXCHANGES = 4  # earlier ones in the prompt
+MAX_MESSAGE_TOKENS = 200  # of an earlier message; a monologue must not displace the rest
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """Token ids around the sound. Without a sound the two simply follow each other."""
+    """Token ids before and after the recording. Without a recording they follow each other."""
 
     before: tuple[int, ...]
     after: tuple[int, ...]
 
 
-class Prompter:
+class PromptBuilder:
     """A tokenizer with a chat template → prompts and answers."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        self._plain = without_control_tokens(tokenizer)
-        self.end: int = tokenizer.eos_token_id  # closes an answer
+        self._chat = ChatPrompt(tokenizer)
+        self.eos_token_id: int = tokenizer.eos_token_id
 
     def prompt(
-        self, earlier: Sequence[Exchange] = (), transcript: str | None = None, emotion: str | None = None
+        self, history: Sequence[Exchange] = (), transcript: str | None = None, emotion: str | None = None
     ) -> Prompt:
         """The conversation up to the answer. ``transcript`` and ``emotion``: what a person has corrected or written."""
-        contents: list[str] = [SYSTEM]
-        roles = ["system"]
-        for exchange in earlier[-REMEMBERED:]:
-            contents += [f"{exchange.transcript} ({exchange.heard})", exchange.reply]
-            roles += ["user", "assistant"]
-        contents.append(_said(transcript, emotion))
-        messages = [{"role": role, "content": f"{_OPEN}{index}{_CLOSE}"} for index, role in enumerate([*roles, "user"])]
-        rendered = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return self._filled(rendered, contents)
+        roles, contents = ["system"], [self.encode(SYSTEM)]
+        for exchange in history[-MAX_EXCHANGES:]:
+            for role, text in (("user", f"{exchange.transcript} ({exchange.heard})"), ("assistant", exchange.reply)):
+                roles.append(role)
+                contents.append(self.encode(text)[:MAX_MESSAGE_TOKENS])
+        roles.append("user")
+        contents.append(self.encode(_corrections(transcript, emotion)))
+        messages = [{"role": role, "content": slot(index)} for index, role in enumerate(roles)]
+        *before, correction, end = self._chat.segments(messages, contents)
+        return Prompt(tuple(sum(before, [])), (*correction, *end))
 
-    def _filled(self, rendered: str, contents: Sequence[str]) -> Prompt:
-        """The template's own text, where control tokens count, with each message's words, where they do not."""
-        head, *rest = rendered.split(_OPEN)
-        ids = self._control(head)
-        for part in rest:
-            index, _, following = part.partition(_CLOSE)
-            if last := int(index) == len(contents) - 1:
-                before, ids = tuple(ids), []
-            ids += self.words(contents[int(index)])[: None if last or index == "0" else LONGEST]
-            ids += self._control(following)
-        return Prompt(before, tuple(ids))
+    def answer(self, text: str) -> tuple[int, ...]:
+        """The ids of an answer, with EOS."""
+        return (*self.encode(text.strip()), self.eos_token_id)
 
-    def answer(self, words: str) -> tuple[int, ...]:
-        """The ids of an answer, with the token that ends it."""
-        return (*self.words(words.strip()), self.end)
-
-    def words(self, text: str) -> list[int]:
-        """Plain words → ids. What looks like a control token is spelled out."""
-        return self._plain.encode(text, add_special_tokens=False).ids
-
-    def _control(self, text: str) -> list[int]:
-        return self.tokenizer.encode(text, add_special_tokens=False) if text else []
+    def encode(self, text: str) -> list[int]:
+        """Text → ids. What looks like a control token is spelled out."""
+        return self._chat.words(text)
 
 
-def without_control_tokens(tokenizer: Any) -> tokenizers.Tokenizer:
-    """A copy to which every added token is plain text, also one that is not marked as special, such as Qwen2.5's <tool_call>.
-
-    A copy, for a switch on the one tokenizer would be seen by other threads.
-    """
-    settings = json.loads(tokenizer.backend_tokenizer.to_str())
-    for token in settings["added_tokens"]:
-        token["special"] = True
-    plain = tokenizers.Tokenizer.from_str(json.dumps(settings))
-    plain.encode_special_tokens = True
-    plain.no_truncation()
-    plain.no_padding()
-    return plain
-
-
-def _said(transcript: str | None, emotion: str | None) -> str:
-    told = [part for part in (transcript, f"({emotion})" if emotion else None) if part]
-    return f" {' '.join(told)}" if told else ""
+def _corrections(transcript: str | None, emotion: str | None) -> str:
+    given = [part for part in (transcript, f"({emotion})" if emotion else None) if part]
+    return f" {' '.join(given)}" if given else ""

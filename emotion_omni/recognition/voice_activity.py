@@ -1,7 +1,7 @@
-"""Where in a clip somebody speaks, and how sure that is. Silero's network through onnxruntime.
+"""Voice activity detection: the spans of a clip in which somebody speaks. Silero VAD through onnxruntime.
 
-Knows nothing of words or emotions. Audio is mono float32 at 16 kHz; spans are in samples.
-Source: Silero team, "Silero VAD" (MIT); the network takes 32 ms at a time with 4 ms of the past.
+Audio is mono float32 at 16 kHz; spans are in samples.
+Source: Silero team, "Silero VAD" (MIT); the network reads 32 ms at a time with 4 ms of context.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 import onnxruntime
 
 HZ = 16_000
-FRAME = 512  # samples a decision: 32 ms
-CONTEXT = 64  # samples of the frame before, which the network wants in front
+FRAME = 512  # samples per decision: 32 ms
+CONTEXT = 64  # samples of the frame before, in front of each frame
 
 ON, OFF = 0.5, 0.35  # hysteresis: speech starts above ON and ends only below OFF
 SHORTEST = 0.10  # seconds; a burst shorter than this is a click, not a word
@@ -21,7 +21,7 @@ MARGIN = 0.15  # seconds kept on both sides, so that soft onsets and releases su
 
 
 class VoiceActivity:
-    """Speech probability a frame; the network's state lives in one call, so calls never mix."""
+    """Speech probability per frame. The network's state lives within one call."""
 
     def __init__(self, network: Path) -> None:
         options = onnxruntime.SessionOptions()
@@ -30,7 +30,7 @@ class VoiceActivity:
         self._session = onnxruntime.InferenceSession(str(network), options, providers=["CPUExecutionProvider"])
 
     def probabilities(self, samples: np.ndarray) -> np.ndarray:
-        """samples [N] → probability of speech a frame of 32 ms, [ceil(N / 512)]."""
+        """samples [N] → probability of speech per frame of 32 ms, [ceil(N / 512)]."""
         frames = np.pad(samples, (CONTEXT, -len(samples) % FRAME)).astype(np.float32)
         state = np.zeros((2, 1, 128), np.float32)
         rate = np.array(HZ, np.int64)
@@ -42,7 +42,7 @@ class VoiceActivity:
         return np.array(found, np.float32)
 
     def spans(self, samples: np.ndarray) -> list[tuple[int, int]]:
-        """Spans of speech in order, disjoint, with their margins. Empty where nobody speaks."""
+        """Spans of speech in order, disjoint, with their margins. Empty without speech."""
         speaking, start, raw = False, 0, []
         for index, probability in enumerate([*self.probabilities(samples), 0.0]):
             if not speaking and probability >= ON:
@@ -52,10 +52,10 @@ class VoiceActivity:
                 raw.append((start, index * FRAME))
         margin = int(MARGIN * HZ)
         merged: list[tuple[int, int]] = []
-        for start, end in raw:
-            if end - start < SHORTEST * HZ:
+        for first, last in raw:
+            if last - first < SHORTEST * HZ:
                 continue
-            start, end = max(0, start - margin), min(len(samples), end + margin)
+            start, end = max(0, first - margin), min(len(samples), last + margin)
             if merged and start <= merged[-1][1]:
                 merged[-1] = (merged[-1][0], end)
             else:

@@ -1,11 +1,10 @@
-"""Whisper's audio encoder in torch, with the states of every layer.
+"""Whisper's audio encoder in torch, with the hidden states of every layer.
 
-CTranslate2 returns the last layer only, and the layers below it carry the tone of voice. So the
-encoder runs here once, on the clip and one second of padding instead of Whisper's 30 s (6 GFLOP
-instead of 90), and serves both: the last state goes back to CTranslate2 for the words, all states
-go to the tone head. Knows nothing of words, emotions or files' origins.
+CTranslate2 returns the last layer only, and the layers below it carry the emotion of the voice. So the encoder runs
+here once, on the clip and one second of padding instead of Whisper's 30 s (6 GFLOP instead of 90), and serves both:
+CTranslate2 decodes the words from the last state, the speech emotion head reads all of them.
 
-Axes: B batch, M mel bands, F mel frames (100 Hz), T encoder frames (50 Hz), L states, D width.
+Axes: B batch, M mel bands, F mel frames (100 Hz), T encoder frames (50 Hz), L hidden states, D width.
 Source: Radford et al. 2022, "Robust Speech Recognition via Large-Scale Weak Supervision", §2.2.
 """
 
@@ -47,7 +46,10 @@ def mel_filters(bands: int = MELS) -> Tensor:
 
 
 class WhisperEncoder(torch.nn.Module):
-    """The frozen encoder of a CTranslate2 Whisper file; :meth:`states` is its only product."""
+    """The encoder of a CTranslate2 Whisper file, without gradients."""
+
+    filters: Tensor
+    window: Tensor
 
     def __init__(self, tensors: dict[str, Tensor], heads: int) -> None:
         super().__init__()
@@ -74,10 +76,10 @@ class WhisperEncoder(torch.nn.Module):
         return (mel + 4.0) / 4.0
 
     @torch.inference_mode()
-    def states(self, samples: np.ndarray) -> Tensor:
-        """One clip of at most 29 s, [N] float32 at 16 kHz → every state [L, T, D] over clip + padding.
+    def hidden_states(self, samples: np.ndarray) -> Tensor:
+        """One clip of at most 29 s, [N] float32 at 16 kHz → hidden states [L, T, D] over clip + padding.
 
-        State 0 is the embedding, state L − 1 the normalised output that the decoder attends to.
+        State 0 is the embedding, state L − 1 the normalized output that the decoder attends to.
         The clip's own frames are the first ``valid_frames(N)``.
         """
         padding = int(PADDING_SECONDS * HZ) + (-len(samples)) % (2 * HOP)  # whole encoder frames
@@ -85,16 +87,16 @@ class WhisperEncoder(torch.nn.Module):
         return torch.cat(self.forward(self.log_mel(padded[None])))
 
     def forward(self, mel: Tensor) -> list[Tensor]:
-        """mel [B, M, F] → L states, each [B, T, D]."""
+        """mel [B, M, F] → L hidden states, each [B, T, D]."""
         x = F.gelu(self._convolve(mel, "conv1", stride=1))
         x = F.gelu(self._convolve(x, "conv2", stride=2)).transpose(1, 2)  # [B, T, D]
         x = x + self._get("position_encodings/encodings")[: x.shape[1]]
-        states = [x]
+        hidden_states = [x]
         for index in range(self.layers):
             x = self._block(x, f"layer_{index}")
-            states.append(x)
-        states[-1] = self._norm(x, "layer_norm")
-        return states
+            hidden_states.append(x)
+        hidden_states[-1] = self._norm(x, "layer_norm")
+        return hidden_states
 
     def _block(self, x: Tensor, layer: str) -> Tensor:
         y = self._norm(x, f"{layer}/self_attention/layer_norm")
@@ -106,7 +108,7 @@ class WhisperEncoder(torch.nn.Module):
         return x + self._linear(F.gelu(self._linear(y, f"{layer}/ffn/linear_0")), f"{layer}/ffn/linear_1")
 
     def tensors(self, at: str, *names: str) -> list[Tensor]:
-        """Weights of one part, as ``tensors("layer_0/ffn/linear_0", "weight", "bias")``, for who builds upon them."""
+        """Weights of one part, as ``tensors("layer_0/ffn/linear_0", "weight", "bias")``, for modules built on them."""
         return [self._get(f"{at}/{name}") for name in names]
 
     def _get(self, name: str) -> Tensor:
@@ -123,7 +125,7 @@ class WhisperEncoder(torch.nn.Module):
 
 
 def valid_frames(samples: int) -> int:
-    """Encoder frames that hold the clip itself, without its padding."""
+    """Encoder frames of the clip itself, without its padding."""
     return max(1, math.ceil(samples / (2 * HOP)))
 
 
@@ -143,7 +145,9 @@ def read_ctranslate2(path: Path) -> dict[str, Tensor]:
         def string() -> str:
             return file.read(number("H")).rstrip(b"\0").decode()
 
-        number("I"), string(), number("I")
+        number("I")  # binary version
+        string()  # spec name
+        number("I")  # spec revision
         for _ in range(number("I")):
             name = string()
             sizes = [number("I") for _ in range(number("B"))]

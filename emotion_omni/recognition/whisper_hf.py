@@ -1,83 +1,74 @@
-"""A recording → what was said and how: a large Whisper for the words, an emotion recogniser for the tone.
+"""A recognizer for GPUs: a large Whisper for the words, any emotion classifier for the emotion.
 
-The recording is prepared exactly as the embedded engine prepares it (:func:`emotion_omni.recognition.whisper_ct2.prepared`),
-so that both hear the same sound. Recognisers know other labels than we do: those that
-:func:`emotion_omni.emotion.find` knows are ours, and the rest ("other", "unknown") counts as neutral,
-for a tone without a name here is answered as no tone. Dropping it would make the remainder look sure.
+Classifiers have labels of their own: those that :func:`emotion_omni.emotion.find` knows are ours, the rest ("other",
+"unknown") count as neutral, which is answered as no tone. Without them the remainder would look sure.
 
-Axes: N samples at 16 kHz, B windows, K labels of a recogniser, V vocabulary.
+Axes: N samples at 16 kHz, B windows, K labels of a classifier, V vocabulary.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 import transformers
 
-from emotion_omni import emotion, processors, weights
-from emotion_omni.cascade.presets import RecogniserConfig, TranscriberConfig
-from emotion_omni.hub_sampling import draw
+from emotion_omni import emotion, weights
 from emotion_omni.loading import explained, load, load_features, load_tokenizer
 from emotion_omni.recognition import speech_emotion
+from emotion_omni.recognition.config import (
+    Emotion2vecConfig,
+    EmotionConfig,
+    SpeechEmotionConfig,
+    TranscriberConfig,
+    TransformersEmotionConfig,
+    WhisperHFConfig,
+)
 from emotion_omni.recognition.emotion2vec import Emotion2vec
+from emotion_omni.recognition.recognizer import SpeechRecognizer, Trajectory, Utterance, require_words
+from emotion_omni.recognition.speech_emotion import SpeechEmotionHead
 from emotion_omni.recognition.voice_activity import VoiceActivity
-from emotion_omni.recognition.whisper_ct2 import INVENTED, Ear, Utterance, prepared
-from emotion_omni.recognition.whisper_encoder import HZ
-from emotion_omni.types import Audio, Emotion, EmotionOmniError, Heard
+from emotion_omni.recognition.whisper_ct2 import NO_SPEECH_THRESHOLD, classify_windows, encode_windows
+from emotion_omni.recognition.whisper_encoder import HZ, WhisperEncoder
+from emotion_omni.sampling import GREEDY, sample_one
+from emotion_omni.types import Emotion, EmotionOmniError
 
-log = logging.getLogger(__name__)
-
-Trajectory = tuple[tuple[float, Emotion], ...]
-
-TOKENS_A_SECOND = 9  # faster than anyone speaks, in any language; a decoder that loops is cut here
-LONGEST_SECONDS = 30.0  # of one pass of a recogniser; attention costs the square of it
+TOKENS_PER_SECOND = 9  # faster than anyone speaks, in any language; cuts off a decoder that loops
+MAX_SECONDS = 30.0  # of one pass of a classifier; attention costs the square of it
 WINDOW_SECONDS, HOP_SECONDS = 2.0, 1.0  # of the trajectory
-MOST_WINDOWS = 48  # of one trajectory; a long recording is looked at less often
+MAX_WINDOWS = 48  # of one trajectory; of a long recording they lie further apart
 BATCH = 16  # windows at once
 
 
-class Recogniser(Protocol):
-    """How it was said: the tone of the whole and over time, in seconds from the start of the recording."""
+class EmotionClassifier(Protocol):
+    """How it was said: the emotion of the whole utterance and over time."""
 
-    def feel(self, utterance: Utterance) -> tuple[Emotion, Trajectory]: ...
+    def classify(self, utterance: Utterance) -> tuple[Emotion, Trajectory]: ...
 
 
-@dataclass
-class HubEar:
-    """The parts of hearing."""
-
+@dataclass(eq=False)
+class WhisperHFRecognizer(SpeechRecognizer):
     voice_activity: VoiceActivity
     transcriber: Transcriber
-    recogniser: Recogniser
+    emotion_classifier: EmotionClassifier
 
     @classmethod
-    def load(cls, transcriber: TranscriberConfig, recogniser: RecogniserConfig, device: torch.device) -> HubEar:
+    def load(cls, config: WhisperHFConfig, device: torch.device) -> WhisperHFRecognizer:
+        """Raises :class:`EmotionOmniError` (codes ``weights``, ``config``, ``missing-package``, ``memory``)."""
         voice_activity = VoiceActivity(weights.fetch("silero/vad.onnx"))
-        return cls(voice_activity, Transcriber.load(transcriber, device), load_recogniser(recogniser, device))
+        transcriber = Transcriber.load(config.transcriber, device)
+        return cls(voice_activity, transcriber, load_classifier(config.emotion, device))
 
-    def hear(
-        self, query: Audio, transcript: str | None = None, tone: str | None = None
-    ) -> tuple[Heard, dict[str, float]]:
-        """→ what was heard, and seconds by stage. A given transcript or tone is taken as it is.
+    def transcribe(self, encoded: Utterance) -> str:
+        return self.transcriber.transcribe(encoded.samples)
 
-        Raises :class:`EmotionOmniError` (codes ``silent``, ``no-speech``, ``no-words``).
-        """
-        marks = [time.perf_counter()]
-        utterance = prepared(query, self.voice_activity)
-        marks.append(time.perf_counter())
-        words = self.transcriber.words(utterance.samples) if transcript is None else transcript
-        marks.append(time.perf_counter())
-        belief, trajectory = self.recogniser.feel(utterance) if tone is None else (emotion.certain(tone), ())
-        marks.append(time.perf_counter())
-        stages = ("voice_activity", "words", "tone")
-        return Heard(words, belief, trajectory), {stage: marks[i + 1] - marks[i] for i, stage in enumerate(stages)}
+    def classify(self, encoded: Utterance) -> tuple[Emotion, Trajectory]:
+        return self.emotion_classifier.classify(encoded)
 
 
 class Transcriber:
@@ -87,23 +78,23 @@ class Transcriber:
         self.model, self.features, self.tokenizer = model, features, tokenizer
         vocabulary = tokenizer.get_vocab()
         settings = model.generation_config
-        self.end = vocabulary["<|endoftext|>"]  # every token after it is a language, a task or a time, no word
-        self.silence = vocabulary.get("<|nospeech|>", vocabulary.get("<|nocaptions|>"))
-        many = getattr(settings, "is_multilingual", True)
-        wanted = ["<|startoftranscript|>", *([f"<|{language}|>", "<|transcribe|>"] if many else []), "<|notimestamps|>"]
-        if unknown := [token for token in wanted if token not in vocabulary]:
+        self.eos = vocabulary["<|endoftext|>"]  # every token after it is a language, a task or a timestamp
+        self.no_speech = vocabulary.get("<|nospeech|>", vocabulary.get("<|nocaptions|>"))
+        multilingual = getattr(settings, "is_multilingual", True)
+        task = [f"<|{language}|>", "<|transcribe|>"] if multilingual else []
+        prompt = ["<|startoftranscript|>", *task, "<|notimestamps|>"]
+        if unknown := [token for token in prompt if token not in vocabulary]:
             raise EmotionOmniError(
-                f"The transcriber does not know {', '.join(unknown)}. transcriber.language is {language!r}; it must be the code of a "
-                "language of this Whisper, as en.",
+                f"The transcriber does not know {', '.join(unknown)}. transcriber.language is {language!r}; it must be "
+                "the code of a language of this Whisper, e.g. en.",
                 "config",
             )
-        self.prompt = [vocabulary[token] for token in wanted]
-        device = model.device
-        self.barred = torch.zeros(model.config.vocab_size, device=device)  # [V], added to the scores
-        self.barred[self.end + 1 :] = -torch.inf
-        self.barred[list(settings.suppress_tokens or ())] = -torch.inf
-        self.barred_first = self.barred.clone()
-        self.barred_first[list(settings.begin_suppress_tokens or ())] = -torch.inf
+        self.prompt = [vocabulary[token] for token in prompt]
+        self.suppressed = torch.zeros(model.config.vocab_size, device=model.device)  # [V], added to the logits
+        self.suppressed[self.eos + 1 :] = -torch.inf
+        self.suppressed[list(settings.suppress_tokens or ())] = -torch.inf
+        self.suppressed_first = self.suppressed.clone()
+        self.suppressed_first[list(settings.begin_suppress_tokens or ())] = -torch.inf
 
     @classmethod
     def load(cls, config: TranscriberConfig, device: torch.device) -> Transcriber:
@@ -112,111 +103,111 @@ class Transcriber:
         tokenizer = load_tokenizer(config.name, config.revision)
         return cls(model, load_features(config.name, config.revision), tokenizer, config.language)
 
-    def words(self, samples: np.ndarray) -> str:
+    def transcribe(self, samples: np.ndarray) -> str:
         """float32 [N] → the transcript, window by window. Raises :class:`EmotionOmniError` (code ``no-words``)."""
         size = int(self.features.chunk_length * HZ)
-        transcript = " ".join(
-            filter(None, (self._window(samples[at : at + size]) for at in range(0, len(samples), size)))
-        )
-        if not any(letter.isalnum() for letter in transcript):
-            raise EmotionOmniError(
-                "There is a voice, but no words could be made out. Say it again, a little slower or closer.", "no-words"
-            )
-        return transcript
+        texts = [self._transcribe_window(samples[start : start + size]) for start in range(0, len(samples), size)]
+        return require_words(" ".join(filter(None, texts)))
 
     @torch.inference_mode()
-    def _window(self, samples: np.ndarray) -> str:
-        given = self.features(samples, sampling_rate=HZ, return_tensors="pt").input_features
-        encoded = self.model.get_encoder()(given.to(self.model.device, self.model.dtype))
-        room = self.model.config.max_target_positions - len(self.prompt)
-        longest = min(8 + int(TOKENS_A_SECOND * len(samples) / HZ), room)
-        said: list[int] = []
-        cache, step = None, self.prompt
-        while len(said) < longest:
-            given = torch.tensor([step], device=self.model.device)
-            out = self.model(encoder_outputs=encoded, decoder_input_ids=given, cache=cache, use_cache=True)
-            if cache is None and self._imagined(out.logits[0, 0]):
+    def _transcribe_window(self, samples: np.ndarray) -> str:
+        features = self.features(samples, sampling_rate=HZ, return_tensors="pt").input_features
+        encoded = self.model.get_encoder()(features.to(self.model.device, self.model.dtype))
+        max_tokens = self.model.config.max_target_positions - len(self.prompt)
+        max_tokens = min(8 + int(TOKENS_PER_SECOND * len(samples) / HZ), max_tokens)
+        written: list[int] = []
+        kv_cache, step = None, self.prompt
+        while len(written) < max_tokens:
+            input_ids = torch.tensor([step], device=self.model.device)
+            out = self.model(encoder_outputs=encoded, decoder_input_ids=input_ids, cache=kv_cache, use_cache=True)
+            if kv_cache is None and self._is_silence(out.logits[0, 0]):
                 return ""
-            cache = out.cache
-            token = draw(out.logits[0, -1].float() + (self.barred if said else self.barred_first), temperature=0)
-            if token == self.end:
+            kv_cache = out.cache
+            suppressed = self.suppressed if written else self.suppressed_first
+            token = sample_one(out.logits[0, -1].float() + suppressed, GREEDY)
+            if token == self.eos:
                 break
-            said.append(token)
+            written.append(token)
             step = [token]
-        return self.tokenizer.decode(said, skip_special_tokens=True).strip()
+        return self.tokenizer.decode(written, skip_special_tokens=True).strip()
 
-    def _imagined(self, logits: torch.Tensor) -> bool:
-        """Whether the model itself holds that nobody speaks, by its scores [V] at the start of the transcript."""
-        return self.silence is not None and float(logits.float().softmax(0)[self.silence]) >= INVENTED
+    def _is_silence(self, logits: torch.Tensor) -> bool:
+        """Whether the model predicts no speech, from its logits [V] at the start of the transcript."""
+        return self.no_speech is not None and float(logits.float().softmax(0)[self.no_speech]) >= NO_SPEECH_THRESHOLD
 
 
-class Classifier:
-    """Any classifier of sound with labels of its own. ``classify``: B windows of one length → probabilities [B, K]."""
+class LabelClassifier:
+    """A classifier with labels of its own. ``classify``: B windows of one length → probabilities [B, K]."""
 
     def __init__(self, name: str, classify: Callable[[list[np.ndarray]], np.ndarray], labels: Sequence[str]) -> None:
-        plain = [label.rpartition("/")[2] for label in labels]  # emotion2vec says 生气/angry
+        plain = [label.rpartition("/")[2] for label in labels]  # emotion2vec's labels are like 生气/angry
         known = {emotion.find(label).name for label in plain if emotion.is_known(label)}
         if len(known) < 2:
             raise EmotionOmniError(
-                f"The labels of {name!r} are {', '.join(labels)}; none or one of them is an emotion known here. Choose a recogniser with "
-                f"labels such as: {', '.join(emotion.NAMES)}.",
+                f"The labels of {name!r} are {', '.join(labels)}; at most one of them is an emotion known here. Choose "
+                f"a classifier with labels such as: {', '.join(emotion.NAMES)}.",
                 "config",
             )
         self._classify = classify
         self._ours = [emotion.find(label).name if emotion.is_known(label) else "neutral" for label in plain]
 
-    def feel(self, utterance: Utterance) -> tuple[Emotion, Trajectory]:
-        """A long utterance is read in even parts of at most 30 s, whose beliefs are averaged."""
+    def classify(self, utterance: Utterance) -> tuple[Emotion, Trajectory]:
+        """A long utterance is read in even parts of at most 30 s, whose probabilities are averaged."""
         samples = utterance.samples
-        parts = np.array_split(samples, math.ceil(len(samples) / (LONGEST_SECONDS * HZ)))
-        whole = self._belief(np.mean([self._classify([part])[0] for part in parts], axis=0))
+        parts = np.array_split(samples, math.ceil(len(samples) / (MAX_SECONDS * HZ)))
+        whole = self._emotion(np.mean([self._classify([part])[0] for part in parts], axis=0))
         size = int(WINDOW_SECONDS * HZ)
         if len(samples) <= size:
-            return whole, ((utterance.start_seconds + len(samples) / HZ / 2, whole),)
-        count = min(MOST_WINDOWS, int((len(samples) - size) / (HOP_SECONDS * HZ)) + 1)
+            return whole, ((utterance.start_seconds + utterance.seconds / 2, whole),)
+        count = min(MAX_WINDOWS, int((len(samples) - size) / (HOP_SECONDS * HZ)) + 1)
         starts = np.linspace(0, len(samples) - size, count).astype(int) if count > 1 else np.array([0])
         windows = [samples[start : start + size] for start in starts]
         rows = [row for at in range(0, count, BATCH) for row in self._classify(windows[at : at + BATCH])]
         middles = utterance.start_seconds + (starts + size / 2) / HZ
-        return whole, tuple((float(at), self._belief(row)) for at, row in zip(middles, rows, strict=True))
+        return whole, tuple((float(at), self._emotion(row)) for at, row in zip(middles, rows, strict=True))
 
-    def _belief(self, probabilities: np.ndarray) -> Emotion:
+    def _emotion(self, probabilities: np.ndarray) -> Emotion:
         ours = dict.fromkeys(emotion.NAMES, 0.0)
         for name, probability in zip(self._ours, probabilities.astype(float), strict=True):
             ours[name] += float(probability)
         return emotion.mixture(ours)
 
 
-@dataclass
-class EmbeddedTone:
-    """The embedded engine's own tone head."""
+@dataclass(frozen=True, eq=False)
+class HeadClassifier:
+    """Our own head on Whisper base."""
 
-    ear: Ear
+    encoder: WhisperEncoder
+    head: SpeechEmotionHead
 
-    def feel(self, utterance: Utterance) -> tuple[Emotion, Trajectory]:
-        return self.ear.feel(self.ear.encode(utterance.samples), utterance)
+    def classify(self, utterance: Utterance) -> tuple[Emotion, Trajectory]:
+        return classify_windows(self.head, encode_windows(self.encoder, utterance.samples), utterance)
 
 
-def load_recogniser(config: RecogniserConfig, device: torch.device) -> Recogniser:
+def load_classifier(config: EmotionConfig, device: torch.device) -> EmotionClassifier:
     """Raises :class:`EmotionOmniError` (codes ``weights``, ``config``, ``missing-package``, ``memory``)."""
-    return {"funasr": _funasr, "transformers": _transformers, "embedded": _embedded}[config.package](config, device)
+    if isinstance(config, Emotion2vecConfig):
+        return _emotion2vec(config, device)
+    if isinstance(config, TransformersEmotionConfig):
+        return _transformers(config, device)
+    return _speech_emotion(config)
 
 
-def _transformers(config: RecogniserConfig, device: torch.device) -> Classifier:
+def _transformers(config: TransformersEmotionConfig, device: torch.device) -> LabelClassifier:
     model = load(transformers.AutoModelForAudioClassification, config.name, config.revision, "float32", device)
     features = load_features(config.name, config.revision)
 
     @torch.inference_mode()
     def classify(windows: list[np.ndarray]) -> np.ndarray:
-        given = features(windows, sampling_rate=HZ, return_tensors="pt")[model.main_input_name]
-        return model(given.to(device)).logits.float().softmax(1).cpu().numpy()
+        inputs = features(windows, sampling_rate=HZ, return_tensors="pt")[model.main_input_name]
+        return model(inputs.to(device)).logits.float().softmax(1).cpu().numpy()
 
     labels = [model.config.id2label[index] for index in range(model.config.num_labels)]
-    return Classifier(config.name, classify, labels)
+    return LabelClassifier(config.name, classify, labels)
 
 
-def _funasr(config: RecogniserConfig, device: torch.device) -> Classifier:
-    """emotion2vec+. Its weights are a pickle, which is read as weights alone."""
+def _emotion2vec(config: Emotion2vecConfig, device: torch.device) -> LabelClassifier:
+    """emotion2vec+. Its weights are a pickle, which is read with ``weights_only=True``."""
     config.check_package()
     with explained(config.name):
         model = Emotion2vec.load(config.name, config.revision, head=True)
@@ -225,11 +216,9 @@ def _funasr(config: RecogniserConfig, device: torch.device) -> Classifier:
     def classify(windows: list[np.ndarray]) -> np.ndarray:
         return np.stack([model.probabilities(torch.from_numpy(window)).cpu().numpy() for window in windows])
 
-    return Classifier(config.name, classify, model.used)
+    return LabelClassifier(config.name, classify, model.used)
 
 
-def _embedded(config: RecogniserConfig, device: torch.device) -> EmbeddedTone:
-    for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
-        weights.fetch(f"whisper-base/{name}")
-    whisper = weights.fetch("whisper-base/model.bin").parent
-    return EmbeddedTone(Ear.load(whisper, weights.fetch("silero/vad.onnx"), speech_emotion.SHIPPED, processors.THREADS))
+def _speech_emotion(config: SpeechEmotionConfig) -> HeadClassifier:
+    encoder = WhisperEncoder.load(weights.fetch("whisper-base/model.bin"))
+    return HeadClassifier(encoder, SpeechEmotionHead.load(Path(config.weights or speech_emotion.SHIPPED), encoder))

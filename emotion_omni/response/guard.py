@@ -1,11 +1,10 @@
-"""What the words tell of, and which way a reply leans: good, bad or neutral news.
+"""The guard: a reply never condoles to good news and never congratulates on bad news.
 
-Two small networks on MiniLM sentence vectors (trained by ``train/meaning.py``; the one for the words
-has tuned upper layers, since "gone" and "not" turn news round) and, for a reply, plain phrases that
-no network may overrule. The guard that follows from them is the promise of this
-room: a reply never condoles to good news and never congratulates grief.
+Two small classifiers on MiniLM sentence vectors (trained by :mod:`emotion_omni.train.guard`): what the words report,
+with fine-tuned upper layers, because "gone" and "not" reverse the meaning; and the direction of a reply. For a reply
+plain phrases overrule the classifier.
 
-Axes: B sentences, D width 384, K = good, bad, neutral (:data:`emotion_omni.emotion.EVENTS`).
+Axes: B sentences, D width 384, K = good, bad, neutral (:data:`emotion_omni.emotion.NEWS`).
 """
 
 from __future__ import annotations
@@ -17,13 +16,14 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from emotion_omni.emotion import EVENTS
+from emotion_omni import weights
+from emotion_omni.emotion import NEWS
 from emotion_omni.response.sentence_encoder import WIDTH, SentenceEncoder
 
 SHIPPED = Path(__file__).parent / "weights" / "guard.safetensors"  # trained by us, with its card
 SURE = 0.55  # probability from which the words decide, whatever the tone
-VERY_SURE = 0.80  # the same, where a happy voice says that it may have ended well
-LEANS = 0.80  # probability from which a reply counts as leaning one way
+VERY_SURE = 0.80  # the same for bad news in a happy voice, which may have ended well
+DIRECTED = 0.80  # probability from which a reply counts as congratulating or condoling
 
 HURTING = ("sad", "angry", "fearful", "disgusted")
 
@@ -31,11 +31,14 @@ CONGRATULATES = re.compile(
     r"\b(congrat\w*|hooray|hurray|yay|woo ?hoo|bravo|well done|good for you|way to go|nice work|cheers to|"
     r"celebrat\w*|how (wonderful|exciting|lovely|fantastic|thrilling|marvell?ous|great|delightful|sweet)|"
     r"(that is|that's|this is|what|sounds|such) (an? )?(\w+ly )?(wonderful|great|fantastic|amazing|brilliant|exciting|"
-    r"lovely|awesome|terrific|thrilling|marvell?ous|fabulous|good|delightful|happy|superb)( news| day| moment|!| to hear)|"
+    r"lovely|awesome|terrific|thrilling|marvell?ous|fabulous|good|delightful|happy|superb)( news| day| moment|!|"
+    r" to hear)|"
     r"(so|very|really|truly) (happy|glad|pleased|excited|thrilled|delighted) (for you|to hear|with you|that)|"
     r"(wonderful|great|fantastic|amazing|brilliant|excellent|exciting|good|happy|lovely) news|glad to hear|"
-    r"(good|great|nice|lovely|glad|happy|pleased|wonderful) to (hear|know|see)|how (fun|nice|cool|happy)|what (a|an) (joy|delight|"
-    r"treat|thrill|pleasure|triumph|win)|good (job|on you)|finally done|enjoy (it|that|every)|sounds? (glad|pleased|happy|cheerful)|"
+    r"(good|great|nice|lovely|glad|happy|pleased|wonderful) to (hear|know|see)|how (fun|nice|cool|happy)|"
+    r"what (a|an) (joy|delight|"
+    r"treat|thrill|pleasure|triumph|win)|good (job|on you)|finally done|enjoy (it|that|every)|sounds? (glad|"
+    r"pleased|happy|cheerful)|"
     r"proud of you|well.deserved|you (must|should) be (so |very |really )?(proud|thrilled|happy|excited|delighted))\b",
     re.IGNORECASE,
 )
@@ -50,51 +53,65 @@ CONDOLES = re.compile(
     re.IGNORECASE,
 )
 PRESUMES = re.compile(
-    r"\byou('re| are| must be) (so |just |still |being )?(angry|scared|afraid|frightened|worried|sad|annoyed|disgusted|cross|upset|furious|"
+    r"\byou('re| are| must be) (so |just |still |being )?(angry|scared|afraid|frightened|worried|sad|annoyed|"
+    r"disgusted|cross|upset|furious|"
     r"mad|crying|ashamed)( \w+)? (with|of|at|about|for) (yourself|him|her|them|me|something|you)\b|"
     r"\byou('re| are) (stupid|to blame|wrong)\b",
     re.IGNORECASE,
-)  # feelings nobody spoke of, put into the person's mouth
+)  # feelings that the person did not mention
 CRISIS = re.compile(
     r"\b(kill(ing)? my ?self|suicid\w*|end(ing)? (my|it) (life|all)|take my (own )?life|"
     r"(don't|do not|dont|no longer) want to (live|be alive|be here any ?more|exist|wake up)|"
-    r"want to die|wish i (was|were) dead|better off (dead|without me)|hurt(ing)? my ?self|harm(ing)? my ?self|self.harm|"
+    r"want to die|wish i (was|were) dead|better off (dead|without me)|hurt(ing)? my ?self|harm(ing)? my ?self|"
+    r"self.harm|"
     r"cut(ting)? my ?self|overdos\w*|no reason to live|nothing to live for)\b",
     re.IGNORECASE,
 )
 
 
-class Lean(nn.Module):
-    """Sentence vectors [B, D] → probability of good, bad, neutral [B, K]."""
+class NewsHead(nn.Module):
+    """Sentence vectors [B, D] → logits of good, bad, neutral [B, K]."""
 
     def __init__(self, hidden: int = 48) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Dropout(0.2), nn.Linear(WIDTH, hidden), nn.GELU(), nn.Dropout(0.3), nn.Linear(hidden, len(EVENTS))
+            nn.Dropout(0.2), nn.Linear(WIDTH, hidden), nn.GELU(), nn.Dropout(0.3), nn.Linear(hidden, len(NEWS))
         )
 
     def forward(self, vectors: Tensor) -> Tensor:
         return self.layers(vectors)
 
 
-class Meaning:
-    """The two heads on one encoder."""
+class Guard:
+    """The two heads on one encoder. ``heads``: a ``guard.safetensors``."""
 
     def __init__(self, encoder: SentenceEncoder, heads: Path) -> None:
-        tensors = {name: value.float() for name, value in safetensors.torch.load_file(heads).items()}
         self._encoder = encoder
-        self._words_encoder = encoder.with_layers(_part(tensors, "tuned."))
-        self._words, self._reply = Lean(), Lean()
-        for name, head in (("words.", self._words), ("reply.", self._reply)):
-            head.load_state_dict(_part(tensors, name), strict=True)
-            head.eval()
+        self._words, self._reply = NewsHead(), NewsHead()
+        with weights.part_explained(heads, "guard"):
+            tensors = {name: value.float() for name, value in safetensors.torch.load_file(heads).items()}
+            self._words_encoder = encoder.with_layers(_with_prefix(tensors, "tuned."))
+            for name, head in (("words.", self._words), ("reply.", self._reply)):
+                head.load_state_dict(_with_prefix(tensors, name), strict=True)
+                head.eval()
 
-    def event(self, text: str, tone: str) -> str:
-        """What the person tells of. Words that are sure decide; else the tone does.
+    @classmethod
+    def load(cls, heads: str | Path = "") -> Guard:
+        """Fetches the sentence encoder; without ``heads`` the shipped ones.
 
-        Good words in a hurting tone are neither: the tone says that something is amiss.
+        Raises :class:`EmotionOmniError` (codes ``weights``, ``checkpoint``).
         """
-        good, bad, _ = _lean(self._words, self._words_encoder, text)
+        encoder = SentenceEncoder.load(
+            weights.fetch("minilm/model.safetensors"), weights.fetch("minilm/tokenizer.json")
+        )
+        return cls(encoder, Path(heads or SHIPPED))
+
+    def news(self, text: str, tone: str) -> str:
+        """What the person reports. Words decide where they are sure; else the tone does.
+
+        Good words in a hurting tone are neither: the tone says that something is wrong.
+        """
+        good, bad, _ = _probabilities(self._words, self._words_encoder, text)
         if bad >= (VERY_SURE if tone == "happy" else SURE):
             return "bad"
         if good >= SURE:
@@ -104,37 +121,37 @@ class Meaning:
         return "good" if tone == "happy" and good > bad else "neutral"
 
     def direction(self, reply: str) -> str:
-        """Which way a reply, or a clause of it, leans: "good" congratulates, "bad" condoles, else "neutral"."""
-        cheers, comforts = bool(CONGRATULATES.search(reply)), bool(CONDOLES.search(reply))
-        if cheers != comforts:
+        """A reply, or a clause of it → ``good`` if it congratulates, ``bad`` if it condoles, else ``neutral``."""
+        cheers, comforts = CONGRATULATES.search(reply), CONDOLES.search(reply)
+        if cheers and comforts:
+            return "bad" if comforts.start() < cheers.start() else "good"
+        if cheers or comforts:
             return "good" if cheers else "bad"
-        if cheers:
-            return "bad" if CONDOLES.search(reply).start() < CONGRATULATES.search(reply).start() else "good"
-        good, bad, _ = _lean(self._reply, self._encoder, reply)
-        return "good" if good >= LEANS else "bad" if bad >= LEANS else "neutral"
+        good, bad, _ = _probabilities(self._reply, self._encoder, reply)
+        return "good" if good >= DIRECTED else "bad" if bad >= DIRECTED else "neutral"
 
-    def allows(self, reply: str, event: str) -> bool:
-        """Whether this reply may be said: it must lean with the event or not at all, and presume nothing."""
+    def allows(self, reply: str, news: str) -> bool:
+        """Whether this reply may be spoken: its direction fits the news, and it presumes no feeling."""
         cheers, comforts = bool(CONGRATULATES.search(reply)), bool(CONDOLES.search(reply))
         if PRESUMES.search(reply):
             return False
-        if event == "bad":
+        if news == "bad":
             return not cheers and self.direction(reply) != "good"
-        if event == "good":
+        if news == "good":
             return not comforts and self.direction(reply) != "bad"
         return not (cheers or comforts)
 
 
-def _lean(head: Lean, encoder: SentenceEncoder, text: str) -> tuple[float, float, float]:
+def _probabilities(head: NewsHead, encoder: SentenceEncoder, text: str) -> tuple[float, float, float]:
     with torch.inference_mode():
         good, bad, neutral = head(encoder([text])).softmax(1)[0].tolist()
     return good, bad, neutral
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def is_crisis(text: str) -> bool:
-    """Whether the words speak of harming oneself. Plain phrases: a miss costs more than a false alarm."""
+    """Whether the words mention self-harm. Plain phrases, because a miss costs more than a false alarm."""
     return CRISIS.search(text) is not None

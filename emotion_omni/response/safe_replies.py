@@ -1,8 +1,7 @@
-"""Replies of our own writing, for when the language model's every attempt fails the guard.
+"""Fixed replies, for when every attempt of the language model fails the guard.
 
-Chosen by what the person does (greets, thanks, leaves, asks, tells), by what the words tell of and
-by the tone heard. Each is true of any such turn, so none can be wrong in kind. The reply to someone
-who speaks of harming themselves is always one of these, never the model's.
+Chosen by what the person does (greets, thanks, leaves, asks, tells), by the news and by the tone. Each fits any such
+turn, so none can be wrong in kind. Self-harm is always answered with one of these, never by the model.
 """
 
 from __future__ import annotations
@@ -13,13 +12,15 @@ CRISIS = (
     "I'm really glad you told me. Are you safe right now? Please reach out to someone close to you, "
     "or call your local emergency or crisis line. You deserve a real person beside you.",
 )
-SHORT = 8  # words; a longer thanks or goodbye has something to say besides
+SHORT = 8  # words; a longer thanks or goodbye says something else as well
 
-_ALWAYS: tuple[tuple[re.Pattern, tuple[str, ...]], ...] = (  # the model is not asked at all
+_ALWAYS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (  # the model is not asked at all
     (
         re.compile(
-            r"\b(ignore|forget|disregard) (all |any |your |the |my )*(previous |prior |earlier |above )?(instructions?|rules|prompts?)\b|"
-            r"\bsystem prompt\b|\b(say|tell me|write) (something|anything) (racist|sexist|hateful|offensive|nasty|mean)\b|"
+            r"\b(ignore|forget|disregard) (all |any |your |the |my )*(previous |prior |earlier |"
+            r"above )?(instructions?|rules|prompts?)\b|"
+            r"\bsystem prompt\b|\b(say|tell me|write) (something|anything) (racist|sexist|hateful|offensive|"
+            r"nasty|mean)\b|"
             r"\b(racist|sexist) (joke|slur|remark)",
             re.I,
         ),
@@ -30,7 +31,8 @@ _ALWAYS: tuple[tuple[re.Pattern, tuple[str, ...]], ...] = (  # the model is not 
     ),
     (
         re.compile(
-            r"\b(you('re| are)?|this (thing|bot|assistant) is) (just |such |so |really |a |an |fucking |bloody |absolutely )*"
+            r"\b(you('re| are)?|this (thing|bot|assistant) is) (just |such |so |really |a |an |fucking |bloody |"
+            r"absolutely )*"
             r"(stupid|useless|idiot(ic)?|dumb|worthless|moron|garbage|trash|rubbish|pathetic|"
             r"horrible|terrible|annoying)\b|\byou suck\b|\bshut up\b|"
             r"\bfuck (you|off)\b|\bi hate you\b",
@@ -79,7 +81,7 @@ _FOLLOW_UPS: dict[tuple[str, str], tuple[str, ...]] = {  # asked where the model
     ("good", ""): ("Tell me all about it.", "How did it happen?", "What was the best part?"),
     ("neutral", ""): ("Tell me a little more.", "What happens next?"),
 }
-_ACTS: tuple[tuple[str, re.Pattern], ...] = (
+_ACTS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "leave",
         re.compile(
@@ -148,35 +150,36 @@ def act_of(text: str) -> str:
     return next((name for name, pattern in _ACTS if pattern.search(text.strip())), "tell")
 
 
-def fixed_reply(text: str, event: str, seed: int) -> str | None:
-    """The reply where the model is not asked: insults, attempts to bend it, and short greetings and goodbyes."""
+def fixed_reply(text: str, news: str, seed: int) -> str | None:
+    """The reply to what the model is not asked about: insults, prompt injection, short greetings and goodbyes."""
     for pattern, replies in _ALWAYS:
         if pattern.search(text):
             return replies[seed % len(replies)]
     act = act_of(text)
-    if act in _BY_ACT and event != "bad" and len(text.split()) <= SHORT:
+    if act in _BY_ACT and news != "bad" and len(text.split()) <= SHORT:
         return _BY_ACT[act][seed % len(_BY_ACT[act])]
     return None
 
 
-def follow_up(tone: str, event: str, seed: int) -> str:
+def follow_up(tone: str, news: str, seed: int) -> str:
     """A short last sentence that keeps the person talking."""
-    choices = _FOLLOW_UPS.get((event, tone)) or _FOLLOW_UPS[event, ""]
+    choices = _FOLLOW_UPS.get((news, tone)) or _FOLLOW_UPS[news, ""]
     return choices[seed % len(choices)]
 
 
-def safe_reply(text: str, tone: str, event: str, seed: int) -> str:
-    if act_of(text) == "ask" and event != "good":
-        choices = _ASKED[event]
+def safe_reply(text: str, tone: str, news: str, seed: int) -> str:
+    """A reply that fits any turn of this kind."""
+    if act_of(text) == "ask" and news != "good":
+        choices: tuple[str, ...] = _ASKED[news]
     else:
-        choices = _TOLD.get((event, tone)) or _TOLD[event, ""]
+        choices = _TOLD.get((news, tone)) or _TOLD[news, ""]
     return choices[seed % len(choices)]
 
 
 def every_reply() -> list[tuple[str, str]]:
-    """(event, reply) of all of them, for the tests."""
-    told = [(event, reply) for (event, _), replies in _TOLD.items() for reply in replies]
-    asked = [(event, reply) for event, replies in _ASKED.items() for reply in replies]
-    asked += [(event, reply) for (event, _), replies in _FOLLOW_UPS.items() for reply in replies]
+    """(news, reply) of each, for the tests."""
+    told = [(news, reply) for (news, _), replies in _TOLD.items() for reply in replies]
+    asked = [(news, reply) for news, replies in _ASKED.items() for reply in replies]
+    asked += [(news, reply) for (news, _), replies in _FOLLOW_UPS.items() for reply in replies]
     asked += [("neutral", reply) for _, replies in _ALWAYS for reply in replies]
     return told + asked + [("neutral", reply) for replies in _BY_ACT.values() for reply in replies]

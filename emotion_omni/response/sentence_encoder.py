@@ -1,4 +1,4 @@
-"""A sentence as a point: MiniLM-L6 in torch. Knows nothing of what the points are used for.
+"""Sentence vectors: MiniLM-L6 in torch.
 
 Axes: B sentences, T tokens, D width 384. Source: Wang et al. 2020, "MiniLM"; BERT: Devlin et al. 2018.
 """
@@ -14,22 +14,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LAYERS, HEADS, WIDTH = 6, 12, 384
-LONGEST = 128  # tokens; a spoken turn of a minute
+MAX_TOKENS = 128  # a spoken turn of a minute
 EPSILON = 1e-12
 
 
 class SentenceEncoder:
-    """Text → unit vectors [B, 384] whose cosine says how alike two sentences mean."""
+    """Text → unit vectors [B, 384] whose cosine is the similarity in meaning."""
 
     def __init__(self, tensors: dict[str, Tensor], tokenizer: tokenizers.Tokenizer) -> None:
         self._tensors, self._tokenizer = tensors, tokenizer
 
     @classmethod
     def load(cls, tensors: Path, tokenizer: Path) -> SentenceEncoder:
-        reader = tokenizers.Tokenizer.from_file(str(tokenizer))
-        reader.enable_truncation(LONGEST)
-        reader.enable_padding()
-        return cls(safetensors.torch.load_file(tensors), reader)
+        padded = tokenizers.Tokenizer.from_file(str(tokenizer))
+        padded.enable_truncation(MAX_TOKENS)
+        padded.enable_padding()
+        return cls(safetensors.torch.load_file(tensors), padded)
 
     def with_layers(self, tensors: dict[str, Tensor]) -> SentenceEncoder:
         """The same encoder with some of its tensors replaced; the rest are shared."""
@@ -48,16 +48,16 @@ class SentenceEncoder:
         return self.vectors(texts)
 
     def vectors(self, texts: list[str]) -> Tensor:
-        """As calling it, but gradients may flow."""
+        """The same with gradients."""
         encodings = self._tokenizer.encode_batch(texts)
         ids = torch.tensor([encoding.ids for encoding in encodings])
         mask = torch.tensor([encoding.attention_mask for encoding in encodings], dtype=torch.bool)
         weight = mask[..., None].float()
-        mean = (self.states(ids, mask) * weight).sum(1) / weight.sum(1)
+        mean = (self.hidden_states(ids, mask) * weight).sum(1) / weight.sum(1)
         return F.normalize(mean, dim=1)
 
-    def states(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """ids [B, T], mask [B, T] → last states [B, T, D]."""
+    def hidden_states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """ids [B, T], mask [B, T] → last hidden states [B, T, D]."""
         get = self._tensors.__getitem__
         x = get("embeddings.word_embeddings.weight")[ids]
         x = x + get("embeddings.position_embeddings.weight")[: ids.shape[1]]

@@ -1,8 +1,7 @@
 """SmolLM2-135M-Instruct: from a GGUF file to tensors, a tokenizer and a CTranslate2 folder.
 
-One file, three readers: training wants the tensors under their transformers names, the answer
-wants a fast int8 decoder with our adapter merged in, both want the tokenizer. Knows the shape of
-this one model and nothing of prompts or emotions.
+Training needs the tensors under their transformers names, the responder a fast int8 decoder with our adapter merged in,
+both the tokenizer. Knows the shape of this one model and nothing of prompts or emotions.
 
 Axes: O rows out, I columns in, R rank of the adapter.
 Source: Allal et al. 2025, "SmolLM2" (Apache-2.0); GGUF v3; LoRA: Hu et al. 2021, eq. 3.
@@ -12,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
@@ -20,7 +20,7 @@ LAYERS, HEADS, KEY_VALUE_HEADS = 30, 9, 3
 WIDTH, INNER, VOCABULARY = 576, 1536, 49_152
 ROTARY_BASE, NORM_EPSILON = 100_000.0, 1e-5
 
-BEGIN, END = "<|im_start|>", "<|im_end|>"
+BOS, EOS = "<|im_start|>", "<|im_end|>"
 
 # llama.cpp's name of a tensor → transformers' name, inside layer n
 _LAYER_NAMES = {
@@ -39,14 +39,15 @@ _OUTER_NAMES = {"token_embd": "model.embed_tokens", "output_norm": "model.norm"}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Tensors [O, I] float32 by their transformers names, and the tokenizer that belongs to them."""
+    """Tensors [O, I] float32 by their transformers names, and their tokenizer."""
 
     tensors: dict[str, np.ndarray]
     tokenizer: tokenizers.Tokenizer
 
 
 def read_gguf(path: Path) -> Checkpoint:
-    import gguf  # slow to import, and needed once: the converted folder is kept
+    """The weights, dequantized to float32."""
+    import gguf  # slow, and needed once: the converted folder is kept
 
     reader = gguf.GGUFReader(path)
     tensors = {}
@@ -73,8 +74,8 @@ def _unpermute(values: np.ndarray, heads: int) -> np.ndarray:
 
 
 def build_tokenizer(tokens: list[str], merges: list[str], special: list[str]) -> tokenizers.Tokenizer:
-    """Byte-level BPE that splits every digit, as SmolLM2 was trained with."""
-    pairs = [tuple(merge.split(" ")) for merge in merges]
+    """Byte-level BPE that splits every digit, as SmolLM2 was trained."""
+    pairs = [(first, second) for first, second in (merge.split(" ") for merge in merges)]
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE({token: i for i, token in enumerate(tokens)}, pairs))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(
         [
@@ -97,7 +98,7 @@ def merge_adapter(tensors: dict[str, np.ndarray], adapter: dict[str, np.ndarray]
         tensors[f"{name}.weight"] = tensors[f"{name}.weight"] + scale * (up @ down)
 
 
-def transformers_config():
+def transformers_config() -> Any:
     """The same shape as a transformers configuration, for training and for comparison."""
     from transformers import LlamaConfig
 
@@ -148,7 +149,7 @@ def write_ctranslate2(checkpoint: Checkpoint, folder: Path, quantization: str = 
 
     vocabulary = checkpoint.tokenizer.get_vocab()
     spec.register_vocabulary(sorted(vocabulary, key=vocabulary.__getitem__))
-    spec.config.bos_token, spec.config.eos_token, spec.config.unk_token = BEGIN, END, "<|endoftext|>"
+    spec.config.bos_token, spec.config.eos_token, spec.config.unk_token = BOS, EOS, "<|endoftext|>"
     spec.config.layer_norm_epsilon = NORM_EPSILON
     spec.validate()
     spec.optimize(quantization=quantization)

@@ -1,176 +1,216 @@
-"""Words, tone and news → a reply, clause by clause while it is being written.
+"""A responder for two CPU cores: SmolLM2 with our adapter, clause by clause, each checked by the guard.
 
-SmolLM2 with our adapter writes; the guard of :mod:`meaning` reads each clause before it is let out.
-A reply whose first clause leans the wrong way is begun again from another first word; one that goes
-wrong later ends with its last good sentence; if all attempts fail, a safe reply is said.
+A reply whose first clause fails the guard starts again from another first token; one that fails later ends with its
+last good sentence; if all attempts fail, a fixed reply is spoken.
 
-Decoding is greedy, and a seed chooses among the likeliest first words: so one seed always gives one
-reply, which sampling inside the decoder could not promise.
+Decoding is greedy, and a seed chooses among the likeliest first tokens: one seed always gives one reply, which sampling
+inside CTranslate2 could not promise.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 import re
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import ctranslate2
+import safetensors.numpy
 import tokenizers
 
+from emotion_omni import weights
 from emotion_omni.response import smollm2
-from emotion_omni.response.guard import Meaning, is_crisis
+from emotion_omni.response.config import SmolLM2Config
+from emotion_omni.response.guard import Guard, is_crisis
 from emotion_omni.response.safe_replies import CRISIS, act_of, fixed_reply, follow_up, safe_reply
-from emotion_omni.types import Exchange
+from emotion_omni.types import Exchange, Heard, Plan
+
+log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "weights" / "responder.safetensors"  # trained by us, with its card
-REMEMBERED = 4  # earlier exchanges in the prompt
-LONGEST_WORDS = 60  # of one earlier turn in the prompt; a monologue must not push out the rest
-LONGEST_REPLY = 64  # tokens: about three spoken sentences
+MAX_HISTORY = 4  # earlier exchanges in the prompt
+MAX_WORDS = 60  # of one message in the prompt; a monologue must not push out the rest
+MAX_TOKENS = 64  # of a reply: about three spoken sentences
 ATTEMPTS = 4
-SPREAD = 1.5  # how far a seed may depart from the likeliest first word, in nats of Gumbel noise
+GUMBEL_SCALE = 1.5  # nats; how far a seed may depart from the likeliest first token
 
 _FIRST_CLAUSE = re.compile(r"^\s*\S+\s+\S+.*?[,.!?;:](?=\s)", re.S)
 _ENDS = re.compile(r"[.!?]\s*$")
 _SENTENCE = re.compile(r"^.*?[.!?](?=\s)", re.S)
 
 
-def _plain(text: str) -> str:
-    """A person's words can never be control tokens, nor fill the memory."""
-    return " ".join(text.replace("<|", "< |").split()[:LONGEST_WORDS])
+class SmolLM2Responder:
+    """``folder``: a model as :func:`emotion_omni.response.smollm2.write_ctranslate2` writes it."""
 
+    def __init__(self, folder: Path, guard: Guard, threads: int = 1) -> None:
+        self.generator = ctranslate2.Generator(str(folder), compute_type="int8", intra_threads=threads, inter_threads=1)
+        self.tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.guard = guard
 
-def prompt_of(text: str, emotion: str, event: str, earlier: tuple[Exchange, ...] = ()) -> str:
-    """What the decoder sees: the last exchanges, then the words with their tone and what they tell of."""
-    turns = [
-        f"{smollm2.BEGIN}user\n({turn.heard}) {_plain(turn.transcript)}{smollm2.END}\n"
-        f"{smollm2.BEGIN}assistant\n{_plain(turn.reply)}{smollm2.END}\n"
-        for turn in earlier[-REMEMBERED:]
-    ]
-    turns.append(f"{smollm2.BEGIN}user\n({emotion}, {event}) {_plain(text)}{smollm2.END}\n{smollm2.BEGIN}assistant\n")
-    return "".join(turns)
-
-
-def _sentence_and_question(opening: str, pieces: Iterator[str], ask: bool) -> Iterator[str]:
-    """The rest of the opening's sentence and, if it may ask, the first question after it. The statements in between
-    are where a small model errs, and a person who tells of a feeling wants to be heard, not lectured. To bad news
-    it may not ask either: a clumsy question hurts there, and follow-ups of our own are at hand."""
-    begun = not _ENDS.search(opening)
-    if not begun and not ask:
-        return
-    for piece in pieces:
-        question = piece.rstrip().endswith("?")
-        if begun or (question and ask):
-            yield piece
-        if question or not ask:
-            return  # one sentence, or one with its question
-        begun = False
-
-
-def _joined(sentence: str, unfinished: bool) -> str:
-    """A sentence to go on with: small at its start where it ends another."""
-    small = unfinished and not sentence.startswith("I'")
-    return " " + (sentence[0].lower() + sentence[1:] if small else sentence)
-
-
-class Writer:
-    """The language model with its guard."""
-
-    def __init__(self, folder: Path, meaning: Meaning, threads: int) -> None:
-        """``folder``: as :func:`smollm2.write_ctranslate2` leaves it."""
-        self._generator = ctranslate2.Generator(
-            str(folder), compute_type="int8", intra_threads=threads, inter_threads=1
-        )
-        self._tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._meaning = meaning
+    @classmethod
+    def load(cls, config: SmolLM2Config, guard: Guard) -> SmolLM2Responder:
+        """Raises :class:`EmotionOmniError` (codes ``weights``, ``checkpoint``)."""
+        return cls(prepare_model(Path(config.weights or SHIPPED)), guard)
 
     def reply(
-        self, text: str, tone: str, event: str, earlier: tuple[Exchange, ...] = (), *, seed: int = 0
-    ) -> Iterator[str]:
-        """Pieces that join to the reply; the first is a clause, so that its sound can start early."""
-        fixed = CRISIS[0] if is_crisis(text) else fixed_reply(text, event, seed + len(earlier))
+        self, heard: Heard, plan: Plan, history: Sequence[Exchange] = (), *, seed: int = 0
+    ) -> Generator[str, None, None]:
+        """See :class:`emotion_omni.response.responder.Responder`."""
+        text, tone, news = heard.transcript, plan.tone, plan.news
+        fixed = CRISIS[0] if is_crisis(text) else fixed_reply(text, news, seed + len(history))
         if fixed:
             yield fixed
             return
-        said = {turn.reply.strip() for turn in earlier}
-        feeling = act_of(text) == "tell" and (event != "neutral" or tone not in ("neutral", "calm"))
-        for first in self._first_words(text, tone, event, earlier, seed):
-            pieces = self._guarded(prompt_of(text, tone, event, earlier), first, event)
-            opening = next(pieces, "")
-            if not opening or opening.strip() in said:
-                continue
-            if feeling and event == "bad" and _ENDS.search(opening):
-                pieces.close()  # nothing more is wanted: the voice may have the cores
-            yield opening
-            rest = _sentence_and_question(opening, pieces, ask=event != "bad") if feeling else pieces
-            last = opening
-            for last in rest:
-                yield last
+        said = {exchange.reply.strip() for exchange in history}
+        prompt = prompt_of(text, tone, news, history)
+        tells_feeling = act_of(text) == "tell" and (news != "neutral" or tone not in ("neutral", "calm"))
+        for first in self._first_tokens(prompt, seed):
+            with closing(self._guarded(prompt, first, news)) as pieces:
+                opening = next(pieces, "")
+                if not opening or opening.strip() in said:
+                    continue
+                if tells_feeling and news == "bad" and _ENDS.search(opening):
+                    pieces.close()  # nothing more is needed: free the cores for the voice
+                yield opening
+                last = opening
+                for last in _sentence_and_question(opening, pieces, news != "bad") if tells_feeling else pieces:
+                    yield last
             unfinished = not _ENDS.search(last)
-            if unfinished or (feeling and not last.rstrip().endswith("?")):
-                yield _joined(follow_up(tone, event, len(said) + seed), unfinished)
+            if unfinished or (tells_feeling and not last.rstrip().endswith("?")):
+                yield _joined(follow_up(tone, news, len(said) + seed), unfinished)
             return
-        yield safe_reply(text, tone, event, seed + len(said))
+        yield safe_reply(text, tone, news, seed + len(said))
 
-    def _first_words(self, text: str, tone: str, event: str, earlier: tuple[Exchange, ...], seed: int) -> Iterator[str]:
-        """First tokens to try, each once. With seed 0 the likeliest comes first, unsearched ("")."""
+    def _first_tokens(self, prompt: str, seed: int) -> Iterator[str]:
+        """First tokens to try, each once. With seed 0 the likeliest comes first, without a search ("")."""
         if seed == 0:
             yield ""
-        prompt = self._tokenizer.encode(prompt_of(text, tone, event, earlier)).tokens
-        (found,) = self._generator.generate_batch(
-            [prompt],
+        (found,) = self.generator.generate_batch(
+            [self.tokenizer.encode(prompt).tokens],
             max_length=1,
             num_hypotheses=2 * ATTEMPTS,
             return_alternatives=True,
             return_scores=True,
             include_prompt_in_result=False,
-            end_token=smollm2.END,
+            end_token=smollm2.EOS,
         )
         rng = random.Random(seed)
-        noise = SPREAD if seed else 0.0
-        ranked = sorted(
-            (
-                (score - noise * math.log(-math.log(rng.random())), tokens[0])
-                for score, tokens in zip(found.scores, found.sequences, strict=True)
-                if tokens and tokens[0] != smollm2.END
-            ),
-            reverse=True,
-        )
+        scale = GUMBEL_SCALE if seed else 0.0
+        ranked = []
+        for score, tokens in zip(found.scores, found.sequences, strict=True):
+            if tokens and tokens[0] != smollm2.EOS:
+                ranked.append((score - scale * math.log(-math.log(rng.random())), tokens[0]))
+        ranked.sort(reverse=True)
         for _, token in ranked[1 if seed == 0 else 0 : ATTEMPTS]:
             yield token
 
-    def _guarded(self, prompt: str, first: str, event: str) -> Iterator[str]:
-        """Clauses of one attempt for as long as the guard lets them pass."""
-        whole, started = "", False
-        for piece in self._pieces(prompt, first):
-            if not self._meaning.allows(whole + piece, event) or (whole and not self._meaning.allows(piece, event)):
+    def _guarded(self, prompt: str, first: str, news: str) -> Generator[str, None, None]:
+        """Clauses of one attempt, until the guard refuses one."""
+        whole = ""
+        for piece in self._clauses(prompt, first):
+            if not self.guard.allows(whole + piece, news) or (whole and not self.guard.allows(piece, news)):
                 return
-            if not started and not any(letter.isalpha() for letter in piece):
+            if not whole and not any(letter.isalpha() for letter in piece):
                 return
-            whole, started = whole + piece, True
+            whole += piece
             yield piece
 
-    def _pieces(self, prompt: str, first: str) -> Iterator[str]:
-        """The decoder's text: its first clause, then whole sentences. An unfinished last one is dropped."""
-        tokens = self._tokenizer.encode(prompt).tokens + ([first] if first else [])
-        ids = [self._tokenizer.token_to_id(first)] if first else []
+    def _clauses(self, prompt: str, first: str) -> Iterator[str]:
+        """The decoded text: its first clause, then whole sentences. An unfinished last one is dropped."""
+        tokens = self.tokenizer.encode(prompt).tokens + ([first] if first else [])
+        ids: list[int] = []
+        if first:
+            ids.append(self.tokenizer.token_to_id(first) or 0)  # a token of the model's own
         given = 0
-        steps = self._generator.generate_tokens(
-            tokens, max_length=LONGEST_REPLY, sampling_topk=1, no_repeat_ngram_size=5, end_token=smollm2.END
+        steps = self.generator.generate_tokens(
+            tokens, max_length=MAX_TOKENS, sampling_topk=1, no_repeat_ngram_size=5, end_token=smollm2.EOS
         )
-        try:
+        with closing(steps):  # closed early, the decoder stops at its next token
             for step in steps:
-                if step.token == smollm2.END:
+                if step.token == smollm2.EOS:
                     continue
                 ids.append(step.token_id)
-                written = self._tokenizer.decode(ids)
+                written = self.tokenizer.decode(ids)
                 match = (_SENTENCE if given else _FIRST_CLAUSE).search(written[given:])
                 if match and not written.endswith("�"):
                     yield match[0]
                     given += match.end()
-        finally:
-            steps.close()  # abandoned: the decoder stops at its next token
-        rest = self._tokenizer.decode(ids)[given:]
-        if rest.strip() and (len(ids) < LONGEST_REPLY or rest.rstrip()[-1] in ".!?"):
+        rest = self.tokenizer.decode(ids)[given:]
+        if rest.strip() and (len(ids) < MAX_TOKENS or rest.rstrip()[-1] in ".!?"):
             yield rest.rstrip()
+
+
+def prompt_of(text: str, tone: str, news: str, history: Sequence[Exchange] = ()) -> str:
+    """The last exchanges, then the words with their tone and news, in SmolLM2's chat format."""
+    turns = [
+        f"{smollm2.BOS}user\n({exchange.heard}) {_plain(exchange.transcript)}{smollm2.EOS}\n"
+        f"{smollm2.BOS}assistant\n{_plain(exchange.reply)}{smollm2.EOS}\n"
+        for exchange in history[-MAX_HISTORY:]
+    ]
+    turns.append(f"{smollm2.BOS}user\n({tone}, {news}) {_plain(text)}{smollm2.EOS}\n{smollm2.BOS}assistant\n")
+    return "".join(turns)
+
+
+def _plain(text: str) -> str:
+    """A person's words, in which nothing is a control token; at most :data:`MAX_WORDS`."""
+    return " ".join(text.replace("<|", "< |").split()[:MAX_WORDS])
+
+
+def _sentence_and_question(opening: str, pieces: Iterator[str], ask: bool) -> Iterator[str]:
+    """The rest of the opening's sentence and, if ``ask``, the first question after it.
+
+    The statements in between are where a small model goes wrong, and a person who reports a feeling needs to be heard,
+    not lectured. After bad news it does not ask either: a clumsy question hurts there, and we have our own follow-ups.
+    """
+    in_sentence = not _ENDS.search(opening)
+    if not in_sentence and not ask:
+        return
+    for piece in pieces:
+        question = piece.rstrip().endswith("?")
+        if in_sentence or (question and ask):
+            yield piece
+        if question or not ask:
+            return
+        in_sentence = False
+
+
+def _joined(sentence: str, unfinished: bool) -> str:
+    """A sentence to go on with, in lower case where it continues another."""
+    if unfinished and not sentence.startswith("I'"):
+        sentence = sentence[0].lower() + sentence[1:]
+    return " " + sentence
+
+
+def prepare_model(adapter: Path = SHIPPED) -> Path:
+    """SmolLM2 with the adapter merged in, in CTranslate2's format: made once (about 15 s) and kept.
+
+    The folder's name holds the hashes of both, so that another adapter gets another folder.
+    """
+    tensors, scale = _read_adapter(adapter)
+    source = weights.find("smollm2/smollm2-135m-instruct-q4_1.gguf")
+    folder = weights.cache() / "converted" / f"smollm2-int8-{source.sha256[:8]}-{weights.sha256(adapter)[:8]}"
+    with weights.locked(folder):
+        if not (folder / "tokenizer.json").exists():
+            log.info("Preparing the language model, once: %s", folder)
+            checkpoint = smollm2.read_gguf(weights.fetch(source.name))
+            smollm2.merge_adapter(checkpoint.tensors, tensors, scale)
+            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+                smollm2.write_ctranslate2(checkpoint, Path(scratch))
+                shutil.rmtree(folder, ignore_errors=True)
+                shutil.copytree(scratch, folder.with_suffix(".new"), dirs_exist_ok=True)
+                folder.with_suffix(".new").replace(folder)
+    return folder
+
+
+def _read_adapter(path: Path) -> tuple[dict[str, Any], float]:
+    """LoRA tensors by name, and their scale. Raises :class:`EmotionOmniError` (code ``checkpoint``)."""
+    with weights.part_explained(path, "responder"):
+        with safetensors.safe_open(path, "np") as file:
+            scale = float(file.metadata()["scale"])
+        return safetensors.numpy.load_file(path), scale

@@ -1,18 +1,14 @@
 """CosyVoice2 as its authors publish it → a folder of safetensors with one voice, once.
 
-    python -m emotion_omni.synthesis.cosyvoice2_convert                      the voice of the embedded engine
-    python -m emotion_omni.synthesis.cosyvoice2_convert --voice mine.wav     3 to 10 s of somebody who allows it
-
-The published weights are pickles: they are read here with ``weights_only=True`` and nowhere later. All is made in
-a folder of its own and moved to where it is wanted when it is whole.
+The command is ``python -m emotion_omni convert cosyvoice2 [FOLDER] [--voice FILE]``. The published weights are pickles:
+they are read with ``weights_only=True``, here and nowhere else. Everything is written to a temporary folder, which is
+moved to its place when it is complete.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import shutil
-import sys
 import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -21,108 +17,81 @@ import huggingface_hub
 
 from emotion_omni import audio, weights
 from emotion_omni.loading import explained
-from emotion_omni.synthesis import text2token, token2wav
-from emotion_omni.synthesis.cosyvoice2 import Kokoro
-from emotion_omni.synthesis.token2wav import PUBLISHED, SMALL, Size, SpeakerEncoder, SpeechTokenizer, VoicePrompt
-from emotion_omni.synthesis.vocoder import VARIABLE, WHOLE, cosyvoice_folder, is_prepared
-from emotion_omni.types import Audio, EmotionOmniError
+from emotion_omni.synthesis import cosyvoice2_networks, text2token, token2wav
+from emotion_omni.synthesis.cosyvoice2_folder import MARKER, SPEAKER_ENCODER, TOKENIZER, find_folder, is_complete
+from emotion_omni.synthesis.cosyvoice2_networks import PUBLISHED, SMALL, Size
+from emotion_omni.synthesis.kokoro import KokoroSynthesizer
+from emotion_omni.synthesis.onnx_encoders import SpeakerEncoder, SpeechTokenizer
+from emotion_omni.synthesis.voice_prompt import VoicePrompt
+from emotion_omni.types import Audio, Delivery
 
 log = logging.getLogger(__name__)
 
 SOURCE = "FunAudioLLM/CosyVoice2-0.5B"
 REVISION = "eec1ae6c79877dbd9379285cf8789c9e0879293d"
-TOKENIZER = "speech_tokenizer_v2.onnx"
-FILES = [*text2token.FILES, "flow.pt", "hift.pt", "campplus.onnx", TOKENIZER]
-SAID = "I am glad that you are here. Take all the time you need, and tell me how your day has been."
+FILES = [*text2token.FILES, "flow.pt", "hift.pt", SPEAKER_ENCODER, TOKENIZER]
+PROMPT_TEXT = "I am glad that you are here. Take all the time you need, and tell me how your day has been."
 
 
-def prepare(
+def convert(
     folder: str | Path | None = None, source: str = SOURCE, voice: Audio | None = None, size: Size = PUBLISHED
 ) -> Path:
-    """→ the folder, by default where CosyVoice2 is looked for. What else lies there stays.
+    """→ the folder, by default the one where CosyVoice2 is looked for. Other files in it stay.
 
-    ``source``: the hub id or a folder of the published files. Without a ``voice`` the embedded engine's speaks a sentence.
-    Raises :class:`EmotionOmniError` (codes ``weights``, ``missing``, ``missing-package``, ``checkpoint``, ``too-long``).
+    ``source``: a hub id, or a folder with the published files. ``voice``: 3 to 10 s of a person who allows it; without
+    it Kokoro speaks a sentence. 4 GB are fetched and 3 GB kept. Raises :class:`EmotionOmniError` (codes ``weights``,
+    ``missing``, ``missing-package``, ``checkpoint``, ``too-long``).
     """
-    folder = cosyvoice_folder(folder).absolute()
-    with _alone():
-        _prepare(folder, source, voice, size)
+    folder = find_folder(folder).absolute()
+    with _lock():
+        _convert(folder, source, voice, size)
     return folder
 
 
-def prepare_once(folder: str | Path | None) -> None:
-    """If nobody has done it yet, also no other process meanwhile. Raises as :func:`prepare` does."""
-    folder = cosyvoice_folder(folder).absolute()
-    with _alone():
-        if not is_prepared(folder):
-            log.info("Preparing CosyVoice2 in %s, once. 4 GB are fetched.", folder)
-            _prepare(folder, SOURCE, None, PUBLISHED)
+def convert_once(folder: str | Path | None) -> None:
+    """Unless the folder is complete; another process may be at it meanwhile. Raises as :func:`convert` does."""
+    folder = find_folder(folder).absolute()
+    with _lock():
+        if not is_complete(folder):
+            log.info("Converting CosyVoice2 to %s, once. 4 GB are fetched.", folder)
+            _convert(folder, SOURCE, None, PUBLISHED)
 
 
-def _alone() -> AbstractContextManager[None]:
-    """One process at a time, wherever it puts its folder; the lock leaves a file, so it lies in our cache."""
+def _lock() -> AbstractContextManager[None]:
+    """One process at a time, whatever its folder. The lock leaves a file, so it lies in our cache."""
     return weights.locked(weights.cache() / "cosyvoice2")
 
 
-def _prepare(folder: Path, source: str, voice: Audio | None, size: Size) -> None:
-    token2wav.build(SMALL)  # if its package is missing, it is missed before gigabytes are fetched
-    official = Path(source) if Path(source).is_dir() else _fetched(source)
-    speech = voice or audio.join(list(Kokoro.load().speak(SAID, "neutral")))
-    prompt = VoicePrompt.of(speech, SpeechTokenizer(official / TOKENIZER), SpeakerEncoder(official / "campplus.onnx"))
+def _convert(folder: Path, source: str, voice: Audio | None, size: Size) -> None:
+    cosyvoice2_networks.build(SMALL)  # notices a missing package before gigabytes are fetched
+    official = Path(source) if Path(source).is_dir() else _fetch(source)
+    speech = voice or audio.join(list(KokoroSynthesizer.load().synthesize(PROMPT_TEXT, Delivery("neutral"))))
+    tokenizer, speaker_encoder = SpeechTokenizer(official / TOKENIZER), SpeakerEncoder(official / SPEAKER_ENCODER)
+    prompt = VoicePrompt.of(speech, tokenizer, speaker_encoder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=".cosyvoice2-", dir=folder if folder.exists() else folder.parent
-    ) as scratch:
-        made = Path(scratch) / folder.name
-        text2token.convert(official, made)
-        token2wav.convert(official, made, prompt, size)
-        shutil.copy(official / TOKENIZER, made)  # what the omni model is taught to speak with
-        _move(made, folder)
+    parent = folder if folder.exists() else folder.parent
+    with tempfile.TemporaryDirectory(prefix=".cosyvoice2-", dir=parent) as scratch:
+        converted = Path(scratch) / folder.name
+        text2token.convert(official, converted)
+        token2wav.convert(official, converted, prompt, size)
+        shutil.copy(official / TOKENIZER, converted)  # makes the speech tokens that an omni model is trained on
+        _move(converted, folder)
 
 
-def _move(made: Path, folder: Path) -> None:
-    """At once where there is no such folder; else file by file, and the one that says it is whole goes first and comes last."""
+def _move(converted: Path, folder: Path) -> None:
+    """As a whole if there is no such folder; else file by file: the marker is removed first and written last."""
     if not folder.exists():
-        made.rename(folder)
+        converted.rename(folder)
         return
-    (folder / WHOLE).unlink(missing_ok=True)
-    for file in sorted((path for path in made.rglob("*") if path.is_file()), key=lambda path: path.name == WHOLE):
-        place = folder / file.relative_to(made)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        file.replace(place)
+    (folder / MARKER).unlink(missing_ok=True)
+    files = [path for path in converted.rglob("*") if path.is_file()]
+    for file in sorted(files, key=lambda path: path.name == MARKER):
+        target = folder / file.relative_to(converted)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(target)
 
 
-def _fetched(source: str) -> Path:
+def _fetch(source: str) -> Path:
+    revision = REVISION if source == SOURCE else None
     with explained(source):
-        return Path(
-            huggingface_hub.snapshot_download(
-                source, revision=REVISION if source == SOURCE else None, allow_patterns=FILES
-            )
-        )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m emotion_omni.synthesis.cosyvoice2_convert", description=__doc__.partition("\n")[0]
-    )
-    parser.add_argument(
-        "folder", nargs="?", help=f"where to put it, about 3 GB (default: {VARIABLE}, else the cache of weights)"
-    )
-    parser.add_argument(
-        "--source", default=SOURCE, help="hub id or folder of the published files (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--voice", help="a clear recording of the voice to speak with (default: the embedded engine's voice)"
-    )
-    chosen = parser.parse_args(arguments)
-    try:
-        folder = prepare(chosen.folder, chosen.source, audio.decode(chosen.voice) if chosen.voice else None)
-    except EmotionOmniError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 1
-    print(f"Ready. Say where it is: export {VARIABLE}={folder}" if chosen.folder else f"Ready in {folder}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        return Path(huggingface_hub.snapshot_download(source, revision=revision, allow_patterns=FILES))

@@ -1,39 +1,41 @@
-"""Words and an emotion → a voice: Kokoro-82M through onnxruntime.
+"""Text and an emotion → speech: Kokoro-82M through onnxruntime.
 
-A style vector holds timbre (first half) and prosody (second half). The timbre stays one person's;
-an emotion moves the prosody part of the way towards another speaker's, with pace and level. No
-signal is resynthesised, so the quality stays. Long text is spoken clause by clause, so the first
-sound comes after the first clause.
+Text is normalized, turned into phonemes and spoken clause by clause, so the first sound comes after the first clause.
+An emotion changes the style vector, the pace and the level (:mod:`emotion_omni.synthesis.prosody`). The signal is not
+resynthesized, so its quality stays. There is nothing random: the seed has no effect.
 
 Source: hexgrad, "Kokoro-82M" (Apache-2.0), after StyleTTS 2 (Li et al. 2023).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import onnxruntime
 
-from emotion_omni import audio
-from emotion_omni.synthesis.g2p import Pronouncer
-from emotion_omni.synthesis.text_normalization import spoken_form
-from emotion_omni.types import Audio
+from emotion_omni import audio, processors, weights, zero_gpu
+from emotion_omni.synthesis import prosody
+from emotion_omni.synthesis.config import KokoroConfig
+from emotion_omni.synthesis.g2p import G2P
+from emotion_omni.synthesis.prosody import Prosody
+from emotion_omni.synthesis.synthesizer import check_delivery, split_clauses
+from emotion_omni.synthesis.text_normalization import normalize_text
+from emotion_omni.types import Audio, Delivery
 
 HZ = 24_000
-TIMBRE = 128  # of the 256 style dimensions
-LONGEST = 500  # phonemes in one pass; the style table has 510 rows
+TIMBRE = 128  # of the 256 dimensions of a style vector; the others are prosody
+MAX_PHONEMES = 500  # in one pass; the style table has 510 rows, one for each length
 SPEECH_DBFS = -20.0
-LEAD, TAIL = 0.06, 0.12  # seconds kept around the sound of a clause
+LEAD, TAIL = 0.06, 0.12  # seconds kept before and after the speech of a clause
 PAUSES = {".": 0.28, "!": 0.28, "?": 0.30, ",": 0.10, ";": 0.18, ":": 0.18}  # seconds after a clause
-CLAUSE = re.compile(r"[^.!?;]+[.!?;]*\s*")
-COMFORTABLE = 160  # characters; a longer clause is cut again at a comma, so that its sound does not wait
+SHORT_PAUSE = 0.06  # seconds, after a clause without punctuation
+VOICES: tuple[str, ...] = get_args(get_type_hints(KokoroConfig)["voice"])
 
-# Kokoro's own numbering of the phonemes that misaki's English uses
-_PHONEMES = {
+# Kokoro's ids of the phonemes that misaki's English uses
+PHONEME_IDS = {
     symbol: first + index
     for first, symbols in (
         (1, ";:,.!?"),
@@ -66,89 +68,82 @@ _PHONEMES = {
 }
 
 
-@dataclass(frozen=True)
-class Manner:
-    """How one emotion is spoken: prosody ``share`` of the way to ``donor``, pace, level against neutral."""
+class KokoroSynthesizer:
+    """``style_tables``: a file for each of :data:`VOICES`, float32 [phonemes, 256]. ``voice``: the default one."""
 
-    donor: str
-    share: float
-    pace: float
-    decibels: float
+    hz = HZ
 
-
-SPEAKER = "af_heart"
-MANNERS: dict[str, Manner] = {
-    "neutral": Manner("af_heart", 0.0, 1.0, 0.0),
-    "happy": Manner("af_jessica", 0.6, 1.08, 1.0),
-    "sad": Manner("af_nicole", 0.6, 0.86, -3.0),
-    "angry": Manner("af_bella", 0.7, 1.10, 2.5),
-    "fearful": Manner("af_jessica", 0.4, 1.16, -1.5),
-    "disgusted": Manner("af_bella", 0.5, 0.92, 0.0),
-    "surprised": Manner("af_jessica", 0.8, 1.02, 1.5),
-    "calm": Manner("af_nicole", 0.4, 0.93, -1.5),
-}
-VOICES = tuple(sorted({SPEAKER, *(manner.donor for manner in MANNERS.values())}))
-
-
-class Speaker:
-    """One voice with eight manners. ``tables``: a style table file for each of :data:`VOICES`."""
-
-    def __init__(self, network: Path, tables: dict[str, Path], pronouncer: Pronouncer, threads: int) -> None:
+    def __init__(
+        self,
+        network: Path,
+        style_tables: Mapping[str, Path],
+        g2p: G2P,
+        voice: str = KokoroConfig.voice,
+        threads: int = processors.THREADS,
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the other parts need the cores
         self._session = onnxruntime.InferenceSession(str(network), options, providers=["CPUExecutionProvider"])
-        self._tables = {name: np.fromfile(path, np.float32).reshape(-1, 2 * TIMBRE) for name, path in tables.items()}
-        self._pronouncer = pronouncer
+        self._styles = {
+            name: np.fromfile(path, np.float32).reshape(-1, 2 * TIMBRE) for name, path in style_tables.items()
+        }
+        self._g2p = g2p
+        self._voice = voice
 
-    def speak(self, text: str, emotion: str) -> Iterator[Audio]:
-        """Text → sound at 24 kHz, a piece for each clause as soon as it is ready."""
-        for clause in clauses(text):
-            piece = self.speak_clause(clause, emotion)
+    @classmethod
+    def load(cls, config: KokoroConfig | None = None, threads: int = processors.THREADS) -> KokoroSynthesizer:
+        """Fetches the weights. Raises :class:`EmotionOmniError` (code ``weights``)."""
+        if zero_gpu.on_loan():
+            threads = 1  # the helper threads of more would not survive the fork, and be waited for
+        tables = {voice: weights.fetch(f"kokoro/{voice}.bin") for voice in VOICES}
+        network = weights.fetch("kokoro/kokoro-82m-int8.onnx")
+        config = config or KokoroConfig()
+        return cls(network, tables, G2P.load(config.g2p), config.voice, threads)
+
+    def synthesize(self, text: str, delivery: Delivery, *, seed: int = 0) -> Iterator[Audio]:
+        """See :class:`~emotion_omni.synthesis.synthesizer.Synthesizer`. Voices: :data:`VOICES`."""
+        delivery = check_delivery(delivery, VOICES)
+        voice = delivery.voice or self._voice
+        manner = prosody.BY_EMOTION[delivery.emotion].scaled(delivery.intensity, delivery.rate)
+        for clause in split_clauses(text):
+            piece = self._clause(clause, voice, manner)
             if piece is not None:
                 yield piece
 
-    def speak_clause(self, clause: str, emotion: str) -> Audio | None:
-        """One clause with the pause after it; ``None`` where nothing can be said of it."""
-        phonemes = self._pronouncer(spoken_form(clause))
-        tokens = [_PHONEMES[symbol] for symbol in phonemes if symbol in _PHONEMES][:LONGEST]
+    def _clause(self, clause: str, voice: str, manner: Prosody) -> Audio | None:
+        """One clause with the pause after it; ``None`` if it has nothing to pronounce."""
+        phonemes = self._g2p(normalize_text(clause))
         if not any(symbol.isalpha() for symbol in phonemes):
             return None
-        manner = MANNERS[emotion]
-        feeds = {
-            "tokens": np.array([[0, *tokens, 0]], np.int64),
-            "style": self._style(manner, len(tokens))[None],
+        ids = [PHONEME_IDS[symbol] for symbol in phonemes if symbol in PHONEME_IDS][:MAX_PHONEMES]
+        inputs = {
+            "tokens": np.array([[0, *ids, 0]], np.int64),
+            "style": self._style(voice, manner, len(ids))[None],
             "speed": np.array([manner.pace], np.float32),
         }
-        (samples,) = self._session.run(None, feeds)
-        return _finish(samples, manner.decibels, PAUSES.get(phonemes[-1:], 0.06))
+        (samples,) = self._session.run(None, inputs)
+        return _finish(samples, manner.decibels, PAUSES.get(phonemes[-1:], SHORT_PAUSE))
 
-    def _style(self, manner: Manner, length: int) -> np.ndarray:
-        own, other = (self._tables[name][min(length, len(self._tables[name]) - 1)] for name in (SPEAKER, manner.donor))
+    def _style(self, voice: str, manner: Prosody, length: int) -> np.ndarray:
+        """float32 [256]: the voice's timbre, its prosody moved towards that of the emotion."""
+        own, other = (self._style_row(name, length) for name in (voice, manner.style_voice))
         style = own.copy()
         style[TIMBRE:] += manner.share * (other[TIMBRE:] - own[TIMBRE:])
         return style
 
-
-def clauses(text: str) -> list[str]:
-    """Sentences, and the parts at commas of a long one. Joined they are the text."""
-    found = []
-    for sentence in CLAUSE.findall(text):
-        while len(sentence) > COMFORTABLE:
-            cut = sentence.rfind(",", 20, COMFORTABLE) + 1 or sentence.rfind(" ", 20, COMFORTABLE) + 1 or COMFORTABLE
-            found.append(sentence[:cut])
-            sentence = sentence[cut:]
-        found.append(sentence)
-    return [clause for clause in found if clause.strip()]
+    def _style_row(self, voice: str, length: int) -> np.ndarray:
+        table = self._styles[voice]
+        return table[min(length, len(table) - 1)]
 
 
 def _finish(samples: np.ndarray, decibels: float, pause: float) -> Audio:
-    """Trim the model's own silence, set the level, and append the pause."""
+    """Trim the model's own silence, set the level, fade out, and append the pause."""
     loud = np.flatnonzero(np.abs(samples) > 0.01 * np.abs(samples).max())
     start = max(0, loud[0] - int(LEAD * HZ)) if len(loud) else 0
     end = min(len(samples), loud[-1] + int(TAIL * HZ)) if len(loud) else len(samples)
-    sound = audio.limit(audio.set_level(samples[start:end], SPEECH_DBFS + decibels))
-    fade = min(len(sound), int(0.01 * HZ))
-    sound[len(sound) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
-    return Audio(np.concatenate([sound, np.zeros(int(pause * HZ), np.float32)]), HZ)
+    speech = audio.limit(audio.set_level(samples[start:end], SPEECH_DBFS + decibels))
+    fade = min(len(speech), int(0.01 * HZ))
+    speech[len(speech) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
+    return Audio(np.concatenate([speech, np.zeros(int(pause * HZ), np.float32)]), HZ)

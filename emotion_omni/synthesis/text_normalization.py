@@ -1,27 +1,17 @@
-"""Written English → the words a person would say: numbers, dates, money, names of letters.
+"""Written English → the words to pronounce: numbers, dates, money, units, abbreviations.
 
-Pure text to text, in rules from the most to the least specific. Knows nothing of phonemes.
+Text to text, by rules in order, the most specific first. Knows nothing of phonemes.
 """
 
 from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
+from typing import Any
 
-_MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
+_MONTHS = ["January", "February", "March", "April", "May", "June"]
+_MONTHS += ["July", "August", "September", "October", "November", "December"]
 _MONTH = "|".join(f"{month}|{month[:3]}" for month in _MONTHS) + "|Sept"
 
 _ABBREVIATIONS = {
@@ -86,7 +76,14 @@ _UNITS = {
     "°": "degree",
     "hr": "hour",
 }
-_PLURALS = {"foot": "feet", "hertz": "hertz", "kilohertz": "kilohertz"}
+_PLURALS = {
+    "foot": "feet",
+    "hertz": "hertz",
+    "kilohertz": "kilohertz",
+    "penny": "pennies",
+    "yen": "yen",
+    "sen": "sen",
+}
 _CURRENCIES = {"$": ("dollar", "cent"), "€": ("euro", "cent"), "£": ("pound", "penny"), "¥": ("yen", "sen")}
 _SYMBOLS = {
     "%": " percent",
@@ -114,11 +111,12 @@ _SYMBOLS = {
     "}": ", ",
 }
 
+_UNIT_SYMBOL = r"km/h|°[CF]|°|km|cm|mm|kg|mg|lbs?|oz|ft|mph|[KMGT]B|k?Hz|ml|hrs?|(?<=\d)[mgslh]"
 _NUMBER = r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
 
 
 @functools.cache
-def _inflect():
+def _inflect() -> Any:
     import inflect
 
     return inflect.engine()
@@ -127,10 +125,10 @@ def _inflect():
 def cardinal(number: str) -> str:
     """ "1,204" → "one thousand two hundred four"; "3.05" → "three point zero five"."""
     whole, _, fraction = number.replace(",", "").partition(".")
-    if len(whole) > 15:  # nobody says sextillions
+    if len(whole) > 15:  # too long to be read as one number
         return digits(whole + fraction)
-    said = _inflect().number_to_words(int(whole), andword="").replace(",", "").replace("-", " ")
-    return f"{said} point {digits(fraction)}" if fraction else said
+    words = _inflect().number_to_words(int(whole), andword="").replace(",", "").replace("-", " ")
+    return f"{words} point {digits(fraction)}" if fraction else words
 
 
 def ordinal(number: str) -> str:
@@ -147,58 +145,44 @@ def year(number: str) -> str:
     if value % 1000 < 10 or not 1100 <= value < 2100:
         return cardinal(number)
     century, rest = cardinal(number[:2]), number[2:]
-    return f"{century} hundred" if rest == "00" else f"{century} {'oh ' if rest[0] == '0' else ''}{cardinal(rest)}"
+    if rest == "00":
+        return f"{century} hundred"
+    return f"{century} oh {cardinal(rest)}" if rest[0] == "0" else f"{century} {cardinal(rest)}"
 
 
-def _plural(word: str, count: str) -> str:
+def _plural(unit: str, count: str) -> str:
+    """ "kilometer an hour" → "kilometers an hour", unless the count is 1."""
     if count in ("1", "1.0"):
-        return word
-    head, _, tail = word.partition(" ")
-    return " ".join(
-        filter(
-            None,
-            [
-                _PLURALS.get(head)
-                or (
-                    "pennies"
-                    if head == "penny"
-                    else "pence"
-                    if head == "p"
-                    else head
-                    if head in ("yen", "sen")
-                    else head + "s"
-                ),
-                tail,
-            ],
-        )
-    )
+        return unit
+    head, space, tail = unit.partition(" ")
+    return _PLURALS.get(head, head + "s") + space + tail
 
 
-def _money(match: re.Match) -> str:
+def _money(match: re.Match[str]) -> str:
     major, minor = _CURRENCIES[match["currency"]]
     whole, _, part = match["amount"].replace(",", "").partition(".")
     if match["scale"]:
         return f"{cardinal(match['amount'])} {match['scale']} {_plural(major, '2')}"
-    said = f"{cardinal(whole)} {_plural(major, whole)}"
+    words = f"{cardinal(whole)} {_plural(major, whole)}"
     if part and int(part):
         cents = str(int(part.ljust(2, "0")[:2]))
-        said += f" and {cardinal(cents)} {_plural(minor, cents)}"
-    return said
+        words += f" and {cardinal(cents)} {_plural(minor, cents)}"
+    return words
 
 
-def _time(match: re.Match) -> str:
+def _time(match: re.Match[str]) -> str:
     hour, minute, half = int(match["hour"]), match["minute"] or "00", (match["half"] or "").replace(".", "").lower()
     if hour > 24 or int(minute) > 59:
         return match[0]
-    said = cardinal(str(hour))
+    words = cardinal(str(hour))
     if minute != "00":
-        said += f" {'oh ' if minute[0] == '0' else ''}{cardinal(str(int(minute)))}"
+        words += f" {'oh ' if minute[0] == '0' else ''}{cardinal(str(int(minute)))}"
     elif not half:
-        said += " o'clock" if hour <= 12 else " hundred"
-    return f"{said} {half[0]} m" if half else said
+        words += " o'clock" if hour <= 12 else " hundred"
+    return f"{words} {half[0]} m" if half else words
 
 
-def _iso_date(match: re.Match) -> str:
+def _iso_date(match: re.Match[str]) -> str:
     month = int(match["month"])
     if not 1 <= month <= 12:
         return match[0]
@@ -209,23 +193,23 @@ def _month(name: str) -> str:
     return next(month for month in _MONTHS if month.startswith(name[:3]))
 
 
-def _day_of_month(match: re.Match) -> str:
-    said = f"{_month(match['month'])} {ordinal(match['day'])}"
-    return f"{said}, {year(match['year'])}" if match["year"] else said
+def _day_of_month(match: re.Match[str]) -> str:
+    words = f"{_month(match['month'])} {ordinal(match['day'])}"
+    return f"{words}, {year(match['year'])}" if match["year"] else words
 
 
-def _unit(match: re.Match) -> str:
+def _unit(match: re.Match[str]) -> str:
     return f"{cardinal(match['amount'])} {_plural(_UNITS[match['unit'].lower()], match['amount'])}"
 
 
-def _decade(match: re.Match) -> str:
-    said = year(match[1])
-    return (said[:-1] + "ies") if said.endswith("y") else said + "s"
+def _decade(match: re.Match[str]) -> str:
+    words = year(match[1])
+    return (words[:-1] + "ies") if words.endswith("y") else words + "s"
 
 
-_RULES: tuple[tuple[re.Pattern, object], ...] = tuple(
-    (re.compile(pattern, flags), said)
-    for pattern, flags, said in (
+_RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
+    (re.compile(pattern, flags), replacement)
+    for pattern, flags, replacement in (
         (r"https?://(?:www\.)?", 0, ""),
         (r"(\w)@(\w)", 0, r"\1 at \2"),
         (r"(?<=[a-z])\.(?=(?:com|org|net|io|edu|gov|uk|de)\b)", re.I, " dot "),
@@ -248,7 +232,7 @@ _RULES: tuple[tuple[re.Pattern, object], ...] = tuple(
         (r"\b24/7\b", 0, "twenty four seven"),
         (rf"\b({_NUMBER}) ?[-–] ?({_NUMBER})(?![\w-])", 0, r"\1 to \2"),
         (
-            rf"(?P<amount>{_NUMBER}) ?(?P<unit>km/h|°[CF]|°|km|cm|mm|kg|mg|lbs?|oz|ft|mph|[KMGT]B|k?Hz|ml|hrs?|(?<=\d)[mgslh])(?![\w])",
+            rf"(?P<amount>{_NUMBER}) ?(?P<unit>{_UNIT_SYMBOL})(?!\w)",
             re.I,
             _unit,
         ),
@@ -283,13 +267,13 @@ def _fraction(over: str, under: str) -> str:
     return f"{cardinal(over)} {known[under]}{'s' if over != '1' and under != '2' else ''}"
 
 
-def spoken_form(text: str) -> str:
-    """Any text → words and the punctuation that a voice can act on. Never empty of sense: unknown signs vanish."""
+def normalize_text(text: str) -> str:
+    """Any text → words and punctuation that affects speech. Unknown symbols are dropped."""
     text = text.translate({0x2019: "'", 0x2018: "'", 0x201C: '"', 0x201D: '"', 0x00A0: " ", 0x2026: "..."})
-    for pattern, said in _RULES:
-        text = pattern.sub(said, text)
-    for symbol, said in _SYMBOLS.items():
-        text = text.replace(symbol, said)
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    for symbol, words in _SYMBOLS.items():
+        text = text.replace(symbol, words)
     text = re.sub(r"\s*[–—]\s*|\s-+\s|\(|\)", ", ", text)
     text = re.sub(r"[^\w\s.,!?;:'\"-]", " ", text)  # emoji and the like
     text = re.sub(r"\s+([.,!?;:])", r"\1", re.sub(r"\s+", " ", text))

@@ -1,32 +1,28 @@
-"""The voice that a configuration names: speech tokens → sound, and, to teach with, speech → tokens.
+"""The vocoder and the speech tokenizer of a voice, by its name: speech tokens → sound, and speech → tokens.
 
-``units`` is the small codec that comes with the package; ``cosyvoice2`` lies in a folder that was prepared
-once. Knows which class reads which files, and that its tokens must be those the model speaks.
+``codec`` is the small codec that comes with the package (checkpoints of earlier releases call it ``units``);
+``cosyvoice2`` is in a folder that was made once. Checks that a model has as many speech tokens as its voice.
 """
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from emotion_omni import weights
-from emotion_omni.omni.config import OmniConfig
-from emotion_omni.synthesis import codec as units
-from emotion_omni.synthesis import token2wav
+from emotion_omni.synthesis import codec, cosyvoice2_folder, cosyvoice2_networks
+from emotion_omni.synthesis.onnx_encoders import SpeechTokenizer
+from emotion_omni.synthesis.token2wav import Token2Wav
 from emotion_omni.types import Audio, EmotionOmniError
 
-VARIABLE = "EMOTION_OMNI_COSYVOICE"  # names the folder of CosyVoice2
-WHOLE = "token2wav.json"  # a folder of CosyVoice2 with this file is whole: it is written last
 HZ = 24_000  # of both
+NAMES = {"codec": "codec", "units": "codec", "cosyvoice2": "cosyvoice2"}  # name in a configuration → voice
 
 
-class Stream(Protocol):
-    """One reply on its way to sound."""
+class TokenStream(Protocol):
+    """One reply between tokens and sound."""
 
     def push(self, tokens: Sequence[int], last: bool = False) -> np.ndarray: ...
 
@@ -36,7 +32,7 @@ class Vocoder(Protocol):
 
     hz: int
 
-    def stream(self, seed: int = 0) -> Stream: ...
+    def stream(self, seed: int = 0) -> TokenStream: ...
 
 
 class Tokenizer(Protocol):
@@ -45,75 +41,58 @@ class Tokenizer(Protocol):
     def __call__(self, speech: Audio) -> np.ndarray: ...
 
 
-def vocoder(config: OmniConfig, device: str = "cpu", folder: str | Path | None = None) -> Vocoder:
-    """The voice of ``config``. ``folder``: of CosyVoice2, by default that of :func:`cosyvoice_folder`.
+def load_vocoder(voice: str, codes: int, device: str = "cpu", folder: str | Path | None = None) -> Vocoder:
+    """``codes``: how many speech tokens the model has. ``folder``: of CosyVoice2, by default ``find_folder()``.
 
     Raises :class:`EmotionOmniError` (codes ``config``, ``missing``, ``missing-package``, ``checkpoint``, ``voice``).
     """
-    if config.voice == "cosyvoice2":
-        _agree(config, token2wav.CODES)
-        return token2wav.Token2Wav.load(_cosyvoice(folder), device)
-    made = units.UnitVocoder.load(units.SHIPPED, device)
-    _agree(config, made.codes)
-    return made
+    if _known(voice) == "cosyvoice2":
+        _check_codes(voice, codes, cosyvoice2_networks.CODES)
+        return Token2Wav.load(_cosyvoice2(folder), device)
+    vocoder = codec.CodecVocoder.load(codec.SHIPPED, device)
+    _check_codes(voice, codes, vocoder.codes)
+    return vocoder
 
 
-def tokenizer(config: OmniConfig, folder: str | Path | None = None) -> Tokenizer:
-    """What gives the speech of the training set as tokens. Raises as :func:`vocoder` does."""
-    path = tokenizer_file(config, folder)
-    if config.voice == "cosyvoice2":
-        _agree(config, token2wav.CODES)
-        return token2wav.SpeechTokenizer(path)
-    made = units.UnitTokenizer.load(path)
-    _agree(config, made.codes)
-    return made
+def load_tokenizer(voice: str, codes: int, folder: str | Path | None = None) -> Tokenizer:
+    """Makes the speech tokens of a training set. Arguments and errors as :func:`load_vocoder`."""
+    path = tokenizer_file(voice, folder)
+    if _known(voice) == "cosyvoice2":
+        _check_codes(voice, codes, cosyvoice2_networks.CODES)
+        return SpeechTokenizer(path)
+    tokenizer = codec.CodecTokenizer.load(path)
+    _check_codes(voice, codes, tokenizer.codes)
+    return tokenizer
 
 
-def tokenizer_file(config: OmniConfig, folder: str | Path | None = None) -> Path:
-    """The weights of :func:`tokenizer`. Raises :class:`EmotionOmniError` (code ``missing``)."""
-    if config.voice == "units":
-        return units.SHIPPED
-    path = _cosyvoice(folder) / "speech_tokenizer_v2.onnx"
+def tokenizer_file(voice: str, folder: str | Path | None = None) -> Path:
+    """The weights of :func:`load_tokenizer`. Raises :class:`EmotionOmniError` (codes ``config``, ``missing``)."""
+    if _known(voice) == "codec":
+        return codec.SHIPPED
+    path = _cosyvoice2(folder) / cosyvoice2_folder.TOKENIZER
     if not path.is_file():
         raise EmotionOmniError(
-            f"{path.parent} has no {path.name}, which gives speech as tokens. Prepare it again.", "missing"
+            f"{path.parent} has no {path.name}, which turns speech into tokens. Make the folder again: "
+            f"{cosyvoice2_folder.COMMAND}.",
+            "missing",
         )
     return path
 
 
-def cosyvoice_folder(chosen: str | Path | None = None) -> Path:
-    """Where CosyVoice2 lies or is to be put: ``chosen``, else what ``EMOTION_OMNI_COSYVOICE`` names, else in the cache of weights."""
-    return Path(chosen or os.environ.get(VARIABLE) or weights.cache() / "cosyvoice2")
+def _known(voice: str) -> str:
+    if voice not in NAMES:
+        raise EmotionOmniError(f"Unknown voice {voice!r}. Use codec or cosyvoice2.", "config")
+    return NAMES[voice]
 
 
-def is_prepared(folder: Path) -> bool:
-    return (folder / WHOLE).is_file()
+def _cosyvoice2(chosen: str | Path | None) -> Path:
+    return cosyvoice2_folder.require_folder(chosen, "Or choose a checkpoint with the voice codec.")
 
 
-def prepared_cosyvoice(chosen: str | Path | None, otherwise: str) -> Path:
-    """:func:`cosyvoice_folder`, if CosyVoice2 is there. ``otherwise``: what else one can do, a sentence.
-
-    Raises :class:`EmotionOmniError` (code ``missing``).
-    """
-    folder = cosyvoice_folder(chosen)
-    if not is_prepared(folder):
-        command = (
-            f"python -m emotion_omni.synthesis.cosyvoice2_convert{f' {shlex.quote(str(chosen))}' if chosen else ''}"
-        )
+def _check_codes(voice: str, codes: int, expected: int) -> None:
+    if codes != expected:
         raise EmotionOmniError(
-            f"There is no CosyVoice2 in {folder}. Prepare it once: {command}. {otherwise}", "missing"
-        )
-    return folder
-
-
-def _cosyvoice(chosen: str | Path | None) -> Path:
-    return prepared_cosyvoice(chosen, "Or choose a checkpoint that speaks with the voice units.")
-
-
-def _agree(config: OmniConfig, codes: int) -> None:
-    if config.speech.codes != codes:
-        raise EmotionOmniError(
-            f"speech.codes is {config.speech.codes}, and the voice {config.voice!r} has {codes} codes. Set speech.codes to that, or choose "
-            "another voice.",
+            f"The model has {codes} speech tokens, and the voice {voice!r} has {expected}. Set "
+            "speech.codebook_size to that, or choose another voice.",
             "config",
         )

@@ -1,13 +1,12 @@
-"""A data set of spoken dialogues → rows: what was said to the model, and what it should have answered.
+"""A data set of spoken dialogues → rows: what was said to the model, and what it should answer.
 
-Read from a JSONL file, whose paths are relative to it, or from a data set of the Hugging Face hub or
-of a local folder. Columns: ``query`` (audio), ``reply`` (words), and as far as they are known
-``reply_audio``, ``reply_emotion``, ``emotion`` and ``transcript`` (of the query), ``speaker``, ``id``,
-``history`` (chat messages {role, text, emotion}) and ``split`` (train, dev or test). Names that end in
-``_file_name``, as audio folders of the hub have them, mean the same.
+Read from a JSONL file, with paths relative to it, or from a data set of the Hugging Face hub or of a local folder.
+Columns: ``query`` (audio), ``reply`` (text), and as far as known ``reply_audio``, ``reply_emotion``, ``emotion`` and
+``transcript`` (of the query), ``speaker``, ``id``, ``history`` (chat messages {role, text, emotion}) and ``split``
+(train, dev or test). Names that end in ``_file_name``, as in the hub's audio folders, mean the same.
 
-A row without ``reply_audio`` has none, and nothing stands in for it. Rows are strict: the first that
-is wrong is refused by line and column. Holds no sound in memory, and knows no model.
+A row without ``reply_audio`` has none, and nothing is used instead. Rows are strict: the first invalid one is refused
+by line and column. Keeps no audio in memory, and knows no model.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ HUB_SPLITS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test
 
 @dataclass(frozen=True)
 class Sound:
-    """A sound file that is read when it is wanted. ``sha256`` is that of its bytes, ``where`` for people."""
+    """A sound file that is read on demand. ``sha256``: of its bytes; ``where``: its name, for people."""
 
     where: str
     sha256: str
@@ -70,7 +69,7 @@ class Dialogue:
 
 @dataclass(frozen=True)
 class Dialogues:
-    """The rows of a data set, ``ignored`` columns, and one hash over everything that is learnt from."""
+    """The rows of a data set, its ``ignored`` columns, and one hash over everything that is learned from."""
 
     name: str
     rows: tuple[Dialogue, ...]
@@ -81,7 +80,7 @@ class Dialogues:
         return [row for row in self.rows if row.split == split]
 
     def counts(self) -> dict[str, Any]:
-        """For the report: rows by split, and how many have no spoken answer and so teach no emotion and no speech."""
+        """For the report: rows by split, and how many have no spoken answer, so train neither emotion nor speech."""
         return {
             "rows": {split: len(self.of(split)) for split in SPLITS},
             "without_reply_audio": sum(row.reply_audio is None for row in self.rows),
@@ -89,18 +88,18 @@ class Dialogues:
         }
 
 
-def read(source: str | Path, held_out: float = 0.02) -> Dialogues:
-    """A ``.jsonl`` file, a folder or a hub id → its rows. Where no row names a split, ``held_out`` of them are ``dev``.
+def read(source: str | Path, validation_ratio: float = 0.02) -> Dialogues:
+    """A ``.jsonl`` file, a folder or a hub id → its rows. If no row names a split, a share of them becomes ``dev``.
 
-    Raises :class:`EmotionOmniError` (code ``data``) with the line and column that are wrong.
+    Raises :class:`EmotionOmniError` (code ``data``) with the line and column of an invalid value.
     """
     path = Path(source)
     if path.suffix == ".jsonl":
-        return collect(path.stem, _lines(path), held_out)
-    return collect(str(source), _hub_rows(str(source)), held_out)
+        return collect(path.stem, _lines(path), validation_ratio)
+    return collect(str(source), _hub_rows(str(source)), validation_ratio)
 
 
-def collect(name: str, mappings: Iterable[tuple[int, Mapping[str, Any]]], held_out: float) -> Dialogues:
+def collect(name: str, mappings: Iterable[tuple[int, Mapping[str, Any]]], validation_ratio: float) -> Dialogues:
     """(line, columns) pairs, audio columns as :class:`Sound` or None → the rows."""
     rows, ignored = [], set()
     for line, columns in mappings:
@@ -110,19 +109,20 @@ def collect(name: str, mappings: Iterable[tuple[int, Mapping[str, Any]]], held_o
     if not rows:
         raise EmotionOmniError(f"{name} has no rows. Each line of it is one dialogue with query and reply.", "data")
     if not any(row.split for row in rows):
-        rows = _split(rows, held_out)
-    lacking = next((row for row in rows if not row.split), None)
-    if lacking:
+        rows = _split(rows, validation_ratio)
+    without_split = next((row for row in rows if not row.split), None)
+    if without_split:
         raise EmotionOmniError(
-            f"Line {lacking.line} has no split, while others have. Give every row one, or none.", "data"
+            f"Line {without_split.line} has no split, while others have one. Give a split to every row, or to none.",
+            "data",
         )
     if not any(row.split == "train" for row in rows):
-        raise EmotionOmniError(f"{name} has no row of split train, so there is nothing to learn from.", "data")
+        raise EmotionOmniError(f"{name} has no row in split train, so there is nothing to learn from.", "data")
     return Dialogues(name, tuple(rows), _hash(rows), tuple(sorted(ignored)))
 
 
 def _renamed(line: int, columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Our columns only, by our names. A name that is nearly one of ours is a slip, not a column of somebody else's."""
+    """Known columns only, under our names. A name that almost equals one of ours is a typo, and refused."""
     found: dict[str, Any] = {}
     for key, value in columns.items():
         name = ALSO.get(key, key)
@@ -136,8 +136,8 @@ def _renamed(line: int, columns: Mapping[str, Any]) -> dict[str, Any]:
 def _row(line: int, columns: Mapping[str, Any]) -> Dialogue:
     for name in ("query", "reply"):
         if columns.get(name) is None:
-            raise _wrong(line, name, "is missing. Every row needs a query (audio) and a reply (words)")
-    words = {name: _words(line, name, columns.get(name)) for name in ("reply", "transcript", "speaker", "id", "split")}
+            raise _wrong(line, name, "is missing. Every row needs a query (audio) and a reply (text)")
+    words = {name: _text(line, name, columns.get(name)) for name in ("reply", "transcript", "speaker", "id", "split")}
     if words["split"] not in (None, *SPLITS):
         raise _wrong(line, "split", f"is {words['split']!r}. Use one of: {', '.join(SPLITS)}")
     return Dialogue(
@@ -155,11 +155,13 @@ def _row(line: int, columns: Mapping[str, Any]) -> Dialogue:
     )
 
 
-def _words(line: int, name: str, value: Any) -> str | None:
-    if value is None or name in ("speaker", "id") and isinstance(value, int):
-        return None if value is None else str(value)
+def _text(line: int, name: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    if name in ("speaker", "id") and isinstance(value, int):
+        return str(value)
     if not isinstance(value, str) or not value.strip():
-        raise _wrong(line, name, f"is {value!r}. It must be words")
+        raise _wrong(line, name, f"is {value!r}. It must be text")
     return value.strip()
 
 
@@ -172,8 +174,8 @@ def _label(line: int, name: str, value: Any) -> str | None:
 
 
 def _earlier(line: int, messages: Any) -> tuple[Exchange, ...]:
-    """Chat messages in turn, user and assistant, ending with the assistant's."""
-    wanted = "must be a list of messages {role, text, emotion}, user and assistant in turn, the last by the assistant"
+    """Chat messages of user and assistant alternately, the last one by the assistant."""
+    wanted = "must be a list of messages {role, text, emotion}, alternately by user and assistant, the assistant last"
     wrong = _wrong(line, "history", wanted)
     if not isinstance(messages, list | tuple) or len(messages) % 2:
         raise wrong
@@ -195,32 +197,28 @@ def _wrong(line: int, column: str, what: str) -> EmotionOmniError:
     return EmotionOmniError(f"Line {line}, column {column!r}: {what}.", "data")
 
 
-def _split(rows: Sequence[Dialogue], held_out: float) -> list[Dialogue]:
-    """By the hash of the speaker, so that a voice is on one side only; with few speakers, by that of the recording."""
+def _split(rows: Sequence[Dialogue], validation_ratio: float) -> list[Dialogue]:
+    """By the hash of the speaker, so that no voice is in both splits; with few speakers, by that of the recording."""
     speakers = {row.speaker for row in rows}
-    by_speaker = None not in speakers and held_out * len(speakers) >= 1
+    by_speaker = None not in speakers and validation_ratio * len(speakers) >= 1
     names = [str(row.speaker) if by_speaker else row.id or row.query.sha256 for row in rows]
     ranked = sorted(set(names), key=lambda name: hashlib.sha256(name.encode()).digest())
-    count = min(max(round(held_out * len(ranked)), 1), len(ranked) - 1) if held_out > 0 else 0
+    count = min(max(round(validation_ratio * len(ranked)), 1), len(ranked) - 1) if validation_ratio > 0 else 0
     dev = set(ranked[:count])
-    return [_in_split(row, "dev" if name in dev else "train") for row, name in zip(rows, names, strict=True)]
-
-
-def _in_split(row: Dialogue, split: str) -> Dialogue:
-    return Dialogue(**{name: getattr(row, name) for name in Dialogue.__dataclass_fields__} | {"split": split})
+    return [replace(row, split="dev" if name in dev else "train") for row, name in zip(rows, names, strict=True)]
 
 
 def _hash(rows: Sequence[Dialogue]) -> str:
     total = hashlib.sha256()
     for row in rows:
-        told = {name: getattr(row, name) for name in COLUMNS if name not in (*AUDIO, "history")}
+        values = {name: getattr(row, name) for name in COLUMNS if name not in (*AUDIO, "history")}
         sounds = [row.query.sha256, row.reply_audio.sha256 if row.reply_audio else None]
         earlier = [[exchange.transcript, exchange.heard, exchange.reply] for exchange in row.earlier]
-        total.update((json.dumps([told, sounds, earlier], sort_keys=True, ensure_ascii=False) + "\n").encode())
+        total.update((json.dumps([values, sounds, earlier], sort_keys=True, ensure_ascii=False) + "\n").encode())
     return total.hexdigest()
 
 
-# --- where rows come from ----------------------------------------------------------------------------------------------
+# --- where rows come from -----------------------------------------------------------------------------------------
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -236,17 +234,14 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 columns = json.loads(text)
             except json.JSONDecodeError as error:
                 raise EmotionOmniError(
-                    f"Line {line} of {path.name} is not JSON ({error}). Write one object a line.", "data"
+                    f"Line {line} of {path.name} is not JSON ({error}). Write one object per line.", "data"
                 ) from error
             if not isinstance(columns, dict):
                 raise EmotionOmniError(f"Line {line} of {path.name} is {columns!r}; it must be an object.", "data")
-            yield (
-                line,
-                {
-                    key: _file(path.parent, line, key, value) if ALSO.get(key, key) in AUDIO else value
-                    for key, value in columns.items()
-                },
-            )
+            for key, value in columns.items():
+                if ALSO.get(key, key) in AUDIO:
+                    columns[key] = _file(path.parent, line, key, value)
+            yield line, columns
 
 
 def _file(folder: Path, line: int, column: str, name: Any) -> Sound | None:
@@ -264,20 +259,18 @@ def _file(folder: Path, line: int, column: str, name: Any) -> Sound | None:
 
 
 def _hub_rows(name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Audio columns are read as bytes and decoded by our own audio room: no decoder of the library's is needed."""
+    """Audio columns are read as bytes and decoded by :mod:`emotion_omni.audio`: the library needs no decoder."""
     try:
         import datasets
     except ImportError as error:
         raise EmotionOmniError(
-            f"To read {name!r} the package datasets is needed: pip install datasets. A .jsonl file is read without it.",
+            f"To read {name!r} the package datasets is needed: pip install datasets. A .jsonl file does not need it.",
             "package",
         ) from error
     try:
         loaded = datasets.load_dataset(name)
-    except (
-        OSError,
-        ValueError,
-    ) as error:  # what the library raises for no network, no such data set, no data in a folder
+    # what the library raises for no network, no such data set, no data in a folder
+    except (OSError, ValueError) as error:
         raise EmotionOmniError(
             f"The data set {name!r} cannot be loaded: {error}. Name a .jsonl file, a folder or a hub id.", "data"
         ) from error
@@ -295,7 +288,7 @@ def _hub_rows(name: str) -> Iterator[tuple[int, dict[str, Any]]]:
             for column in set(columns) - set(audible):
                 if ALSO.get(column, column) in AUDIO and columns[column] is not None:
                     raise _wrong(
-                        line, column, "is no audio column. Cast it: dataset.cast_column(column, datasets.Audio())"
+                        line, column, "is not an audio column. Cast it: dataset.cast_column(column, datasets.Audio())"
                     )
             if several and columns.get("split") is None:
                 columns["split"] = HUB_SPLITS.get(str(split), str(split))

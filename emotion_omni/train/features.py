@@ -1,9 +1,9 @@
-"""What frozen networks make of a sound, made once and kept on disk: encoder frames and speech tokens.
+"""Features of recordings, computed once and kept on disk: encoder frames and speech tokens.
 
-A file is named by the hash of the sound's bytes, of the network's identity and of the way sounds are
-prepared; so a changed sound, network or preparation finds no file and is computed, and nothing that
-is found is stale. Files are written whole or not at all, and several processes may share a folder. A
-damaged file is made again. A network is loaded only when some file is missing.
+A file is named by the hash of the recording's bytes, of the network's identity and of the audio preparation. So a
+changed recording, network or preparation finds no file and is computed; what is found is never stale. Files are
+written atomically, and several processes may share a folder. A damaged file is recomputed. A network is loaded only
+when a file is missing.
 
 Axes: T frames (50 Hz), E width of an encoder, N speech tokens (25 Hz).
 """
@@ -29,12 +29,12 @@ from emotion_omni.omni import encoders
 from emotion_omni.train.dialogues import Sound
 from emotion_omni.types import Audio, EmotionOmniError
 
-DECODED = 1  # raise it when audio.decode gives something else for the same bytes
+DECODE_VERSION = 1  # to be raised when audio.decode returns other samples for the same bytes
 
 
 @dataclass(frozen=True)
-class Source:
-    """A frozen network: sound → Tensor [T, E] or [N]. ``identity`` names its weights, to the bit."""
+class FeatureExtractor:
+    """A frozen network: recording → Tensor [T, E] or [N]. ``identity`` identifies its weights, to the bit."""
 
     name: str  # for people
     identity: str
@@ -42,80 +42,84 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Want:
-    """One thing to be had. ``where`` tells a person which line and column it comes from."""
+class FeatureRequest:
+    """One feature of one recording. ``where``: its line and column in the data set, for error messages."""
 
     where: str
     sound: Sound
-    source: Source
+    extractor: FeatureExtractor
 
 
-class Features:
-    """The folder of kept results. ``half`` keeps and gives floating-point frames as float16."""
+class FeatureCache:
+    """The folder of features. ``half`` stores and returns floating-point frames as float16."""
 
     def __init__(self, folder: Path, half: bool = False) -> None:
         self.folder, self.half = folder, half
         self._loaded: dict[str, Callable[[Audio], Tensor]] = {}
 
-    def path(self, sound: Sound, source: Source) -> Path:
-        told = "\n".join(
-            [sound.sha256, source.identity, str(DECODED), str(encoders.PREPARED), "float16" if self.half else "float32"]
-        )
-        key = hashlib.sha256(told.encode()).hexdigest()
+    def path(self, sound: Sound, extractor: FeatureExtractor) -> Path:
+        dtype = "float16" if self.half else "float32"
+        key_parts = [sound.sha256, extractor.identity, str(DECODE_VERSION), str(encoders.PREPARE_VERSION), dtype]
+        key = hashlib.sha256("\n".join(key_parts).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.safetensors"
 
-    def make(
-        self, wants: Sequence[Want], process: int = 0, processes: int = 1, tick: Callable[[], None] = lambda: None
+    def compute_missing(
+        self,
+        requests: Sequence[FeatureRequest],
+        process: int = 0,
+        processes: int = 1,
+        progress: Callable[[], object] = lambda: None,
     ) -> int:
-        """Compute what is missing of this process's share → how many were computed. Networks are let go afterwards.
+        """Compute what is missing of this process's share → how many were computed. Networks are unloaded afterwards.
 
-        ``tick`` is called after each. Raises :class:`EmotionOmniError` with the line and column of a sound that cannot be used.
+        ``progress`` is called after each. Raises :class:`EmotionOmniError` with the line and column of an unusable
+        recording.
         """
-        by_path = {self.path(want.sound, want.source): want for want in wants}
-        # shares are dealt before the disk is looked at, for what is there changes while the others work
-        mine = sorted(by_path.items(), key=lambda item: (item[1].source.identity, item[0]))[process::processes]
-        made = 0
-        for path, want in mine:
+        by_path = {self.path(request.sound, request.extractor): request for request in requests}
+        # shares are fixed before looking at the disk, which changes while the other processes work
+        ordered = sorted(by_path.items(), key=lambda item: (item[1].extractor.identity, item[0]))
+        computed = 0
+        for path, request in ordered[process::processes]:
             if self._length(path) is not None:
                 continue
-            if want.source.identity not in self._loaded:
-                self.release()  # one network at a time: two of the paper's need not fit side by side
-            self._make(want)
-            made += 1
-            tick()
+            if request.extractor.identity not in self._loaded:
+                self.release()  # one network at a time: two of the paper's may not fit side by side
+            self._compute(request)
+            computed += 1
+            progress()
         self.release()
-        return made
+        return computed
 
     def release(self) -> None:
-        """Give back the memory of the networks that were loaded."""
+        """Free the memory of the loaded networks."""
         if not self._loaded:
             return
         self._loaded.clear()
         gc.collect()
         torch.cuda.empty_cache()
 
-    def get(self, want: Want) -> Tensor:
-        """The result, from its file, or computed where there is none or it is damaged."""
-        found = self._read(self.path(want.sound, want.source))
-        return found if found is not None else self._make(want)
+    def get(self, request: FeatureRequest) -> Tensor:
+        """The feature from its file, or computed if the file is missing or damaged."""
+        found = self._read(self.path(request.sound, request.extractor))
+        return found if found is not None else self._compute(request)
 
-    def length(self, want: Want) -> int:
-        """Frames or tokens of a result, without reading it."""
-        found = self._length(self.path(want.sound, want.source))
-        return found if found is not None else len(self.get(want))
+    def length(self, request: FeatureRequest) -> int:
+        """Number of frames or tokens, without reading them."""
+        found = self._length(self.path(request.sound, request.extractor))
+        return found if found is not None else len(self.get(request))
 
-    def _make(self, want: Want) -> Tensor:
-        source = want.source
-        if source.identity not in self._loaded:
-            self._loaded[source.identity] = source.load()
+    def _compute(self, request: FeatureRequest) -> Tensor:
+        extractor = request.extractor
+        if extractor.identity not in self._loaded:
+            self._loaded[extractor.identity] = extractor.load()
         try:
-            value = self._loaded[source.identity](audio.decode(want.sound.read()))
+            value = self._loaded[extractor.identity](audio.decode(request.sound.read()))
         except EmotionOmniError as error:
-            raise EmotionOmniError(f"{want.where} ({want.sound.where}): {error}", error.code) from error
+            raise EmotionOmniError(f"{request.where} ({request.sound.where}): {error}", error.code) from error
         value = value.detach().cpu()
         if value.is_floating_point():
             value = value.to(torch.float16 if self.half else torch.float32)
-        self._write(self.path(want.sound, source), value.contiguous())
+        self._write(self.path(request.sound, extractor), value.contiguous())
         return value
 
     def _write(self, path: Path, value: Tensor) -> None:
@@ -126,7 +130,7 @@ class Features:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
             os.replace(name, path)
-        except BaseException:  # also Ctrl-C: no half file may stay
+        except BaseException:  # Ctrl-C included: no partial file may remain
             os.unlink(name)
             raise
 
@@ -134,13 +138,13 @@ class Features:
         try:
             with safe_open(path, "pt") as file:
                 value, checksum = file.get_tensor("value"), (file.metadata() or {}).get("checksum")
-        except (OSError, SafetensorError):  # not there, cut off, or something else
+        except (OSError, SafetensorError):  # missing, cut off, or of another kind
             return None
         return value if checksum == _checksum(value) else None
 
     def _length(self, path: Path) -> int | None:
         try:
-            with safe_open(path, "pt") as file:  # its header says how long the file must be, and is held to it
+            with safe_open(path, "pt") as file:  # the header states the file's length, which is checked
                 return file.get_slice("value").get_shape()[0]
         except (OSError, SafetensorError):
             return None

@@ -1,30 +1,33 @@
-"""Teach two small heads what words tell of, and which way a reply leans.
+"""Train two small heads: the kind of news that a user's words report, and the kind that a reply answers.
 
-`python -m emotion_omni.train.guard --dialogues empathetic_dialogues.jsonl.gz --comments goemotions.jsonl.gz
---out FOLDER`
+``python -m emotion_omni train guard --dialogues empathetic_dialogues.jsonl.gz --comments goemotions.jsonl.gz
+--out FOLDER``
 
-Words are labelled good, bad or neutral: our own ``events.tsv``, half of it minimal pairs that differ
-in a word or two; our own reply corpus by its events in an even tone; EmpatheticDialogues (Rashkin et
-al. 2019) by its situations; GoEmotions (Demszky et al. 2020) by its labels. Replies are labelled by
-the event they answer. The last two corpora are optional.
+The user's words are labelled good, bad or neutral news: our own ``events.tsv``, half of it minimal pairs that differ
+in a word or two; our own reply corpus by its events in an even tone; EmpatheticDialogues (Rashkin et al. 2019) by its
+situations; GoEmotions (Demszky et al. 2020) by its labels. Replies are labelled by the event they answer. The last two
+corpora are optional.
 """
 
 from __future__ import annotations
 
-import argparse
 import collections
 import json
 import random
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
 from emotion_omni import weights
-from emotion_omni.emotion import EVENTS
-from emotion_omni.response.guard import Lean
+from emotion_omni.emotion import NEWS
+from emotion_omni.response.guard import NewsHead
 from emotion_omni.response.sentence_encoder import SentenceEncoder
-from emotion_omni.train.responder import is_held_out, read_rows
+from emotion_omni.train.part_settings import GuardSettings
+from emotion_omni.train.responder import Row, is_validation, read_rows
 
 SITUATIONS = {
     "good": "joyful excited proud grateful hopeful confident content impressed trusting",
@@ -38,18 +41,17 @@ COMMENTS = {
     "neutral": "neutral curiosity realization",
 }
 COMMENTS_A_CLASS = 1000
-TUNED_FROM = 3  # the encoder's layers from here on are tuned for the words: 5.3 M parameters
-HERE = Path(__file__).parent
+TUNED_FROM = 3  # the encoder's layers from here on are fine-tuned for the user's words: 5.3 M parameters
 Example = tuple[str, int]
 
 
 def _class_of(label: str, table: dict[str, str]) -> int | None:
-    return next((EVENTS.index(event) for event, names in table.items() if label in names.split()), None)
+    return next((NEWS.index(event) for event, names in table.items() if label in names.split()), None)
 
 
-def own_words(rows: list[dict]) -> list[Example]:
-    """One label a text: that of its even tones, else what all its tones agree on, else neutral."""
-    events: dict[str, list] = collections.defaultdict(list)
+def own_words(rows: list[Row]) -> list[Example]:
+    """One label per text: that of its even tones, else that of all its tones if they agree, else neutral."""
+    events: dict[str, list[tuple[bool, str]]] = collections.defaultdict(list)
     for row in rows:
         if not row.get("history"):
             events[row["text"]].append((row["emotion"] not in ("neutral", "calm"), row["event"]))
@@ -57,30 +59,30 @@ def own_words(rows: list[dict]) -> list[Example]:
     for text, seen in events.items():
         even = [event for uneven, event in seen if not uneven]
         agreed = set(even or [event for _, event in seen])
-        found.append((text, EVENTS.index(agreed.pop() if len(agreed) == 1 else "neutral")))
+        found.append((text, NEWS.index(agreed.pop() if len(agreed) == 1 else "neutral")))
     return found
 
 
 def own_events(path: Path) -> dict[bool, list[Example]]:
-    """Labelled sentences; True holds one in ten back. Minimal pairs stand beside each other, so tens stay together."""
+    """Labelled sentences; True: one in ten, for validation. Minimal pairs are neighbors, so tens stay together."""
     found: dict[bool, list[Example]] = {False: [], True: []}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
         label, text = line.split("\t")
-        found[number // 10 % 10 == 0].append((text, EVENTS.index(label)))
+        found[number // 10 % 10 == 0].append((text, NEWS.index(label)))
     return found
 
 
-def own_replies(rows: list[dict]) -> list[Example]:
+def own_replies(rows: list[Row]) -> list[Example]:
     """Whole replies and their first sentences, by the event they answer."""
     found = []
     for row in rows:
         first = row["reply"].replace("!", ".").replace("?", ".").split(".")[0]
-        found += [(row["reply"], EVENTS.index(row["event"])), (first, EVENTS.index(row["event"]))]
+        found += [(row["reply"], NEWS.index(row["event"])), (first, NEWS.index(row["event"]))]
     return found
 
 
 def dialogues(path: Path) -> dict[bool, list[Example]]:
-    """Opening words of each dialogue; True holds the dev split."""
+    """First words of each dialogue; True: the dev split."""
     found: dict[bool, list[Example]] = {False: [], True: []}
     for row in read_rows(path):
         kind = _class_of(row["emotion"], SITUATIONS)
@@ -90,7 +92,7 @@ def dialogues(path: Path) -> dict[bool, list[Example]]:
 
 
 def comments(path: Path, rng: random.Random) -> list[Example]:
-    by_class: dict[int, list] = collections.defaultdict(list)
+    by_class: dict[int, list[Example]] = collections.defaultdict(list)
     for row in read_rows(path):
         kind = _class_of(row["labels"][0], COMMENTS) if len(row["labels"]) == 1 and row["split"] == "train" else None
         if kind is not None:
@@ -108,99 +110,100 @@ def embed(encoder: SentenceEncoder, examples: list[Example]) -> tuple[torch.Tens
     return torch.cat(vectors).clone(), torch.tensor([kind for _, kind in examples])
 
 
-def fit(examples: list[Example], encoder: SentenceEncoder, epochs: int = 60) -> Lean:
+def fit(examples: list[Example], encoder: SentenceEncoder, epochs: int = 60) -> NewsHead:
     vectors, kinds = embed(encoder, examples)
-    balance = 1 / torch.bincount(kinds, minlength=len(EVENTS)).float()
-    head = Lean()
+    class_weight = 1 / torch.bincount(kinds, minlength=len(NEWS)).float()
+    head = NewsHead()
     optimizer = torch.optim.AdamW(head.parameters(), lr=2e-3, weight_decay=0.05)
     for _ in range(epochs):
         for chosen in torch.randperm(len(kinds)).split(256):
             loss = torch.nn.functional.cross_entropy(
-                head(vectors[chosen]), kinds[chosen], weight=balance / balance.mean(), label_smoothing=0.05
+                head(vectors[chosen]), kinds[chosen], weight=class_weight / class_weight.mean(), label_smoothing=0.05
             )
             loss.backward()
-            optimizer.step(), optimizer.zero_grad()
+            optimizer.step()
+            optimizer.zero_grad()
     return head.eval()
 
 
 def fit_with_layers(
     examples: list[Example], encoder: SentenceEncoder, epochs: int
-) -> tuple[Lean, dict[str, torch.Tensor]]:
-    """The head together with the encoder's upper layers: word order and negation live there."""
+) -> tuple[NewsHead, dict[str, torch.Tensor]]:
+    """The head together with the encoder's upper layers, which represent word order and negation."""
     rng = random.Random(0)
     tuned = {name: tensor.clone().requires_grad_() for name, tensor in encoder.layers(TUNED_FROM).items()}
-    head, tunable = Lean(), encoder.with_layers(tuned)
+    head, tunable = NewsHead(), encoder.with_layers(tuned)
     groups = [{"params": list(tuned.values()), "lr": 6e-5}, {"params": list(head.parameters()), "lr": 1e-3}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
     steps = epochs * (len(examples) // 32)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [6e-5, 1e-3], total_steps=steps, pct_start=0.1)
-    balance = 1 / torch.bincount(torch.tensor([kind for _, kind in examples]), minlength=len(EVENTS)).float()
+    class_weight = 1 / torch.bincount(torch.tensor([kind for _, kind in examples]), minlength=len(NEWS)).float()
     for epoch in range(epochs):
         order = sorted(examples, key=lambda example: len(example[0]) + rng.random() * 30)
         chunks = [order[at : at + 32] for at in range(0, len(order) - 31, 32)]
         rng.shuffle(chunks)
         for chunk in chunks:
-            scores = head(tunable.vectors([text for text, _ in chunk]))
+            logits = head(tunable.vectors([text for text, _ in chunk]))
             kinds = torch.tensor([kind for _, kind in chunk])
             loss = torch.nn.functional.cross_entropy(
-                scores, kinds, weight=balance / balance.mean(), label_smoothing=0.05
+                logits, kinds, weight=class_weight / class_weight.mean(), label_smoothing=0.05
             )
             loss.backward()
-            optimizer.step(), schedule.step(), optimizer.zero_grad()
-        print(f"words, epoch {epoch}: loss {loss.item():.3f}", flush=True)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+        print(f"words, epoch {epoch}: loss {loss.item():.3f}", file=sys.stderr, flush=True)
     return head.eval(), {name: tensor.detach() for name, tensor in tuned.items()}
 
 
 @torch.no_grad()
-def report(head: Lean, encoder: SentenceEncoder, examples: list[Example]) -> dict:
+def report(head: NewsHead, encoder: SentenceEncoder, examples: list[Example]) -> dict[str, Any]:
     vectors, kinds = embed(encoder, examples)
-    guess = head(vectors).argmax(1)
+    prediction = head(vectors).argmax(1)
     recalls = {
-        event: (guess[kinds == k] == k).float().mean().item() for k, event in enumerate(EVENTS) if (kinds == k).any()
+        event: (prediction[kinds == k] == k).float().mean().item() for k, event in enumerate(NEWS) if (kinds == k).any()
     }
-    # the mistakes that would hurt: good taken for bad, bad for good
-    flips = ((guess == 0) & (kinds == 1)).float().mean() + ((guess == 1) & (kinds == 0)).float().mean()
+    # the worst errors: good news taken for bad, bad for good
+    flips = ((prediction == 0) & (kinds == 1)).float().mean() + ((prediction == 1) & (kinds == 0)).float().mean()
     return {"examples": len(kinds), "recall": recalls, "flipped": flips.item()}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", type=Path, default=HERE / "replies.jsonl.gz", help="reply corpus; default: ours")
-    parser.add_argument("--events", type=Path, default=HERE / "events.tsv", help="label TAB text; default: ours")
-    parser.add_argument("--dialogues", type=Path, help="EmpatheticDialogues as JSONL")
-    parser.add_argument("--comments", type=Path, help="GoEmotions as JSONL")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=3, help="for the words; default: %(default)s")
-    arguments = parser.parse_args()
+@dataclass(frozen=True)
+class GuardData:
+    """The files to train on; ``dialogues`` and ``comments`` are optional."""
+
+    replies: Path
+    events: Path
+    dialogues: Path | None = None
+    comments: Path | None = None
+
+
+def train(data: GuardData, out: Path, settings: GuardSettings) -> dict[str, Any]:
+    """Train both heads, write ``guard.safetensors`` and its log to ``out`` → the log."""
     torch.manual_seed(0)
     encoder = SentenceEncoder.load(weights.fetch("minilm/model.safetensors"), weights.fetch("minilm/tokenizer.json"))
-    rows = read_rows(arguments.data)
-    held, kept = [row for row in rows if is_held_out(row, 0.1)], [row for row in rows if not is_held_out(row, 0.1)]
-    events = own_events(arguments.events)
-    words, tests = own_words(kept) + events[False] * 3, {"own words": own_words(held), "own events": events[True]}
-    if arguments.dialogues:
-        sides = dialogues(arguments.dialogues)
+    rows = read_rows(data.replies)
+    validation = [row for row in rows if is_validation(row, 0.1)]
+    training = [row for row in rows if not is_validation(row, 0.1)]
+    events = own_events(data.events)
+    words = own_words(training) + events[False] * 3
+    tests = {"own words": own_words(validation), "own events": events[True]}
+    if data.dialogues:
+        sides = dialogues(data.dialogues)
         words += sides[False]
         tests["dialogues"] = sides[True]
-    if arguments.comments:
-        words += comments(arguments.comments, random.Random(0))
-    words_head, tuned = fit_with_layers(words, encoder, arguments.epochs)
-    reply_head = fit(own_replies(kept), encoder, epochs=25)
+    if data.comments:
+        words += comments(data.comments, random.Random(0))
+    words_head, tuned = fit_with_layers(words, encoder, settings.epochs)
+    reply_head = fit(own_replies(training), encoder, epochs=25)
     tuned_encoder = encoder.with_layers(tuned)
-    log = {name: report(words_head, tuned_encoder, examples) for name, examples in tests.items()}
-    log["own replies"] = report(reply_head, encoder, own_replies(held))
-    log["trained on"] = {"words": len(words), "replies": 2 * len(kept)}
-    tensors = {
-        f"{name}.{key}": value.half().contiguous()
-        for name, head in (("words", words_head), ("reply", reply_head))
-        for key, value in head.state_dict().items()
-    }
-    tensors |= {f"tuned.{name}": tensor.half().contiguous() for name, tensor in tuned.items()}
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, arguments.out / "guard.safetensors")
-    (arguments.out / "meaning.log.json").write_text(json.dumps(log, indent=1))
-    print(json.dumps(log, indent=1))
-
-
-if __name__ == "__main__":
-    main()
+    log: dict[str, Any] = {name: report(words_head, tuned_encoder, examples) for name, examples in tests.items()}
+    log["own replies"] = report(reply_head, encoder, own_replies(validation))
+    log["trained on"] = {"words": len(words), "replies": 2 * len(training)}
+    tensors = {f"tuned.{name}": tensor.half().contiguous() for name, tensor in tuned.items()}
+    for name, head in (("words", words_head), ("reply", reply_head)):
+        tensors |= {f"{name}.{key}": value.half().contiguous() for key, value in head.state_dict().items()}
+    out.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, out / "guard.safetensors")
+    (out / "guard.log.json").write_text(json.dumps(log, indent=1))
+    return log

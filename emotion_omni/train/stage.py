@@ -1,16 +1,16 @@
 """One stage of training from start to end: data and configuration in, a checkpoint and a report out.
 
-A run has a folder of its own: ``best`` and ``last`` are checkpoints, ``log.jsonl`` and ``tensorboard``
-its course, ``report.json`` its outcome, ``state.safetensors`` what it goes on from. It runs alone or in
-several processes, which learn the very same:
+A run has a folder of its own: ``best`` and ``last`` are checkpoints, ``log.jsonl`` and ``tensorboard`` its log,
+``report.json`` its result, ``state.safetensors`` what it resumes from. It runs alone or in several processes, with the
+same result:
 
     accelerate launch --num_processes 8 -m emotion_omni train understand --config paper …
     accelerate launch --num_processes 8 --use_fsdp --fsdp_version 2 --mixed_precision bf16
       --fsdp_auto_wrap_policy TRANSFORMER_BASED_WRAP --fsdp_transformer_layer_cls_to_wrap Qwen2DecoderLayer,Block
       --fsdp_cpu_ram_efficient_loading false -m emotion_omni train …
 
-The second spreads the weights over the GPUs. accelerate takes neither way on CPUs: there it is
-`torchrun --standalone --nproc-per-node 2 -m emotion_omni train …`, and weights are not spread.
+The second one shards the weights over the GPUs. accelerate supports neither on CPUs: there use
+`torchrun --standalone --nproc-per-node 2 -m emotion_omni train …`, which does not shard.
 """
 
 from __future__ import annotations
@@ -20,42 +20,46 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 from tqdm import tqdm
 
-from emotion_omni import __version__, checkpoint, processors, weights
+from emotion_omni import checkpoint, processors, weights
 from emotion_omni.omni.config import PRESETS, OmniConfig
 from emotion_omni.omni.language_model import seeded
-from emotion_omni.omni.model import SPEAK, UNDERSTAND, Omni
+from emotion_omni.omni.model import Omni
 from emotion_omni.omni.speech_decoder import SpeechDecoder
-from emotion_omni.train import dialogues, state
-from emotion_omni.train.dialogues import Dialogues
-from emotion_omni.train.examples import Examples
-from emotion_omni.train.features import Features
-from emotion_omni.train.loop import STATE, Lesson, Outcome, Run
-from emotion_omni.train.settings import MAY_CHANGE, Settings
-from emotion_omni.train.sources import sources
-from emotion_omni.train.speak import Speak
-from emotion_omni.train.understand import Understand, prototypes
+from emotion_omni.train import dialogues
+from emotion_omni.train.batches import DialogueDataset
+from emotion_omni.train.checkpoint_writer import CheckpointWriter
+from emotion_omni.train.dialogues import Dialogue, Dialogues
+from emotion_omni.train.feature_extractors import extractors
+from emotion_omni.train.features import FeatureCache
+from emotion_omni.train.loop import STATE, RunResult, Trainer
+from emotion_omni.train.settings import Settings, affects
+from emotion_omni.train.speak import SpeakTask
+from emotion_omni.train.task import TrainingTask
+from emotion_omni.train.understand import UnderstandTask, prototypes
 from emotion_omni.types import EmotionOmniError
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Begin:
-    """What a stage begins with: a fresh model of ``config``, or the checkpoint ``parent``."""
+class Start:
+    """What a stage starts from: a new model of ``config``, or the checkpoint ``parent``.
+
+    ``drop_speech``: stage ``understand`` may start from a checkpoint that speaks, and leave its speech decoder behind.
+    """
 
     config: OmniConfig | None = None
     parent: str | None = None
+    drop_speech: bool = False
 
 
 def configuration(name: str) -> OmniConfig:
@@ -69,231 +73,190 @@ def configuration(name: str) -> OmniConfig:
 
 
 def train(
-    stage: str, begin: Begin, data: str, folder: Path, settings: Settings, resume: bool = False
+    stage: str, start: Start, data: str, folder: Path, settings: Settings, resume: bool = False
 ) -> dict[str, Any]:
     """Run a stage, ``understand`` or ``speak`` → the report, which is also written to ``folder``.
 
     Raises :class:`EmotionOmniError` (codes ``config``, ``data``, ``exists``, ``resume``, ``checkpoint``, ``diverged``
-    and those of sounds that cannot be used).
+    and those of unusable recordings).
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     accelerator = Accelerator(cpu=not torch.accelerator.is_available())
-    settings = _agreed(settings, accelerator.mixed_precision)
-    _room(folder, resume)
-    rows = dialogues.read(data, settings.held_out)
-    model, parent = _model(stage, begin, settings)
-    examples = _examples(stage, rows, model, settings, accelerator)
-    lesson = _lesson(stage, model, examples["train"], settings, parent is not None)
-    keeper = Keeper(folder, stage, model, rows, settings, parent, accelerator)
-    run = Run(
-        lesson,
-        examples["train"],
-        examples["dev"],
-        settings,
-        accelerator,
-        folder,
-        _begun_with(stage, model, rows, settings, parent),
-        keeper.keep,
-    )
+    settings = with_mixed_precision(settings, accelerator.mixed_precision)
+    _prepare_folder(folder, resume)
+    rows = dialogues.read(data, settings.validation_ratio)
+    model, parent = build_model(stage, start, settings)
+    datasets = _datasets(stage, rows, model, settings, accelerator)
+    task = _task(stage, model, datasets["train"], settings, parent is not None)
+    writer = CheckpointWriter(folder, stage, model, rows, settings, parent, accelerator)
+    run = _run(stage, model, rows, settings, parent)
+    trainer = Trainer(task, datasets["train"], datasets["dev"], settings, accelerator, folder, run, writer.save)
     if resume:
-        run.resume()
-    outcome = run.go()
-    report = _report(stage, outcome, model, rows, examples, settings, accelerator) | {
-        "total_seconds": round(time.monotonic() - begun, 1)
-    }
+        trainer.resume()
+    result = trainer.train()
+    report = _report(stage, result, model, rows, datasets, settings, accelerator)
+    report["total_seconds"] = round(time.monotonic() - started, 1)
     if accelerator.is_main_process:
         (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return report
 
 
-def _agreed(settings: Settings, mixed: str) -> Settings:
-    """``--precision`` and accelerate's ``--mixed_precision`` mean the same computation: either one asks for it."""
-    if mixed not in ("no", "bf16"):
+def with_mixed_precision(settings: Settings, mixed_precision: str) -> Settings:
+    """``--precision`` and accelerate's ``--mixed_precision`` mean the same computation: either one selects it."""
+    if mixed_precision not in ("no", "bf16"):
         raise EmotionOmniError(
-            f"--mixed_precision {mixed} is not taken. Use bf16 or no: half precision of 16 bits overflows.", "config"
+            f"--mixed_precision {mixed_precision} is not supported: float16 overflows. Use bf16 or no.", "config"
         )
-    return dataclasses.replace(settings, precision="bfloat16") if mixed == "bf16" else settings
+    return dataclasses.replace(settings, precision="bfloat16") if mixed_precision == "bf16" else settings
 
 
-def _room(folder: Path, resume: bool) -> None:
+def _prepare_folder(folder: Path, resume: bool) -> None:
     if (folder / STATE).exists() and not resume:
         raise EmotionOmniError(
-            f"{str(folder)!r} holds a run already. Add --resume to go on with it, or name another folder with --out.",
+            f"{str(folder)!r} already holds a run. Add --resume to continue it, or name another folder with --out.",
             "exists",
         )
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _model(stage: str, begin: Begin, settings: Settings) -> tuple[Omni, str | None]:
-    """→ the model and the identity of the checkpoint it comes from."""
-    dtype = getattr(torch, settings.frozen)
-    if begin.parent is None:
-        if begin.config is None or stage == "speak":
-            raise EmotionOmniError("Stage speak goes on from what understands. Name its folder with --from.", "config")
-        return Omni.build(begin.config, dtype=dtype, seed=settings.seed), None
-    folder = checkpoint.find(begin.parent)
+# --- the model ----------------------------------------------------------------------------------------------------
+
+
+def build_model(stage: str, start: Start, settings: Settings) -> tuple[Omni, str | None]:
+    """→ the model, and the identity of the checkpoint it starts from."""
+    dtype = getattr(torch, settings.base_dtype)
+    if start.parent is None:
+        if start.config is None or stage == "speak":
+            raise EmotionOmniError(
+                "Stage speak starts from a checkpoint of stage understand. Name it with --parent.", "config"
+            )
+        return Omni.build(start.config, dtype=dtype, seed=settings.seed), None
+    folder = checkpoint.find(start.parent)
     model, about = checkpoint.load(folder, dtype=dtype)
-    if stage == "speak" and "understand" not in about.stages:
-        raise EmotionOmniError(
-            f"The checkpoint {begin.parent!r} has not learnt to understand. Train that first.", "checkpoint"
-        )
+    _check_stages(stage, start, about)
     if "speak" not in about.stages:
         with seeded(settings.seed):
             model.speech_decoder = SpeechDecoder(model.config).eval()
     return model, checkpoint.identity(folder)
 
 
-def _examples(
+def _check_stages(stage: str, start: Start, about: checkpoint.About) -> None:
+    if stage == "speak":
+        if "understand" not in about.stages:
+            raise EmotionOmniError(
+                f"The checkpoint {start.parent!r} has no stage understand. Train that first.", "checkpoint"
+            )
+        return
+    if "speak" not in about.stages:
+        return
+    if not start.drop_speech:
+        raise EmotionOmniError(
+            f"The checkpoint {start.parent!r} can speak. Stage understand changes the hidden states that its speech "
+            "decoder was trained on, so the new checkpoint would not contain the decoder. Add --drop-speech to "
+            "continue without it, and train stage speak again afterwards.",
+            "checkpoint",
+        )
+    log.warning(
+        "The speech decoder of %r is dropped: the new checkpoint answers in text until stage speak is trained.",
+        start.parent,
+    )
+
+
+# --- the data -----------------------------------------------------------------------------------------------------
+
+
+def _datasets(
     stage: str, rows: Dialogues, model: Omni, settings: Settings, accelerator: Accelerator
-) -> dict[str, Examples]:
-    """Training and held-out rows with all their features computed."""
+) -> dict[str, DialogueDataset]:
+    """Training and validation rows with all their features computed."""
     folder = Path(settings.feature_folder) if settings.feature_folder else weights.cache() / "features"
-    features = Features(folder, settings.half_features)
-    networks = sources(model.config, folder, stage == "speak", str(accelerator.device))
-    found = {
-        split: Examples(_usable(stage, rows, split), model.config, features, networks, model.prompter)
+    features = FeatureCache(folder, settings.half_features)
+    networks = extractors(model.config, folder, stage == "speak", str(accelerator.device))
+    datasets = {
+        split: DialogueDataset(_usable(stage, rows, split), model.config, features, networks, model.prompt_builder)
         for split in ("train", "dev")
     }
-    _need_speech(stage, rows, found["train"])
-    with tqdm(
-        desc="features", file=sys.stderr, disable=not accelerator.is_main_process or not sys.stderr.isatty()
-    ) as bar:
-        for examples in found.values():
-            examples.prepare(accelerator.process_index, accelerator.num_processes, bar.update)
+    _check_spoken_answers(stage, rows, datasets["train"])
+    hidden = not accelerator.is_main_process or not sys.stderr.isatty()
+    with tqdm(desc="features", file=sys.stderr, disable=hidden) as bar:
+        for dataset in datasets.values():
+            dataset.prepare(accelerator.process_index, accelerator.num_processes, bar.update)
     accelerator.wait_for_everyone()
-    for examples in found.values():
-        examples.measure()
+    for dataset in datasets.values():
+        dataset.measure()
     features.release()
-    return found
+    return datasets
 
 
-def _usable(stage: str, rows: Dialogues, split: str) -> list[dialogues.Dialogue]:
-    """Speech is learnt from spoken answers only."""
+def _usable(stage: str, rows: Dialogues, split: str) -> list[Dialogue]:
+    """Speech is learned from spoken answers only."""
     return [row for row in rows.of(split) if stage == "understand" or row.reply_audio is not None]
 
 
-def _need_speech(stage: str, rows: Dialogues, usable: Examples) -> None:
+def _check_spoken_answers(stage: str, rows: Dialogues, train_data: DialogueDataset) -> None:
     silent = sum(row.reply_audio is None for row in rows.of("train"))
     if silent:
-        what = "teach words but no emotion" if stage == "understand" else "are left out"
-        log.warning("%d of %d training rows have no reply_audio; they %s.", silent, len(rows.of("train")), what)
-    if not len(usable):
+        effect = "train the text but no emotion" if stage == "understand" else "are left out"
+        log.warning("%d of %d training rows have no reply_audio; they %s.", silent, len(rows.of("train")), effect)
+    if not len(train_data):
         raise EmotionOmniError(
-            f"No training row of {rows.name} has a spoken answer, and speech is learnt from those. Give rows a reply_audio.",
+            f"No training row of {rows.name} has a spoken answer, which stage speak needs. Give rows a reply_audio.",
             "data",
         )
 
 
-def _lesson(stage: str, model: Omni, examples: Examples, settings: Settings, goes_on: bool) -> Lesson:
+def _task(stage: str, model: Omni, train_data: DialogueDataset, settings: Settings, has_parent: bool) -> TrainingTask:
     if stage == "speak":
-        return Speak(model, settings.seed)
-    found = prototypes(examples, model.config.emotion.width)
-    if found.any() or not goes_on:
+        return SpeakTask(model, settings.seed)
+    found = prototypes(train_data, model.config.emotion.width)
+    if found.any() or not has_parent:
         model.prototypes.copy_(found)
     if not found.any():
-        log.warning("No training row has both reply_audio and reply_emotion: planned emotions will have no names.")
-    if settings.checkpointing:
-        model.causal.activation_checkpointing_enable({"use_reentrant": False})
-    return Understand(model, settings.emotion_weight)
+        log.warning("No training row has both reply_audio and reply_emotion: planned emotions will have no labels.")
+    if settings.gradient_checkpointing:
+        model.causal_lm.activation_checkpointing_enable({"use_reentrant": False})
+    return UnderstandTask(model, settings.emotion_weight)
 
 
-def _begun_with(stage: str, model: Omni, rows: Dialogues, settings: Settings, parent: str | None) -> dict[str, Any]:
-    chosen = {name: value for name, value in dataclasses.asdict(settings).items() if name not in MAY_CHANGE}
-    return {
-        "stage": stage,
-        "data": rows.sha256,
-        "parent": parent,
-        "config": json.loads(model.config.to_json()),
-    } | chosen
+# --- what is stored -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class Learnt:
-    """What a checkpoint saves of a model, put together from all processes."""
-
-    config: OmniConfig
-    tensors: Mapping[str, Tensor]
-
-    def trained(self, parts: Sequence[str]) -> dict[str, Tensor]:
-        return {name: value for name, value in self.tensors.items() if name.partition(".")[0] in parts}
-
-
-class Keeper:
-    """Writes checkpoints of a run."""
-
-    def __init__(
-        self,
-        folder: Path,
-        stage: str,
-        model: Omni,
-        rows: Dialogues,
-        settings: Settings,
-        parent: str | None,
-        accelerator: Accelerator,
-    ) -> None:
-        self.folder, self.stage, self.model, self.rows = folder, stage, model, rows
-        self.settings, self.parent, self.accelerator = settings, parent, accelerator
-
-    def keep(self, which: str, step: int, held_out: Mapping[str, float]) -> None:
-        """``which``: the folder's name, ``best`` or ``last``. All processes call it together."""
-        parts = UNDERSTAND if self.stage == "understand" else UNDERSTAND + SPEAK
-        learnt = Learnt(
-            self.model.config, {name: state.whole(value) for name, value in self.model.trained(parts).items()}
-        )
-        if self.accelerator.is_main_process:
-            # all that save() asks of a model is its configuration and what was trained
-            checkpoint.save(self.folder / which, cast(Omni, learnt), self._about(step, held_out), parts)
-        self.accelerator.wait_for_everyone()
-
-    def _about(self, step: int, held_out: Mapping[str, float]) -> checkpoint.About:
-        config = self.model.config
-        return checkpoint.About(
-            name=self.folder.resolve().name,
-            stages=("understand",) if self.stage == "understand" else ("understand", "speak"),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            parent=self.parent,
-            data=(checkpoint.Data(self.rows.name, self.rows.sha256, len(self.rows.of("train"))),),
-            base_models={
-                "semantic": config.semantic.name,
-                "emotion": config.emotion.name,
-                "language_model": config.language_model.name,
-            },
-            steps=step,
-            metrics=dict(held_out),
-            seed=self.settings.seed,
-            version=__version__,
-        )
+def _run(stage: str, model: Omni, rows: Dialogues, settings: Settings, parent: str | None) -> dict[str, Any]:
+    """Everything that what is learned depends on."""
+    values = {name: value for name, value in dataclasses.asdict(settings).items() if affects(stage, name)}
+    config = json.loads(model.config.to_json())
+    return {"stage": stage, "data": rows.sha256, "parent": parent, "config": config} | values
 
 
 def _report(
     stage: str,
-    outcome: Outcome,
+    result: RunResult,
     model: Omni,
     rows: Dialogues,
-    examples: Mapping[str, Examples],
+    datasets: Mapping[str, DialogueDataset],
     settings: Settings,
     accelerator: Accelerator,
 ) -> dict[str, Any]:
-    parameters = [(value.numel(), value.requires_grad) for value in model.parameters()]
+    seconds = max(result.seconds, 1e-9)
     return {
         "stage": stage,
-        "steps": outcome.done,
-        "of": outcome.total,
-        "stopped": outcome.stopped,
-        "loss": outcome.loss,
-        "held_out": outcome.held_out,
-        "best": {"loss": outcome.best, "step": outcome.best_step},
-        "seconds": round(outcome.seconds, 1),
-        "tokens_per_second": round(outcome.tokens / max(outcome.seconds, 1e-9), 1),
-        "utterances_per_second": round(outcome.utterances / max(outcome.seconds, 1e-9), 2),
+        "steps": result.done,
+        "total_steps": result.total,
+        "stopped": result.stopped,
+        "loss": result.loss,
+        "validation": result.validation,
+        "best": {"loss": result.best, "step": result.best_step},
+        "seconds": round(result.seconds, 1),
+        "tokens_per_second": round(result.tokens / seconds, 1),
+        "utterances_per_second": round(result.utterances / seconds, 2),
         "peak_megabytes": _peak_megabytes(accelerator),
         "parameters": {
-            "trained": sum(count for count, learns in parameters if learns),
-            "all": sum(count for count, _ in parameters),
+            "trained": sum(value.numel() for value in model.parameters() if value.requires_grad),
+            "all": sum(value.numel() for value in model.parameters()),
         },
         "data": {"name": rows.name, "sha256": rows.sha256, "ignored_columns": list(rows.ignored)} | rows.counts(),
-        "learnt_from": len(examples["train"]),
-        "measured_on": len(examples["dev"]),
+        "train_rows": len(datasets["train"]),
+        "validation_rows": len(datasets["dev"]),
         "settings": dataclasses.asdict(settings),
         "processes": accelerator.num_processes,
         "device": str(accelerator.device),

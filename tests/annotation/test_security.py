@@ -1,6 +1,6 @@
 """What a stranger, a rater or a hostile file may not do, tried with real requests on the served page.
 
-Knows nothing of who stands in front of the server (a proxy may limit rates and bodies), and cannot test what Gradio keeps to itself.
+It does not cover what stands in front of the server (a proxy may limit rates and bodies) nor Gradio's internals.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ import raters
 import soundfile
 from conftest import tone
 
-from annotation.people.identity import COOKIE
+from annotation.people.logins import COOKIE
 from annotation.studio import Studio
-from annotation.study import importing as studies
+from annotation.study import importing
 from annotation.study.clips import Clips
+from annotation.study.source import Source
 from annotation.ui.talk import contribute as donate
 from emotion_omni import audio
 from emotion_omni.types import EmotionOmniError
@@ -40,7 +41,7 @@ FOREIGN = {
     "Host": "studio.example",
     "Origin": "http://evil.example",
 }  # Gradio lets any origin in where the host is not local
-MARK = "Zebra"  # in the title of the study that nobody below a researcher may see
+MARK = "Zebra"  # in the title of the study that only researchers may see
 TAG = "<img src=x onerror=alert(1)>"
 WAV = audio.wav_bytes(tone(0.5))
 # Private endpoints of the researchers' tabs with inputs that pass Gradio's own checks.
@@ -67,9 +68,9 @@ FOR_ALL = ("entered", "entered_1", "entered_2", "entered_3", "call", "lambda_1")
 
 @pytest.fixture(scope="module")
 def clock(studio: Studio) -> raters.Clock:
-    """Moves the journey of the served studio, so that clips need not be waited for."""
-    studio.journey._now = raters.Clock()
-    return studio.journey._now
+    """Moves the clock of the served studio, so that clips need not be waited for."""
+    studio.sessions.clock = raters.Clock()
+    return studio.sessions.clock
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +91,10 @@ def addresses(served: str) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def people(studio: Studio, served: str, secret_study: str, open_study: str) -> dict[str, httpx.Client]:
-    invited = studio.identity.accept(studio.identity.invite("rater", open_study))
+    invited = studio.people.invites.accept(studio.people.invites.create("rater", open_study))
     known = {
         "stranger": None,
-        "guest": studio.identity.guest("Guest"),
+        "guest": studio.people.accounts.add_guest("Guest"),
         "invited elsewhere": invited,
         "researcher": raters.new_rater(studio, "Rita", role="researcher"),
     }
@@ -101,7 +102,7 @@ def people(studio: Studio, served: str, secret_study: str, open_study: str) -> d
 
 
 def signed_in(studio: Studio, served: str, rater: str | None) -> httpx.Client:
-    cookies = {COOKIE: studio.identity.session(rater)} if rater else {}
+    cookies = {COOKIE: studio.people.logins.issue(rater)} if rater else {}
     return httpx.Client(base_url=served, cookies=cookies, timeout=30)
 
 
@@ -113,8 +114,8 @@ def call(client: httpx.Client, number: int, data: list[Any], session: str = "", 
     if joined.status_code != 200:
         return False, joined.text
     with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}, headers=headers) as stream:
-        told = (json.loads(line[5:]) for line in stream.iter_lines() if line.startswith("data:"))
-        last = next(one for one in told if one["msg"] in ("process_completed", "close_stream"))
+        messages = (json.loads(line[5:]) for line in stream.iter_lines() if line.startswith("data:"))
+        last = next(one for one in messages if one["msg"] in ("process_completed", "close_stream"))
     return bool(last.get("success")), json.dumps(last.get("output"))
 
 
@@ -170,8 +171,8 @@ def test_no_endpoint_of_a_researcher_answers_anybody_below(
 ) -> None:
     with studio.store.read() as view:
         before = view.applied()
-    done, told = call(people[who], addresses[endpoint], RESEARCHERS[endpoint])
-    assert not done and ("Please sign in first" in told or "needs the role" in told) and MARK not in told
+    done, reply = call(people[who], addresses[endpoint], RESEARCHERS[endpoint])
+    assert not done and ("Please sign in first" in reply or "needs the role" in reply) and MARK not in reply
     with studio.store.read() as view:
         assert view.applied() == before
 
@@ -180,17 +181,17 @@ def test_no_endpoint_of_a_researcher_answers_anybody_below(
 def test_what_answers_everybody_names_no_study_of_others(
     people: dict, addresses: dict, secret_study: str, who: str
 ) -> None:
-    told = "".join(call(people[who], addresses[endpoint], [])[1] for endpoint in FOR_ALL)
-    told += people[who].get("/studio/me?tab=emotion").text + people[who].get("/config").text
-    assert MARK not in told and secret_study not in told
+    reply = "".join(call(people[who], addresses[endpoint], [])[1] for endpoint in FOR_ALL)
+    reply += people[who].get("/studio/me?tab=emotion").text + people[who].get("/config").text
+    assert MARK not in reply and secret_study not in reply
     assert post(people[who], "next", study=secret_study).status_code in (401, 403)
 
 
 def test_a_researcher_sees_titles_but_may_not_delete_or_raise(people: dict, addresses: dict, secret_study: str) -> None:
     session = uuid.uuid4().hex
     assert MARK in call(people["researcher"], addresses["entered_1"], [], session)[1]
-    done, told = call(people["researcher"], addresses["delete"], [secret_study, f"{MARK} {TAG}"], session)
-    assert not done and "needs the role admin" in told
+    done, reply = call(people["researcher"], addresses["delete"], [secret_study, f"{MARK} {TAG}"], session)
+    assert not done and "needs the role admin" in reply
     assert not call(people["researcher"], addresses["invite"], [None, "admin", "", ""])[0]
     assert not call(people["researcher"], addresses["register"], ["Eve", "password1234", "admin", ""])[0]
 
@@ -201,7 +202,7 @@ def test_who_is_no_researcher_any_more_is_refused_at_the_next_request(
     name = raters.new_rater(studio, "Former", role="researcher")
     client = signed_in(studio, served, name)
     assert call(client, addresses["show"], [None, True])[0]
-    studio.store.write(lambda work: work.record("rater.changed", rater=name, role="rater"))
+    studio.store.write(lambda transaction: transaction.record("rater.changed", rater=name, role="rater"))
     assert not call(client, addresses["show"], [None, True])[0]
     assert client.get("/studio/export/secret.zip").status_code == 403
 
@@ -216,7 +217,7 @@ def test_no_visitor_reads_a_file_of_the_server(studio: Studio, people: dict, add
         home / "secret",
         home / "studio.db",
         "/etc/passwd",
-        Path(studies.__file__),
+        Path(importing.__file__),
         f"file://{home}/secret",
         "app.py",
     ):
@@ -284,9 +285,9 @@ def test_a_plain_form_cannot_start_an_event_of_the_page(people: dict, addresses:
 
 
 def test_links_and_cookies_are_no_substitute_for_each_other(studio: Studio, served: str) -> None:
-    link = studio.identity.invite("admin")
+    link = studio.people.invites.create("admin")
     assert httpx.get(f"{served}/studio/me", cookies={COOKIE: link}).json()["rater"] is None
-    session = studio.identity.session(raters.new_rater(studio))
+    session = studio.people.logins.issue(raters.new_rater(studio))
     assert httpx.post(f"{served}/studio/enter", json={"invite": session}, headers=HEADERS).status_code == 401
 
 
@@ -312,10 +313,10 @@ def test_another_site_cannot_make_an_account_with_a_researchers_cookie(people: d
 
 
 def test_a_link_has_a_scheme_of_the_web(people: dict, addresses: dict) -> None:
-    done, told = call(
+    done, reply = call(
         people["researcher"], addresses["invite"], [None, "researcher", "", ""], **{"X-Forwarded-Proto": "javascript"}
     )
-    assert done and "://" in told and "javascript:" not in told
+    assert done and "://" in reply and "javascript:" not in reply
 
 
 # --- ratings ------------------------------------------------------------------------------------------------------
@@ -324,7 +325,7 @@ def test_a_link_has_a_scheme_of_the_web(people: dict, addresses: dict) -> None:
 def test_fifty_sendings_of_one_rating_store_one(
     studio: Studio, served: str, open_study: str, clock: raters.Clock
 ) -> None:
-    client = signed_in(studio, served, studio.identity.guest("Twice"))
+    client = signed_in(studio, served, studio.people.accounts.add_guest("Twice"))
     rater, screen = first_item(studio, client, open_study, clock)
     body = rater.filled(screen)
     bodies = [body | ({} if number % 2 else {"submit_id": str(uuid.uuid4())}) for number in range(50)]
@@ -336,27 +337,29 @@ def test_fifty_sendings_of_one_rating_store_one(
         assert len(view.ratings(open_study, rater=view.assignment(screen["assignment"])["rater"])) == 1
 
 
-def test_a_receipt_and_a_clip_are_no_good_to_somebody_else(
+def test_a_receipt_and_a_clip_are_of_no_use_to_another_rater(
     studio: Studio, served: str, open_study: str, clock: raters.Clock
 ) -> None:
-    rater, screen = first_item(studio, signed_in(studio, served, studio.identity.guest("One")), open_study, clock)
-    thief = signed_in(studio, served, studio.identity.guest("Two"))
+    rater, screen = first_item(
+        studio, signed_in(studio, served, studio.people.accounts.add_guest("One")), open_study, clock
+    )
+    thief = signed_in(studio, served, studio.people.accounts.add_guest("Two"))
     assert post(thief, "submit", **rater.filled(screen)).status_code == 403
     assert thief.get(f"/studio/{screen['clips'][0]['url']}").status_code == 403
 
 
-def test_the_cookie_of_somebody_who_withdrew_plays_nothing(
+def test_the_cookie_of_a_rater_who_withdrew_plays_nothing(
     studio: Studio, served: str, open_study: str, clock: raters.Clock
 ) -> None:
-    client = signed_in(studio, served, studio.identity.guest("Gone"))
+    client = signed_in(studio, served, studio.people.accounts.add_guest("Gone"))
     _, screen = first_item(studio, client, open_study, clock)
     kept = {COOKIE: client.cookies[COOKIE]}
     assert post(client, "withdraw").status_code == 200
     assert httpx.get(f"{served}/studio/{screen['clips'][0]['url']}", cookies=kept).status_code in (401, 403)
 
 
-def test_the_cookie_of_somebody_who_withdrew_writes_nothing(studio: Studio, served: str) -> None:
-    name = studio.identity.guest("Gone")
+def test_the_cookie_of_a_rater_who_withdrew_writes_nothing(studio: Studio, served: str) -> None:
+    name = studio.people.accounts.add_guest("Gone")
     studio.withdraw(name)
     with studio.store.read() as view:
         before = view.applied()
@@ -370,7 +373,7 @@ def test_the_cookie_of_somebody_who_withdrew_writes_nothing(studio: Studio, serv
 
 
 def test_many_wrong_passwords_at_once_are_too_many(studio: Studio, served: str) -> None:
-    studio.identity.register("Target", "password1234")
+    studio.people.accounts.register("Target", "password1234")
     attempts = [{"name": "Target", "password": f"wrong {number}"} for number in range(14)]
     with ThreadPoolExecutor(14) as pool:
         answers = list(
@@ -388,16 +391,16 @@ def test_a_name_has_no_characters_that_act(served: str, name: str) -> None:
 
 
 def test_html_in_a_title_is_text_in_the_pictures(people: dict, addresses: dict, secret_study: str) -> None:
-    done, told = call(people["researcher"], addresses["entered_1"], [])
-    drawn = json.loads(told)["data"][2]
+    done, reply = call(people["researcher"], addresses["entered_1"], [])
+    drawn = json.loads(reply)["data"][2]
     assert done and MARK in drawn and "<img" not in drawn and "&lt;img" in drawn
 
 
 def test_html_in_an_error_is_text(people: dict, addresses: dict) -> None:
     wanted = RESEARCHERS["create"][:-1] + [f"'{TAG}': 1"]
     wanted[3] = [uploaded(people["researcher"], "a.wav", WAV)]
-    done, told = call(people["researcher"], addresses["create"], wanted)
-    assert not done and "&lt;img" in told and "<img" not in told
+    done, reply = call(people["researcher"], addresses["create"], wanted)
+    assert not done and "&lt;img" in reply and "<img" not in reply
 
 
 def test_a_study_takes_turns_of_strangers_only_if_its_maker_says_so(studio: Studio, open_study: str) -> None:
@@ -409,8 +412,8 @@ def test_corrected_words_of_a_stranger_are_bounded(studio: Studio, people: dict,
     client, session = people["stranger"], uuid.uuid4().hex
     assert call(client, addresses["respond_2"], [uploaded(client, "a.wav", WAV), "fake", 0, None], session)[0]
     call(client, addresses["again"], ["sad", "W" * 100_000, "fake", 0, None], session)
-    done, told = call(client, addresses["save"], [None, True, ""], session)
-    code = re.search(r"[0-9a-f]{32}", told)
+    done, reply = call(client, addresses["save"], [None, True, ""], session)
+    code = re.search(r"[0-9a-f]{32}", reply)
     with studio.store.read() as view:
         held = json.dumps(view.contributed(code[0])) if done and code else ""
     assert len(held) < 10_000
@@ -438,7 +441,7 @@ def packed(files: dict[str, Any], method: int = zipfile.ZIP_DEFLATED) -> bytes:
 def imported(folder: Path, data: bytes) -> list[dict[str, Any]]:
     (folder / "study.zip").write_bytes(data)
     settings = {"title": "T", "template": "emotion-recognition"}
-    return studies.read_source(studies.Source.archive(folder / "study.zip"), Clips(folder / "audio"), settings)[1]
+    return importing.read_source(Source.archive(folder / "study.zip"), Clips(folder / "audio"), settings)[1]
 
 
 def test_entries_that_climb_or_are_links_write_and_read_nothing_outside(tmp_path: Path) -> None:
@@ -457,7 +460,7 @@ def test_entries_that_climb_or_are_links_write_and_read_nothing_outside(tmp_path
 
 
 def test_an_archive_of_very_many_entries_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studies, "MOST_ITEMS", 10)
+    monkeypatch.setattr("annotation.study.source.MOST_ITEMS", 10)
     with pytest.raises(EmotionOmniError) as refused:
         imported(tmp_path, packed({f"{number}.txt": "" for number in range(21)}))
     assert refused.value.code == "too-large"
@@ -465,23 +468,23 @@ def test_an_archive_of_very_many_entries_is_refused_unread(tmp_path: Path, monke
 
 def test_yaml_makes_no_objects() -> None:
     with pytest.raises(EmotionOmniError) as refused:
-        studies.read_yaml(b"title: !!python/object/apply:os.getcwd []")
+        importing.read_yaml(b"title: !!python/object/apply:os.getcwd []")
     assert refused.value.code == "bad-yaml"
 
 
 def test_yaml_aliases_are_refused() -> None:
     with pytest.raises(EmotionOmniError) as refused:
-        studies.read_yaml(b"title: t\ncohorts: [&a [x, x], &b [*a, *a], &c [*b, *b]]")
+        importing.read_yaml(b"title: t\ncohorts: [&a [x, x], &b [*a, *a], &c [*b, *b]]")
     assert refused.value.code == "bad-yaml"
 
 
 def test_yaml_that_is_too_deep_is_refused() -> None:
     with pytest.raises(EmotionOmniError):
-        studies.read_yaml(b"title: " + b"[" * 1000)
+        importing.read_yaml(b"title: " + b"[" * 1000)
 
 
 def test_a_manifest_is_read_no_further_than_a_study_may_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studies, "MOST_ITEMS", 3)
+    monkeypatch.setattr(importing, "MOST_ITEMS", 3)
     with pytest.raises(EmotionOmniError) as refused:
         imported(tmp_path, packed({"items.jsonl": '{"speech": "a.wav"}\n' * 20 + "not reached", "a.wav": WAV}))
     assert refused.value.code == "too-large"

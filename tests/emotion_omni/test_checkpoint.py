@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import hub_server
@@ -18,12 +19,14 @@ import pytest
 import safetensors.torch
 import tiny_omni
 import torch
+import transformers
 import yaml
 from hub_server import REPO, TOKEN, Hub
 from huggingface_hub import constants
 
 from emotion_omni import checkpoint, cli
-from emotion_omni.checkpoint import ABOUT, CARD, CONFIG, About
+from emotion_omni.checkpoint import ABOUT, CARD, CONFIG, About, atomic
+from emotion_omni.omni import language_model
 from emotion_omni.omni.config import OmniConfig
 from emotion_omni.omni.model import SPEAK, UNDERSTAND, Omni
 from emotion_omni.types import EmotionOmniError
@@ -94,7 +97,7 @@ def refused(source, code: str = "checkpoint") -> str:
 
 
 def same(one: Omni, other: Omni, parts=UNDERSTAND + SPEAK) -> bool:
-    ours, theirs = one.trained(parts), other.trained(parts)
+    ours, theirs = one.trained_state_dict(parts), other.trained_state_dict(parts)
     return ours.keys() == theirs.keys() and all(torch.equal(value, theirs[name]) for name, value in ours.items())
 
 
@@ -121,7 +124,9 @@ def test_what_was_trained_comes_back_and_nothing_else_is_stored(model, folder):
     assert loaded.config == model.config and known.stages == SPEAKS and known.metrics == {"loss": 1.25}
     assert sorted(path.name for path in folder.iterdir()) == sorted([CONFIG, ABOUT, CARD, WORDS, VOICE])
     stored = safetensors.torch.load_file(folder / WORDS) | safetensors.torch.load_file(folder / VOICE)
-    assert stored.keys() == model.trained().keys() and {value.dtype for value in stored.values()} == {torch.float32}
+    assert stored.keys() == model.trained_state_dict().keys() and {value.dtype for value in stored.values()} == {
+        torch.float32
+    }
 
 
 def test_before_stage_two_there_is_no_speech_decoder_in_it(model, tmp_path):
@@ -129,7 +134,7 @@ def test_before_stage_two_there_is_no_speech_decoder_in_it(model, tmp_path):
     loaded, known = checkpoint.load(folder)
     assert known.stages == HEARS and not (folder / VOICE).exists()
     assert same(loaded, model, UNDERSTAND) and not same(loaded, built(seed=2), UNDERSTAND)
-    assert "has not learnt to speak" in (folder / CARD).read_text()
+    assert "has not learned to speak" in (folder / CARD).read_text()
 
 
 def test_parts_that_the_stages_do_not_name_are_not_saved(model, tmp_path):
@@ -143,8 +148,11 @@ def test_half_is_half_as_large_and_rounded(model, tmp_path, folder):
     small = checkpoint.save(tmp_path / "half", model, about(), half=True)
     assert (small / VOICE).stat().st_size < 0.6 * (folder / VOICE).stat().st_size
     loaded, _ = checkpoint.load(small)
-    assert {value.dtype for value in loaded.trained().values()} == {torch.float32}
-    assert all(torch.equal(value.half().float(), loaded.trained()[name]) for name, value in model.trained().items())
+    assert {value.dtype for value in loaded.trained_state_dict().values()} == {torch.float32}
+    assert all(
+        torch.equal(value.half().float(), loaded.trained_state_dict()[name])
+        for name, value in model.trained_state_dict().items()
+    )
     assert checkpoint.identity(small) != checkpoint.identity(folder)
 
 
@@ -199,6 +207,7 @@ KILLED = """
 import dataclasses, os, signal, sys
 from pathlib import Path
 from emotion_omni import checkpoint
+from emotion_omni.checkpoint import atomic
 from emotion_omni.omni.config import OmniConfig
 from emotion_omni.omni.model import Omni
 
@@ -234,7 +243,7 @@ def steps_of_what_is_there(way):
 
 for way in ("exchange", "two renames"):
     if way == "two renames":
-        checkpoint._exchange = lambda one, other: False  # as on a file system that cannot
+        atomic.exchange = lambda one, other: False  # as on a file system that cannot
     identities, found, status = [save(new), save(old)], "", 1
     while status:
         status = killed_before(len(found))
@@ -266,7 +275,7 @@ def can_exchange(folder: Path) -> bool:
     for name in ("one", "other"):
         (folder / name).mkdir()
         (folder / name / f"{name}.txt").touch()
-    swapped = checkpoint._exchange(folder / "one", folder / "other")
+    swapped = atomic.exchange(folder / "one", folder / "other")
     assert (folder / "one" / ("other.txt" if swapped else "one.txt")).exists()
     return swapped
 
@@ -685,11 +694,12 @@ def test_an_edited_card_is_pushed_as_it_is_and_a_link_is_not_followed(hub, folde
 
 def test_a_space_fetches_the_papers_models_ahead_pinned(hub, monkeypatch, caplog):
     monkeypatch.delenv("HF_TOKEN")
-    paper = dataclasses.replace(OmniConfig.preset("paper"), voice="units")
+    paper = dataclasses.replace(OmniConfig.preset("paper"), voice="codec")
     with caplog.at_level(logging.WARNING):
         lines = checkpoint.preload(paper)
     whisper, qwen = (
-        hashlib.sha1(name.encode()).hexdigest() for name in ("openai/whisper-large-v3", "Qwen/Qwen2.5-7B-Instruct")
+        hashlib.sha1(base.name.partition("@")[2].encode()).hexdigest()
+        for base in (paper.semantic, paper.language_model)
     )
     assert lines == [
         f"openai/whisper-large-v3 config.json,model.safetensors,preprocessor_config.json {whisper}",
@@ -741,15 +751,43 @@ def test_the_command_lists_shows_sends_and_fetches(run, hub, folder, home):
 
 
 def test_the_command_says_what_is_missing(run, folder):
-    for arguments, code in (
-        (("show",), "bad-option"),
-        (("push", "mine"), "bad-option"),
-        (("show", "yours"), "checkpoint"),
-    ):
-        status, (said,) = run(*arguments)
-        assert status == 1 and said["error"]["code"] == code
+    for arguments in (("show",), ("push", "mine")):
+        with pytest.raises(SystemExit) as wrong:
+            run(*arguments)
+        assert wrong.value.code == 2
+    status, (row,) = run("show", "yours")
+    assert status == 1 and row["error"]["code"] == "checkpoint"
 
 
 def test_the_folder_of_a_run_stands_for_its_best_checkpoint(tmp_path):
     best = tiny_omni.save(tmp_path / "run" / "best")
     assert checkpoint.find(tmp_path / "run") == checkpoint.find(str(tmp_path / "run")) == best
+
+
+# --- base models ----------------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_records_its_base_models_with_their_revisions(tmp_path):
+    trained = types.SimpleNamespace(config=OmniConfig.preset("paper"), trained_state_dict=lambda parts: {})
+    folder = checkpoint.save(tmp_path / "paper", trained, about(HEARS, base_models={}))
+    assert checkpoint.read_about(folder).base_models == {
+        "semantic": "openai/whisper-large-v3@06f233fe06e710322aca913c1bc4249a0d71fce1",
+        "emotion": "iic/emotion2vec_base@unpinned",
+        "language_model": "Qwen/Qwen2.5-7B-Instruct@a09a35458c702b33eeacc393d103063234e8bc28",
+    }
+    small = checkpoint.base_models(OmniConfig.preset("small"))
+    assert set(small.values()) == {"embedded"}, "parts of this package, which pins them"
+
+
+def test_base_models_are_loaded_at_their_revision(monkeypatch):
+    asked = []
+
+    def from_pretrained(name, revision, **_):
+        asked.append((name, revision))
+        raise OSError("not in a test")
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", from_pretrained)
+    paper = OmniConfig.preset("paper")
+    with pytest.raises(EmotionOmniError, match="cannot be loaded"):
+        language_model.load(paper.language_model, paper.lora)
+    assert asked == [("Qwen/Qwen2.5-7B-Instruct", "a09a35458c702b33eeacc393d103063234e8bc28")]

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import soundfile
 from conftest import tone
 
 from emotion_omni import cli
+from emotion_omni.cli.conversation import PAUSE_BETWEEN_TURNS
+from emotion_omni.cli.train import settings_from
+from emotion_omni.train.part_settings import CodecSettings, ResponderSettings
+from emotion_omni.train.settings import Settings
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -49,7 +59,7 @@ def test_talk_is_one_conversation(run, clip, tmp_path):
     assert set(rows[0]) == {"file", "transcript", "heard", "reply", "audio", "timings"}
     assert set(rows[0]["heard"]) == {"label", "probabilities", "valence", "arousal"}
     lengths = [soundfile.info(row["audio"]).duration for row in rows]
-    assert soundfile.info(str(out)).duration == pytest.approx(sum(lengths) + cli.PAUSE_BETWEEN_TURNS, abs=0.01)
+    assert soundfile.info(str(out)).duration == pytest.approx(sum(lengths) + PAUSE_BETWEEN_TURNS, abs=0.01)
 
 
 def test_talk_with_corrections(run, clip, tmp_path):
@@ -86,16 +96,134 @@ def test_seed_changes_the_answer(run):
     assert len(texts) == 2
 
 
-@pytest.mark.parametrize("arguments", [[], ["sing"], ["hear"], ["talk", "a.wav"], ["hear", "a.wav", "--engine", "no"]])
-def test_wrong_commands_exit_with_two(arguments, capsys):
+WRONG = [
+    "",
+    "sing",
+    "hear",
+    "talk a.wav",
+    "hear a.wav --engine no",
+    "hear a.wav --engine fake --checkpoint x",
+    "hear a.wav --engine omni:y --checkpoint x",
+    "hear a.wav --engine hub:huge",
+    "hear a.wav --engine cascade:",
+    "talk a.wav --out b.wav --emotion hungry",
+    "speak --text x --out y --emotion hungry",
+    "train",
+    "train everything",
+    "train understand --data x",
+    "train understand --data x --out y --config huge",
+    "train understand --data x --out y --config missing.json",
+    "train understand --data x --out y --config small --parent z",
+    "train understand --data x --out y --batch-size 0",
+    "train speak --data x --out y",
+    "train speak --data x --out y --parent z --warmup-ratio 2",
+    "train codec --out y --sentences 3",
+    "train recognizer --data x",
+    "train responder --out y --epochs 0",
+    "checkpoint",
+    "checkpoint show",
+    "checkpoint push name",
+    "bench",
+    "bench latency --runs 0",
+    "bench omni --config huge",
+    "bench tone-contrast --data x",
+    "convert",
+]
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_wrong_commands_exit_with_two(line, capsys):
     with pytest.raises(SystemExit) as caught:
-        cli.main(arguments)
+        cli.main(line.split())
     assert caught.value.code == 2 and "usage" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["hear", "reply", "speak", "talk", "bench", "fetch", "serve"])
-def test_every_command_explains_itself(command, capsys):
+@pytest.mark.parametrize(
+    ("line", "option"),
+    [
+        ("train understand --data x --out y --lora-learning-rate=-1", "--lora-learning-rate is -1.0"),
+        ("train understand --data x --out y --lora-rate=-1", "--lora-learning-rate is -1.0"),
+        ("train speak --parent z --data x --out y --max-grad-norm 0", "--max-grad-norm is 0.0"),
+        ("train codec --out y --max-steps 3", "--max-steps is 3"),
+    ],
+)
+def test_an_error_names_the_option_as_it_is_typed(line, option, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(line.split())
+    assert f"error: {option}" in capsys.readouterr().err
+
+
+def commands(parser, *path) -> list[list[str]]:
+    """Every command that runs, with the commands above it."""
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not groups:
+        return [list(path)]
+    return [found for name, sub in groups[0].choices.items() for found in commands(sub, *path, name)]
+
+
+@pytest.mark.parametrize("path", commands(cli.parser()), ids=" ".join)
+def test_every_command_explains_itself(path, capsys):
     with pytest.raises(SystemExit) as caught:
-        cli.main([command, "--help"])
-    said = capsys.readouterr().out
-    assert caught.value.code == 0 and "Example:" in said and "--json" in said
+        cli.main([*path, "--help"])
+    text = capsys.readouterr().out
+    assert caught.value.code == 0 and "Example:" in text and "--json" in text
+
+
+def test_help_imports_no_torch():
+    program = "import sys; from emotion_omni import cli; cli.parser(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
+
+
+ALIASES = [
+    ("understand", "--steps", "max_steps", 7),
+    ("understand", "--batch", "batch_size", 7),
+    ("understand", "--accumulate", "gradient_accumulation_steps", 7),
+    ("understand", "--adapter-rate", "learning_rate", 0.25),
+    ("understand", "--lora-rate", "lora_learning_rate", 0.25),
+    ("understand", "--warm-up", "warmup_ratio", 0.25),
+    ("understand", "--clip", "max_grad_norm", 0.25),
+    ("understand", "--told", "correction_rate", 0.25),
+    ("understand", "--held-out", "validation_ratio", 0.25),
+    ("understand", "--evaluate-every", "eval_steps", 7),
+    ("understand", "--save-every", "save_steps", 7),
+    ("understand", "--frozen", "base_dtype", "bfloat16"),
+    ("understand", "--checkpointing", "gradient_checkpointing", True),
+    ("speak", "--speech-rate", "learning_rate", 0.25),
+    ("speak", "--batch", "batch_size", 7),
+    ("speak", "--warm-up", "warmup_ratio", 0.25),
+    ("speak", "--clip", "max_grad_norm", 0.25),
+    ("speak", "--told", "correction_rate", 0.25),
+    ("speak", "--frozen", "base_dtype", "bfloat16"),
+    ("responder", "--rate", "learning_rate", 0.25),
+    ("responder", "--limit-seconds", "max_seconds", 7.0),
+    ("codec", "--steps", "max_steps", 77),
+]
+KINDS = {"responder": ResponderSettings, "codec": CodecSettings}
+
+
+@pytest.mark.parametrize(("what", "alias", "name", "value"), ALIASES, ids=lambda value: str(value))
+def test_an_option_of_the_last_release_sets_the_same_setting(what, alias, name, value, capsys):
+    kind = KINDS.get(what, Settings)
+    needed = ["--data", "x"] if kind is Settings else []
+    given = [alias] if value is True else [alias, str(value)]
+    options = cli.parser().parse_args(["train", what, "--out", "y", *needed, *given])
+    assert settings_from(options, kind) == kind(**{name: value})
+    standard = [f"--{name.replace('_', '-')}", *given[1:]]
+    assert settings_from(cli.parser().parse_args(["train", what, "--out", "y", *needed, *standard]), kind) == kind(
+        **{name: value}
+    )
+    with pytest.raises(SystemExit):
+        cli.main(["train", what, "--help"])
+    assert f"{alias} " not in capsys.readouterr().out, "hidden"
+
+
+def test_from_is_parent():
+    options = cli.parser().parse_args(["train", "speak", "--data", "x", "--out", "y", "--from", "z"])
+    assert options.parent == "z"
+
+
+@pytest.mark.parametrize("option", ["--adapter-rate=1", "--lora-rate=1", "--emotion-weight=1", "--config=small"])
+def test_an_option_without_effect_is_accepted_with_a_warning(option, tmp_path, caplog):
+    """Release 0.1 accepted these in stage speak, where they do nothing."""
+    status = cli.main(["train", "speak", "--data=x.jsonl", "--out", str(tmp_path), "--parent=nowhere", option])
+    assert status == 1 and f"{option.partition('=')[0]} has no effect" in caplog.text

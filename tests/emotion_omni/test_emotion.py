@@ -59,7 +59,7 @@ def test_replies_are_planned_not_mirrored():
         assert emotion.answer_with(heard, "bad") not in ("happy", "surprised", "angry"), (
             "a blow is never met cheerfully"
         )
-        for event in emotion.EVENTS:
+        for event in emotion.NEWS:
             assert emotion.answer_with(heard, event) not in ("angry", "fearful", "disgusted", "sad")
 
 

@@ -1,29 +1,10 @@
-// The questions of an item, their answers, and the draft of them that survives a refresh.
+// The questions of an item and their answers.
 
-class Draft { // what would be lost by a refresh: answers, play not yet reported, and the name the save will go by
-  constructor(key, study, receipt) {
-    const kept = store.read('localStorage', key);
-    Object.assign(this, { key, study, receipt, values: {}, unsent: [], ranges: {}, clicks: [], seconds: 0, submit: identity() },
-      kept?.saved, { restored: !!kept });
-  }
-  static prune(outlived = ({ at }) => Date.now() - at > DRAFT_DAYS * 86400000) { // by default: their items went to others long ago
-    for (const key of store.keys('localStorage').filter(name => name.startsWith('studio:'))) {
-      const kept = store.read('localStorage', key);
-      if (kept?.saved && outlived(kept)) store.remove('localStorage', key);
-    }
-  }
-  keep() {
-    if (this.gone) return;
-    const { receipt, values, unsent, ranges, clicks, seconds, submit } = this;
-    store.write('localStorage', this.key, { at: Date.now(), study: this.study,
-      saved: { receipt, values, unsent, ranges, clicks, seconds, submit } });
-  }
-  drop() { this.gone = true; store.remove('localStorage', this.key); }
-}
+const TEXT_LIMIT = 2000; // characters
 
 class Question {
   constructor(scale, value, changed) {
-    Object.assign(this, { scale, changed, name: `room-${++serial}`, typed: ['text', 'digits'].includes(scale.kind) });
+    Object.assign(this, { scale, changed, name: `rating-${++serial}`, typed: ['text', 'digits'].includes(scale.kind) });
     this.entries = this.typed ? [] : scale.kind === 'points' ? this.points() : this.options();
     this.node = this.build();
     this.value = value;
@@ -39,12 +20,12 @@ class Question {
     });
   }
   build() {
-    const { scale } = this, hint = scale.hint && make('p', { class: 'room-hint', id: `${this.name}-hint` }, scale.hint);
-    const mark = scale.required ? span('room-required', ' *', span('room-unseen', t('required'))) : null;
-    const legend = make('legend', {}, scale.question, mark, !scale.required && span('room-optional', ` ${t('(optional)')}`));
+    const { scale } = this, hint = scale.hint && make('p', { class: 'rating-hint', id: `${this.name}-hint` }, scale.hint);
+    const mark = scale.required ? span('rating-required', ' *', span('rating-unseen', t('required'))) : null;
+    const legend = make('legend', {}, scale.question, mark, !scale.required && span('rating-optional', ` ${t('(optional)')}`));
     const body = this.typed ? this.field() : scale.kind === 'points' ? this.row()
-      : div('room-options', this.entries.map((_, n) => this.pill(n)));
-    return make('fieldset', { class: 'room-question', 'data-scale': scale.name, 'data-kind': scale.kind, tabindex: '-1',
+      : div('rating-options', this.entries.map((_, n) => this.pill(n)));
+    return make('fieldset', { class: 'rating-question', 'data-scale': scale.name, 'data-kind': scale.kind, tabindex: '-1',
       'aria-describedby': hint ? `${this.name}-hint` : null }, legend, hint, body);
   }
   field() {
@@ -63,16 +44,16 @@ class Question {
   }
   pill(n) {
     const { words, key } = this.entries[n];
-    return make('label', { class: 'room-option' }, this.input(n), key && kbd(key.toUpperCase()), make('span', {}, words));
+    return make('label', { class: 'rating-option' }, this.input(n), key && kbd(key.toUpperCase()), make('span', {}, words));
   }
   row() {
     const named = this.entries.filter(entry => entry.anchor), every = named.length === this.entries.length;
-    const cells = this.entries.map((entry, n) => make('label', { class: 'room-option room-point' }, this.input(n),
-      span('room-number', entry.words), entry.key && entry.key !== entry.words && kbd(entry.key),
-      every && span('room-anchor', entry.anchor)));
-    const ends = !every && named.length > 0 && div('room-ends', named.map(entry => make('span', {}, entry.anchor)));
+    const cells = this.entries.map((entry, n) => make('label', { class: 'rating-option rating-point' }, this.input(n),
+      span('rating-number', entry.words), entry.key && entry.key !== entry.words && kbd(entry.key),
+      every && span('rating-anchor', entry.anchor)));
+    const ends = !every && named.length > 0 && div('rating-ends', named.map(entry => make('span', {}, entry.anchor)));
     const narrow = cells.length > 7 ? Math.ceil(cells.length / 2) : cells.length, style = `--points:${cells.length};--narrow:${narrow}`;
-    return div('room-scale', make('div', { class: every ? 'room-points every' : 'room-points', style }, cells), ends);
+    return div('rating-scale', make('div', { class: every ? 'rating-points every' : 'rating-points', style }, cells), ends);
   }
   get value() {
     if (this.typed) return this.inputs[0].value.trim();
@@ -93,7 +74,7 @@ class Form {
   constructor(scales, values, hooks) {
     Object.assign(this, { hooks, current: null, questions: [] });
     this.questions = scales.map(scale => new Question(scale, values[scale.name], question => this.changed(question)));
-    this.node = div('room-questions', this.questions.map(question => question.node));
+    this.node = div('rating-questions', this.questions.map(question => question.node));
     this.node.addEventListener('focusin', event => this.mark(this.questions.find(question => question.node.contains(event.target))));
     this.reveal();
   }

@@ -1,6 +1,6 @@
-"""Beliefs about an emotion as pictures: HTML and SVG that follow the page's light or dark theme.
+"""A recognized emotion as pictures: HTML and SVG that follow the page's light or dark theme.
 
-Pure text out of plain values. Every picture says in words what it shows, for those who cannot see it.
+Every function takes plain values and returns text. Every picture has a text alternative for screen readers.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from emotion_omni import emotion
 from emotion_omni.types import Emotion
 
-SURE, LIKELY = 0.70, 0.40  # probability of the first label from which the wording is firm, or fair
+SURE, LIKELY = 0.70, 0.40  # least probability of the first label for the wording "quite sure" and "probably"
 
 _WIDTH, _HEIGHT = 360, 64  # of the drawing over time, in its own units
 
 
-def in_words(belief: Emotion) -> str:
-    """ "Sad, quite sure (82 %)" or "Perhaps sad (38 %), or calm (31 %)"."""
-    (first, p), (second, q) = ranked(belief)[:2]
+def in_words(felt: Emotion) -> str:
+    """For example "Sad, quite sure (82%)" or "Hard to tell: sad (38%) or calm (31%)"."""
+    (first, p), (second, q) = ranked(felt)[:2]
     if p >= SURE:
         return f"{first.capitalize()}, quite sure ({p:.0%})"
     if p >= LIKELY:
@@ -26,26 +26,26 @@ def in_words(belief: Emotion) -> str:
     return f"Hard to tell: {first} ({p:.0%}) or {second} ({q:.0%})"
 
 
-def ranked(belief: Emotion) -> list[tuple[str, float]]:
-    return sorted(belief.probabilities.items(), key=lambda item: -item[1])
+def ranked(felt: Emotion) -> list[tuple[str, float]]:
+    return sorted(felt.probabilities.items(), key=lambda item: -item[1])
 
 
-def heard_chart(belief: Emotion, trajectory: Sequence[tuple[float, Emotion]], corrected: bool) -> str:
-    """The whole panel: a sentence, a bar for each label, valence and arousal, and the course over time."""
-    title = f"{belief.label.capitalize()} (you said so)" if corrected else in_words(belief)
-    rows = "".join(_bar(name, share) for name, share in ranked(belief))
-    scales = _scale("Valence", belief.valence, "unpleasant", "pleasant") + _scale(
-        "Arousal", belief.arousal, "quiet", "excited"
+def heard_chart(felt: Emotion, trajectory: Sequence[tuple[float, Emotion]], corrected: bool) -> str:
+    """A sentence, a bar for each label, valence and arousal, and the emotion over time."""
+    title = f"{felt.label.capitalize()} (you said so)" if corrected else in_words(felt)
+    rows = "".join(_bar(name, share) for name, share in ranked(felt))
+    scales = _scale("Valence", felt.valence, "unpleasant", "pleasant") + _scale(
+        "Arousal", felt.arousal, "quiet", "excited"
     )
     course = "" if len(trajectory) < 2 else over_time(trajectory)
     return f'<div class="heard"><p class="heard-title">{html.escape(title)}</p>{rows}{scales}{course}</div>'
 
 
 def _bar(name: str, share: float) -> str:
-    colour = emotion.find(name).colour
+    color = emotion.find(name).colour
     return (
         f'<div class="bar" role="img" aria-label="{name} {share:.0%}"><span class="bar-name">{name}</span>'
-        f'<span class="bar-track"><span class="bar-fill" style="width:{share:.1%};background:{colour}"></span></span>'
+        f'<span class="bar-track"><span class="bar-fill" style="width:{share:.1%};background:{color}"></span></span>'
         f'<span class="bar-share">{share:.0%}</span></div>'
     )
 
@@ -72,11 +72,11 @@ def over_time(trajectory: Sequence[tuple[float, Emotion]]) -> str:
         points = " ".join(upper + lower[::-1])
         bands.append(f'<polygon points="{points}" fill="{label.colour}"><title>{label.name}</title></polygon>')
         below = above
-    said = _course(trajectory)
+    summary = _course(trajectory)
     return (
-        f'<p class="heard-sub">Over time: {html.escape(said)}</p>'
+        f'<p class="heard-sub">Over time: {html.escape(summary)}</p>'
         f'<svg class="course" viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" role="img" '
-        f'aria-label="Emotion over time: {html.escape(said)}">{"".join(bands)}</svg>'
+        f'aria-label="Emotion over time: {html.escape(summary)}">{"".join(bands)}</svg>'
         f'<div class="course-axis"><span>{start:.1f} s</span><span>{end:.1f} s</span></div>'
     )
 
@@ -88,7 +88,7 @@ def _course(trajectory: Sequence[tuple[float, Emotion]]) -> str:
 
 
 def timings_table(timings: Mapping[str, float]) -> str:
-    """Stages and their seconds, for the curious."""
+    """The stages of an answer and their seconds."""
     names = {
         "voice_activity": "find the speech",
         "encode": "encode it",

@@ -1,8 +1,8 @@
-"""The reply's voice in the browser: pieces play without a gap as they arrive, and stop at once.
+"""Playback of the reply in the browser: pieces play without a gap as they arrive, and stop at once.
 
-A ``gr.HTML`` whose value is a message to the script beside it. Pieces travel as WAV inside the
-message: nothing is written to disk, no ffmpeg is needed, and the first sound does not wait for a
-streaming playlist to fill. Knows nothing of engines or conversations.
+A ``gr.HTML`` component whose value is a message to its script. The pieces are WAV files inside the message: nothing
+is written to disk, no ffmpeg is needed, and the first sound does not wait for a streaming playlist to fill. Does not
+know engines or conversations.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from emotion_omni.types import Audio
 
 _SCRIPT = """
 const state = {context: null, end: 0, playing: [], turn: null, pieces: [], done: false};
-const part = name => element.querySelector('.voice-' + name);  // asked anew: the template may be drawn again
+const part = name => element.querySelector('.voice-' + name);  // not cached: the template may be rendered again
 function context() {
   if (!state.context) state.context = new (window.AudioContext || window.webkitAudioContext)();
   if (state.context.state === 'suspended') state.context.resume();
@@ -33,9 +33,9 @@ function silence() {
   state.playing = []; state.end = 0;
 }
 function schedule(buffer) {
-  const ground = context(), node = ground.createBufferSource();
-  node.buffer = buffer; node.connect(ground.destination);
-  const at = Math.max(ground.currentTime + 0.02, state.end);
+  const audio = context(), node = audio.createBufferSource();
+  node.buffer = buffer; node.connect(audio.destination);
+  const at = Math.max(audio.currentTime + 0.02, state.end);
   node.start(at); state.end = at + buffer.duration;
   state.playing.push(node);
   node.onended = () => {
@@ -45,7 +45,7 @@ function schedule(buffer) {
   window.emotionOmniPlayed = (window.emotionOmniPlayed || 0) + buffer.duration;
 }
 async function decode(wav) {
-  const bytes = Uint8Array.from(atob(wav), letter => letter.charCodeAt(0));
+  const bytes = Uint8Array.from(atob(wav), character => character.charCodeAt(0));
   return await context().decodeAudioData(bytes.buffer);
 }
 let order = Promise.resolve();
@@ -99,12 +99,12 @@ def build() -> gr.HTML:
 
 
 def speaking(turn: str, pieces: list[str], done: bool) -> str:
-    """All pieces of the turn so far: a message lost on the way costs nothing, the next one holds it."""
+    """A message with all pieces of the turn so far, so that a lost message does no harm: the next one contains it."""
     return json.dumps({"kind": "speak", "turn": turn, "pieces": pieces, "done": done})
 
 
 def message(kind: str, turn: str) -> str:
-    """ "think", "stop" or "clear"."""
+    """``kind``: "think", "stop" or "clear"."""
     return json.dumps({"kind": kind, "turn": turn})
 
 

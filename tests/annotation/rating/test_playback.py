@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer
 
-from annotation.rating.playback import FASTEST, MOST_SEGMENTS, NEEDED, SLACK_SECONDS, Hearing, union
+from annotation.rating.playback import FASTEST, MOST_SEGMENTS, NEEDED, SLACK_SECONDS, PlaybackProof, union
 from emotion_omni.types import EmotionOmniError
 
 SECRET = b"a secret of the server"
@@ -23,19 +23,19 @@ def part(start: Any = 0.0, end: Any = 10.0, clip: Any = 0, **more: Any) -> dict[
 class Listener:
     """Somebody with an item of two clips, of 10 and 4 seconds."""
 
-    def __init__(self, hearing: Hearing | None = None) -> None:
-        self.hearing, self.now = hearing or Hearing(SECRET), 1000.0
-        self.receipt = self.hearing.begin("item", LENGTHS, self.now)
-        self.proofs = {str(clip): self.hearing.proof("item", clip) for clip in range(len(LENGTHS))}
+    def __init__(self, playback: PlaybackProof | None = None) -> None:
+        self.playback, self.now = playback or PlaybackProof(SECRET), 1000.0
+        self.receipt = self.playback.start("item", LENGTHS, self.now)
+        self.proofs = {str(clip): self.playback.fetch_proof("item", clip) for clip in range(len(LENGTHS))}
 
     def play(self, *parts: Any, after: float = 20.0) -> dict[str, float]:
         """Report, so many seconds later → the share heard of each clip."""
         self.now += after
-        self.receipt, heard = self.hearing.extend(self.receipt, "item", self.proofs, list(parts), self.now)
+        self.receipt, heard = self.playback.extend(self.receipt, "item", self.proofs, list(parts), self.now)
         return heard
 
     def check(self) -> dict[str, float]:
-        return self.hearing.check(self.receipt, "item", LENGTHS)
+        return self.playback.check(self.receipt, "item", LENGTHS)
 
 
 def refused(code: str, call: Any, *arguments: Any, **more: Any) -> str:
@@ -122,7 +122,7 @@ def test_a_clip_that_was_never_fetched_was_not_heard() -> None:
 
 def test_the_proof_of_one_clip_or_item_is_none_for_another() -> None:
     one = Listener()
-    one.proofs = {"0": one.proofs["1"], "1": one.hearing.proof("other item", 1)}
+    one.proofs = {"0": one.proofs["1"], "1": one.playback.fetch_proof("other item", 1)}
     assert one.play(part(), part(0, 4, clip=1)) == {"0": 0.0, "1": 0.0}
 
 
@@ -136,39 +136,39 @@ def test_a_proof_of_a_strange_kind_proves_nothing(proof: Any) -> None:
 def test_the_receipt_of_another_item_is_refused() -> None:
     one = Listener()
     one.play(part(), part(0, 4, clip=1))
-    refused("unheard", one.hearing.check, one.receipt, "another", LENGTHS)
-    refused("unheard", one.hearing.extend, one.receipt, "another", one.proofs, [part()], one.now)
+    refused("unheard", one.playback.check, one.receipt, "another", LENGTHS)
+    refused("unheard", one.playback.extend, one.receipt, "another", one.proofs, [part()], one.now)
 
 
 def test_the_receipt_for_other_clips_is_refused() -> None:
     one = Listener()
     one.play(part(), part(0, 4, clip=1))
-    refused("unheard", one.hearing.check, one.receipt, "item", (10.0,))
+    refused("unheard", one.playback.check, one.receipt, "item", (10.0,))
 
 
 @pytest.mark.parametrize("forged", ["", "x.y", None, 7, "eyJ9.abc", ["a"], {"id": "item"}])
 def test_what_is_no_receipt_is_refused(forged: Any) -> None:
-    refused("unheard", Hearing(SECRET).check, forged, "item", LENGTHS)
+    refused("unheard", PlaybackProof(SECRET).check, forged, "item", LENGTHS)
 
 
 def test_a_receipt_signed_by_somebody_else_is_refused() -> None:
     told = {"id": "item", "since": 0, "lengths": list(LENGTHS), "played": 0, "spans": {"0": [[0, 10]], "1": [[0, 4]]}}
     for signer in (URLSafeSerializer(b"guessed", salt="heard"), URLSafeSerializer(SECRET, salt="session")):
-        refused("unheard", Hearing(SECRET).check, signer.dumps(told), "item", LENGTHS)
+        refused("unheard", PlaybackProof(SECRET).check, signer.dumps(told), "item", LENGTHS)
 
 
 def test_a_receipt_that_was_changed_is_refused() -> None:
     one = Listener()
     body, _, signature = one.receipt.rpartition(".")
-    refused("unheard", one.hearing.check, f"{body[:-2]}AA.{signature}", "item", LENGTHS)
+    refused("unheard", one.playback.check, f"{body[:-2]}AA.{signature}", "item", LENGTHS)
 
 
 def test_a_receipt_survives_a_restart_of_the_server() -> None:
     one = Listener()
     one.play(part(0, 5), after=5.0)
-    one.hearing = Hearing(SECRET)
+    one.playback = PlaybackProof(SECRET)
     one.play(part(5, 10), part(0, 4, clip=1), after=9.0)
-    assert Hearing(SECRET).check(one.receipt, "item", LENGTHS) == {"0": 1.0, "1": 1.0}
+    assert PlaybackProof(SECRET).check(one.receipt, "item", LENGTHS) == {"0": 1.0, "1": 1.0}
 
 
 @pytest.mark.parametrize("clip", [2, -1, 10**40])
@@ -229,7 +229,7 @@ def test_a_part_of_a_strange_kind_is_refused(segment: Any) -> None:
 )
 def test_a_report_of_a_strange_kind_is_refused(proofs: Any, played: Any) -> None:
     one = Listener()
-    refused("bad-report", one.hearing.extend, one.receipt, "item", proofs, played, one.now + 20)
+    refused("bad-report", one.playback.extend, one.receipt, "item", proofs, played, one.now + 20)
 
 
 def test_what_is_heard_twice_counts_once() -> None:
@@ -252,7 +252,7 @@ def test_a_clock_that_is_set_back_gives_nothing_away() -> None:
 
 
 def test_an_item_without_clips_needs_no_receipt() -> None:
-    assert Hearing(SECRET).check(None, "item", ()) == {}
+    assert PlaybackProof(SECRET).check(None, "item", ()) == {}
 
 
 SPANS = st.lists(st.tuples(st.floats(0, 10), st.floats(0, 10)), min_size=1, max_size=60)

@@ -15,12 +15,13 @@ from httpx import Response
 from raters import Clock, Rater
 from starlette.testclient import TestClient
 
-from annotation.people import identity
-from annotation.people.identity import COOKIE
-from annotation.rating.routes import LARGEST_BODY, routes
+from annotation.people import passwords
+from annotation.people.logins import COOKIE
+from annotation.rating.request_guard import LARGEST_BODY
+from annotation.rating.routes import routes
 from annotation.studio import Studio
-from annotation.study import importing as studies
-from annotation.study.schema import TEMPLATES
+from annotation.study.practice import practice_study
+from annotation.study.templates import TEMPLATES
 from emotion_omni.types import EmotionOmniError
 
 pytest_plugins = ("databases",)
@@ -33,7 +34,7 @@ MARK = "Zaphod"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Passwords hashed lightly: their cost is not what is tested here."""
-    monkeypatch.setattr(identity, "_SCRYPT", {"n": 2, "r": 1, "p": 1})
+    monkeypatch.setattr(passwords, "_SCRYPT", {"n": 2, "r": 1, "p": 1})
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def browser(studio: Studio, rater: str | None = None, base: str = "http://testse
     """A client of its own, signed in as ``rater`` if one is given."""
     client = TestClient(routes(studio), base, headers=HEADERS)
     if rater:
-        client.cookies.set(COOKIE, studio.identity.session(rater))
+        client.cookies.set(COOKIE, studio.people.logins.issue(rater))
     return client
 
 
@@ -93,7 +94,7 @@ def test_a_guest_walks_the_whole_way(either: Studio, clock: Clock) -> None:
     rater.walk()
     assert rater.next()["screen"] == "done"
     with either.store.read() as view:
-        assert view.given("s1", rater.id) == 4
+        assert view.count_ratings("s1", rater.id) == 4
     card = rater.client.get("/me?tab=emotion").json()["studies"][0]
     assert (card["id"], card["done"], card["wanted"], card["resume"]) == ("s1", 4, 4, False)
     assert rater.client.get("/me?tab=compare").json()["studies"] == []
@@ -112,7 +113,7 @@ def test_the_practice_of_a_tab_can_be_walked(home: Path, clock: Clock, tab: str)
 
 def test_all_who_want_the_first_practice_at_once_get_it(home: Path, clock: Clock) -> None:
     with raters.opened(home, clock=clock) as studio, ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda _: studies.practice(studio.store, studio.clips, "compare"), range(4)))
+        made = list(pool.map(lambda _: practice_study(studio.store, studio.clips, "compare"), range(4)))
     assert set(made) == {"practice-compare"}
 
 
@@ -266,7 +267,9 @@ def test_strange_values_get_an_error_or_an_answer_but_break_nothing(either: Stud
         assert response.status_code < 500, (path, name, value, response.text)
         if response.status_code >= 400:
             refused(response, response.status_code, response.json()["error"]["code"])
-    either.store.write(lambda work: work.record("study.changed", study="s1", state="open"))  # the writer is alive
+    either.store.write(
+        lambda transaction: transaction.record("study.changed", study="s1", state="open")
+    )  # the writer is alive
 
 
 def test_a_route_that_there_is_not_says_so_and_no_more(studio: Studio, clock: Clock) -> None:
@@ -307,7 +310,7 @@ def test_a_clip_route_reaches_nothing_but_clips(either: Studio, clock: Clock) ->
     for path in PATHS:
         response = client.get(f"/clip/{path}")
         assert response.status_code in (403, 404), path
-        assert either.identity.secret not in response.content
+        assert either.people.key not in response.content
 
 
 def test_a_clip_of_an_item_that_there_is_not_is_refused(studio: Studio, clock: Clock) -> None:
@@ -392,9 +395,9 @@ def test_who_leaves_is_signed_out(studio: Studio, clock: Clock) -> None:
 def test_a_link_and_a_password_lead_in(studio: Studio) -> None:
     raters.study(studio, items=1, access="invited")
     client = browser(studio)
-    told = client.post("/enter", json={"invite": studio.identity.invite(study="s1", name="Eve")}).json()
+    told = client.post("/enter", json={"invite": studio.people.invites.create(study="s1", name="Eve")}).json()
     assert told["study"] == "s1" and client.get("/me").json()["rater"]["name"] == "Eve"
-    studio.identity.register("Bob", "correct horse")
+    studio.people.accounts.register("Bob", "correct horse")
     assert browser(studio).post("/enter", json={"name": "bob", "password": "correct horse"}).status_code == 200
     refused(browser(studio).post("/enter", json={"name": "bob", "password": "wrong horse"}), 401, "sign-in")
     refused(browser(studio).post("/enter", json={"invite": "x.y.z"}), 401, "sign-in")

@@ -19,11 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from raters import Clock, Rater
 
-from annotation.rating import assignment as assign
-from annotation.rating.session import MOST_CLICKS
+from annotation.rating import assignment
+from annotation.rating.leases import expire_assignment
+from annotation.rating.submission import LONGEST_CLICKS
 from annotation.studio import Studio
-from annotation.study import schema
-from annotation.study.schema import SCALES, TEMPLATES, Study
+from annotation.study.rules import Study
+from annotation.study.scales import SCALES, check_answers, meets
+from annotation.study.templates import TEMPLATES
 from emotion_omni.types import EmotionOmniError
 
 pytest_plugins = ("databases",)
@@ -90,23 +92,23 @@ def test_a_block_has_its_extras_but_never_first_or_last(
     rules = Study(
         "t", "empathy", block_size=size, traps_per_block=traps, gold_per_block=gold, repeats_per_block=repeats
     )
-    plan = assign.block_plan(rules, random.Random(seed), {"trap": has_trap, "gold": has_gold})
+    plan = assignment.block_plan(rules, random.Random(seed), {"trap": has_trap, "gold": has_gold})
     assert plan[0] == plan[-1] == "rate"
     assert Counter(plan) == Counter(rate=size, trap=traps * has_trap, gold=gold * has_gold, repeat=repeats)
-    if size > assign.REPEAT_AFTER + 1 and repeats:
-        assert plan[: plan.index("repeat")].count("rate") > assign.REPEAT_AFTER
+    if size > assignment.REPEAT_AFTER + 1 and repeats:
+        assert plan[: plan.index("repeat")].count("rate") > assignment.REPEAT_AFTER
 
 
 def test_extras_stand_anywhere_in_a_block() -> None:
     rules = Study("t", "empathy")
-    plans = [assign.block_plan(rules, random.Random(seed), {"trap": True, "gold": True}) for seed in range(300)]
+    plans = [assignment.block_plan(rules, random.Random(seed), {"trap": True, "gold": True}) for seed in range(300)]
     assert {plan.index("trap") for plan in plans} >= set(range(1, 12))
 
 
 def test_a_block_of_one_item_has_no_extras() -> None:
-    assert assign.block_plan(Study("t", "empathy", block_size=1), random.Random(0), {"trap": True, "gold": True}) == [
-        "rate"
-    ]
+    assert assignment.block_plan(
+        Study("t", "empathy", block_size=1), random.Random(0), {"trap": True, "gold": True}
+    ) == ["rate"]
 
 
 def test_a_whole_study_holds_its_extras_in_every_block(studio: Studio, clock: Clock) -> None:
@@ -132,13 +134,13 @@ def test_a_hidden_repeat_shows_an_older_item_as_it_was_shown(studio: Studio, clo
     rater = Rater(studio, "s1", clock)
     rater.walk()
     with studio.store.read() as view:
-        given = view.history("s1", rater.id)
+        given = view.assignments("s1", rater.id)
     shown = [row for row in given if row["kind"] in ("rate", "repeat")]
     repeats = [(place, row) for place, row in enumerate(shown) if row["kind"] == "repeat"]
     assert len({row["item"] for _, row in repeats}) == len(repeats) == 3
     for place, row in repeats:
         first = next(at for at, other in enumerate(shown) if other["item"] == row["item"])
-        assert place - first > assign.REPEAT_AFTER
+        assert place - first > assignment.REPEAT_AFTER
         assert (shown[first]["flip"], shown[first]["guess"]) == (row["flip"], row["guess"])
 
 
@@ -266,7 +268,9 @@ def test_who_was_done_is_asked_again_when_items_are_added(studio: Studio, clock:
     rater = Rater(studio, "s1", clock)
     rater.walk()
     studio.store.write(
-        lambda work: work.record("items.added", study="s1", items=[raters.item(studio, "emotion-recognition", 77)])
+        lambda transaction: transaction.record(
+            "items.added", study="s1", items=[raters.item(studio, "emotion-recognition", 77)]
+        )
     )
     assert rater.next()["screen"] == "break"
     rater.confirm("break")
@@ -276,10 +280,10 @@ def test_who_was_done_is_asked_again_when_items_are_added(studio: Studio, clock:
 def test_a_paused_study_waits_and_loses_nothing(studio: Studio, clock: Clock) -> None:
     raters.study(studio, items=3, **PLAIN)
     rater, screen = at_task(studio, clock)
-    studio.store.write(lambda work: work.record("study.changed", study="s1", state="paused"))
+    studio.store.write(lambda transaction: transaction.record("study.changed", study="s1", state="paused"))
     assert rater.next()["screen"] == "wait"
     rater.submit(rater.filled(screen))  # was in hand already
-    studio.store.write(lambda work: work.record("study.changed", study="s1", state="open"))
+    studio.store.write(lambda transaction: transaction.record("study.changed", study="s1", state="open"))
     assert rater.next()["progress"]["done"] == 1
 
 
@@ -321,9 +325,9 @@ def test_everybody_rates_an_item_once_and_no_item_more_often_than_wanted(studio:
 def test_an_invited_study_opens_to_its_link_only(studio: Studio, clock: Clock) -> None:
     raters.study(studio, access="invited")
     assert "invitation" in refused("forbidden", Rater(studio, "s1", clock).next)
-    guest = studio.identity.accept(studio.identity.invite(study="s1"))
+    guest = studio.people.invites.accept(studio.people.invites.create(study="s1"))
     assert Rater(studio, "s1", clock, guest).next()["screen"] == "consent"
-    elsewhere = studio.identity.accept(studio.identity.invite(study="s2"))
+    elsewhere = studio.people.invites.accept(studio.people.invites.create(study="s2"))
     refused("forbidden", Rater(studio, "s1", clock, elsewhere).next)
 
 
@@ -432,9 +436,18 @@ def test_a_rater_at_work_keeps_the_lease(studio: Studio, clock: Clock) -> None:
     rater, screen = at_task(studio, clock)
     for _ in range(4):
         clock.on(10 * 60)
-        studio.store.write(lambda work: studio.journey.renew(work, rater.id, screen["assignment"]))
+        studio.store.write(lambda transaction: studio.sessions.renew(transaction, rater.id, screen["assignment"]))
     assert Rater(studio, "s1", clock).until("rate", "survey")["screen"] == "survey"
     rater.submit(rater.filled(screen))
+
+
+def test_asking_for_the_screen_again_renews_the_lease(studio: Studio, clock: Clock) -> None:
+    raters.study(studio, items=1, ratings_per_item=1, lease_minutes=15, **PLAIN)
+    rater, screen = at_task(studio, clock)
+    clock.on(10 * 60)
+    assert rater.next()["assignment"] == screen["assignment"]
+    clock.on(10 * 60)
+    assert Rater(studio, "s1", clock).until("rate", "survey")["screen"] == "survey"
 
 
 def lapsed(studio: Studio, clock: Clock, wanted: int, **more: Any) -> tuple[Rater, dict[str, Any]]:
@@ -443,7 +456,7 @@ def lapsed(studio: Studio, clock: Clock, wanted: int, **more: Any) -> tuple[Rate
     rater, screen = at_task(studio, clock)
     clock.on(15 * 60 + 1)
     studio.store.write(
-        lambda work: [studio.journey._expire_one(work, work.assignment(name)) for name in work.expired(clock.now)]
+        lambda transaction: [expire_assignment(transaction, name) for name in transaction.expired(clock.now)]
     )
     return rater, screen
 
@@ -484,7 +497,7 @@ def test_a_late_sound_check_does_not_send_a_rater_back(studio: Studio, clock: Cl
     body = rater.filled(first)
     clock.on(15 * 60 + 1)
     studio.store.write(
-        lambda work: [studio.journey._expire_one(work, work.assignment(name)) for name in work.expired(clock.now)]
+        lambda transaction: [expire_assignment(transaction, name) for name in transaction.expired(clock.now)]
     )
     rater.to_task()
     refused("lease-lost", rater.submit, body)
@@ -539,7 +552,7 @@ def test_the_item_of_another_rater_is_out_of_reach(studio: Studio, clock: Clock)
     for call, arguments in ((thief.submit, [body]), (thief.skip, [screen]), (thief.fetch, [screen["clips"][0]])):
         refused("not-yours", call, *arguments)
     with pytest.raises(EmotionOmniError):
-        studio.store.write(lambda work: studio.journey.renew(work, thief.id, screen["assignment"]))
+        studio.store.write(lambda transaction: studio.sessions.renew(transaction, thief.id, screen["assignment"]))
     refused("not-yours", thief.submit, body | {"assignment": "no such"})
 
 
@@ -590,18 +603,18 @@ def test_an_answer_off_its_scale_is_refused_and_the_item_stays(studio: Studio, c
 
 @pytest.mark.parametrize("values", [None, [], "x", 5])
 def test_answers_that_are_no_object_are_refused(values: Any) -> None:
-    refused("off-scale", schema.check_answers, (SCALES["primary"],), values)
+    refused("off-scale", check_answers, (SCALES["primary"],), values)
 
 
 def test_blank_words_are_no_answer_where_one_is_needed() -> None:
-    refused("incomplete", schema.check_answers, (SCALES["rewrite"],), {"rewrite": "  \n "})
+    refused("incomplete", check_answers, (SCALES["rewrite"],), {"rewrite": "  \n "})
 
 
 def test_a_question_is_asked_only_where_it_applies() -> None:
     scales = TEMPLATES["compare"].asked(False)
-    assert schema.check_answers(scales, {"preference": "tie", "certainty": 2}) == {"preference": "tie"}
-    refused("incomplete", schema.check_answers, scales, {"preference": "a"})
-    assert schema.check_answers(scales, {"preference": "a", "certainty": 2}) == {"preference": "a", "certainty": 2}
+    assert check_answers(scales, {"preference": "tie", "certainty": 2}) == {"preference": "tie"}
+    refused("incomplete", check_answers, scales, {"preference": "a"})
+    assert check_answers(scales, {"preference": "a", "certainty": 2}) == {"preference": "a", "certainty": 2}
 
 
 def test_a_choice_is_stored_for_the_answer_that_was_meant_on_whatever_side_it_stood(
@@ -615,7 +628,7 @@ def test_a_choice_is_stored_for_the_answer_that_was_meant_on_whatever_side_it_st
         while screen["screen"] == "rate":
             item, flip = rater.looked_up(screen), rater.given(screen)["flip"]
             with studio.store.read() as view:
-                clips = [studio.journey.clip(view, rater.id, screen["assignment"], number)[0] for number in range(3)]
+                clips = [studio.sessions.clip(view, rater.id, screen["assignment"], number)[0] for number in range(3)]
             heard_as = dict(zip(("query", "a", "b"), clips, strict=True))
             values = {"preference": pick} | ({} if pick == "tie" else {"certainty": 2})
             rater.submit(rater.filled(screen, values=values))
@@ -644,12 +657,121 @@ def test_a_skipped_item_goes_to_others_and_never_comes_back(studio: Studio, cloc
 def test_a_log_of_clicks_and_a_time_are_kept_if_they_are_plausible(studio: Studio, clock: Clock) -> None:
     raters.study(studio, items=4, **PLAIN)
     rater, screen = at_task(studio, clock)
-    refused("too-large", rater.submit, rater.filled(screen, clicks=["x" * MOST_CLICKS]))
+    refused("too-large", rater.submit, rater.filled(screen, clicks=["x" * LONGEST_CLICKS]))
     for seconds, kept in ((3.21, 3.21), (-1, None), (10**9, None), ("5", None)):
         rater.submit(rater.filled(screen, seconds=seconds, clicks=[["primary", 1.5]]))
         row = [row for row in ratings(studio) if row["kind"] == "rate"][-1]
         assert row["seconds"] == kept and row["clicks"] == [["primary", 1.5]]
         screen = rater.next()
+
+
+# --- checks -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["trap", "gold"])
+@pytest.mark.parametrize("answered", ["as expected", "otherwise"])
+def test_a_trap_or_gold_item_is_stored_as_right_only_where_the_answer_was(
+    studio: Studio, clock: Clock, kind: str, answered: str
+) -> None:
+    raters.study(studio, items=4, block_size=4, training_right=0, repeats_per_block=0)
+    rater, screen = at_task(studio, clock)
+    while rater.given(screen)["kind"] != kind:
+        rater.do(screen)
+        screen = rater.next()
+    expected = rater.looked_up(screen)["expected"]["primary"]
+    value = expected if answered == "as expected" else next(name for name in ("calm", "happy") if name != expected)
+    rater.submit(rater.filled(screen, values=raters.first_values(screen) | {"primary": value}))
+    (row,) = [row for row in ratings(studio) if row["kind"] == kind]
+    assert row["right"] == (answered == "as expected")
+
+
+def test_an_ordinary_item_is_neither_right_nor_wrong(studio: Studio, clock: Clock) -> None:
+    raters.study(studio, items=1, **PLAIN)
+    rater, screen = at_task(studio, clock)
+    rater.do(screen)
+    assert [row["right"] for row in ratings(studio) if row["kind"] == "rate"] == [None]
+
+
+@pytest.mark.parametrize(
+    ("expected", "value", "is_met"),
+    [
+        ("sad", "sad", True),
+        ("sad", "calm", False),
+        (["sad", "calm"], "calm", True),
+        (["sad", "calm"], "happy", False),
+        ({"low": 3, "high": 5}, 3, True),
+        ({"low": 3, "high": 5}, 5, True),
+        ({"low": 3, "high": 5}, 2, False),
+        ({"low": 3, "high": 5}, 6, False),
+        ({"low": 3}, 9, True),
+        ({"high": 3}, 4, False),
+        ({"low": 3, "high": 5}, None, False),
+    ],
+)
+def test_an_expectation_is_a_value_a_list_or_a_range(expected: Any, value: Any, is_met: bool) -> None:
+    assert meets({"scale": expected}, {"scale": value}) == is_met
+
+
+def test_every_expectation_must_be_met() -> None:
+    assert not meets({"empathy": 1, "relevance": 1}, {"empathy": 1, "relevance": 2})
+
+
+# --- what is recorded -------------------------------------------------------------------------------------------
+
+
+def recorded(studio: Studio, name: str) -> list[dict[str, Any]]:
+    """Events of this name in the log."""
+    return [event for event in studio.store.log.read() if event["event"] == name]
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"), [("distressing", "distressing"), ("cannot-hear", "cannot-hear"), ("x", "other")]
+)
+def test_a_skip_is_recorded_with_its_reason(studio: Studio, clock: Clock, given: str, stored: str) -> None:
+    raters.study(studio, items=2, **PLAIN)
+    rater, screen = at_task(studio, clock)
+    rater.skip(screen, given)
+    (event,) = recorded(studio, "skipped")
+    assert event["reason"] == stored
+
+
+def test_consent_is_stored_with_its_time(studio: Studio, clock: Clock) -> None:
+    raters.study(studio)
+    rater = Rater(studio, "s1", clock)
+    rater.next()
+    clock.on(7)
+    rater.confirm("consent", {"agreed": True})
+    with studio.store.read() as view:
+        assert view.enrolment("s1", rater.id)["answers"]["consent"] == {"at": clock.now}
+
+
+def test_a_rating_is_stored_with_the_sides_that_were_shown(studio: Studio, clock: Clock) -> None:
+    raters.study(studio, "compare", items=6, ratings_per_item=4, **PLAIN)
+    for number in range(2):
+        rater = known(studio, clock, number)
+        shown = {screen["assignment"]: rater.given(screen)["flip"] for screen in rater.walk()}
+        stored = {row["assignment"]: row["flip"] for row in ratings(studio, rater=rater.id) if row["kind"] == "rate"}
+        assert stored == shown and set(shown.values()) == {1, -1}
+        events = [
+            event for event in recorded(studio, "rated") if event["rater"] == rater.id and event["kind"] == "rate"
+        ]
+        assert {event["assignment"]: event["flip"] for event in events} == shown
+
+
+def test_a_late_rating_counts_for_the_side_that_was_shown(studio: Studio, clock: Clock) -> None:
+    sides = set()
+    raters.study(studio, "compare", items=6, ratings_per_item=1, **PLAIN)
+    for number in range(6):
+        rater = known(studio, clock, number)
+        screen = rater.to_task()
+        given = rater.given(screen)
+        clock.on(15 * 60 + 1)
+        studio.store.write(lambda transaction, name=given["id"]: expire_assignment(transaction, name))
+        assert {row["id"]: row["flipped"] for row in items(studio)}[given["item"]] == 0
+        rater.submit(rater.filled(screen))
+        assert {row["id"]: row["flipped"] for row in items(studio)}[given["item"]] == given["flip"]
+        sides.add(given["flip"])
+    assert sides == {1, -1}
 
 
 # --- words and voice --------------------------------------------------------------------------------------------

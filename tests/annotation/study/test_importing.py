@@ -21,16 +21,20 @@ import soundfile
 from conftest import noise, tone
 from starlette.requests import Request
 
-from annotation.people.identity import COOKIE
+from annotation.people.logins import COOKIE
 from annotation.store.store import Store
 from annotation.studio import Studio
-from annotation.study import checks
-from annotation.study import importing as studies
-from annotation.study.clips import HZ, LEAD_SECONDS, LUFS, TAIL_SECONDS, Clips, equalised, flac, without_words
-from annotation.study.importing import Source, read_source
-from annotation.study.schema import TEMPLATES, Study
+from annotation.study import checks, importing, lifecycle
+from annotation.study.clips import HZ, LEAD_SECONDS, LUFS, TAIL_SECONDS, Clips, equalized, flac, without_words
+from annotation.study.importing import read_source
+from annotation.study.items import make_item
+from annotation.study.live_turns import save_turn
+from annotation.study.producing import answer, produce
+from annotation.study.rules import Study
+from annotation.study.source import Source
+from annotation.study.templates import TEMPLATES
+from annotation.ui.engine_pool import EnginePool
 from annotation.ui.studies import Handlers
-from annotation.ui.talk.tab import Engines
 from emotion_omni import audio
 from emotion_omni.fake import FakeEngine
 from emotion_omni.types import Audio, EmotionOmniError, Event, Turn
@@ -107,7 +111,8 @@ def test_a_manifest_in_json_lines_becomes_items(tmp_path: Path, clips: Clips, so
 
 
 def test_a_manifest_in_csv_becomes_items(tmp_path: Path, clips: Clips) -> None:
-    table = '\ufeffspeech,text_speech,expected,guess,guess_probability,corpus\na.wav,"Hello, you",sad,,,x\nb.wav,,,angry,0.5,\n'
+    header = "\ufeffspeech,text_speech,expected,guess,guess_probability,corpus"
+    table = header + '\na.wav,"Hello, you",sad,,,x\nb.wav,,,angry,0.5,\n'
     _, items = read_source(folder(tmp_path / "in", {"a.wav": WAV, "b.wav": WAV, "items.csv": table}), clips, RULES)
     assert [item["role"] for item in items] == ["gold", "rate"]
     assert items[0]["expected"] == {"primary": "sad"} and items[0]["content"]["texts"] == {"speech": "Hello, you"}
@@ -144,12 +149,12 @@ def test_what_is_expected_of_a_gold_item_may_be_a_value_a_list_or_a_range(
 
 def test_a_study_holds_its_items_and_the_checks_of_its_template(store: Store, clips: Clips) -> None:
     rules = Study.read(RULES)
-    study = studies.create(store, clips, rules, [studies.item({"speech": tone(0.5)}, clips)])
+    study = lifecycle.create(store, clips, rules, [make_item({"speech": tone(0.5)}, clips)])
     with store.read() as view:
         roles = [row["role"] for row in view.items(study)]
         assert clips_exist(clips, view.clips_in_use())
     assert roles.count("rate") == 1 and {"sound", "training", "gold", "trap"} < set(roles)
-    refused("taken", studies.create, store, clips, rules, [], None, study)
+    refused("taken", lifecycle.create, store, clips, rules, [], None, study)
 
 
 def clips_exist(clips: Clips, shas: set[str]) -> bool:
@@ -206,7 +211,7 @@ def test_an_unknown_setting_is_refused_with_the_nearest(tmp_path: Path, clips: C
 
 @pytest.mark.parametrize("text", ["- a\n- b", "just words", "a: [", "", "\x00", "? {a: b}"])
 def test_rules_that_are_no_settings_are_refused(text: str) -> None:
-    refused("bad-yaml", studies.read_yaml, text.encode())
+    refused("bad-yaml", importing.read_yaml, text.encode())
 
 
 @pytest.mark.parametrize(
@@ -261,7 +266,7 @@ def test_a_source_without_items_is_refused(tmp_path: Path, clips: Clips) -> None
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(studies, "LARGEST_UNPACKED", 2**20)
+    monkeypatch.setattr("annotation.study.source.LARGEST_UNPACKED", 2**20)
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.wav", bytes(2**20 + 1))
@@ -303,24 +308,24 @@ def test_an_archive_with_a_password_is_refused(tmp_path: Path, clips: Clips) -> 
 
 def test_deleting_a_study_deletes_its_sounds_but_none_that_another_needs(store: Store, clips: Clips) -> None:
     shared, own = tone(0.5), noise(0.5)
-    first = studies.create(
-        store, clips, Study.read(RULES), [studies.item({"speech": sound}, clips) for sound in (shared, own)]
+    first = lifecycle.create(
+        store, clips, Study.read(RULES), [make_item({"speech": sound}, clips) for sound in (shared, own)]
     )
-    second = studies.create(store, clips, Study.read(RULES), [studies.item({"speech": shared}, clips)])
+    second = lifecycle.create(store, clips, Study.read(RULES), [make_item({"speech": shared}, clips)])
     with store.read() as view:
         before = view.clips_in_use()
-    studies.delete(store, clips, first)
+    lifecycle.delete(store, clips, first)
     with store.read() as view:
         assert view.study(first) is None and clips_exist(clips, view.clips_in_use())
         assert not any(clips.path(sha).exists() for sha in before - view.clips_in_use())
-    studies.delete(store, clips, second)
+    lifecycle.delete(store, clips, second)
     assert list(clips.folder.rglob("*.flac")) == []
 
 
 def test_cleaning_spares_the_sounds_of_a_study_in_the_making(store: Store, clips: Clips) -> None:
-    made = studies.item({"speech": tone(0.5)}, clips)  # engines may take hours before its study is stored
-    studies.clean(store, clips, [])
-    study = studies.create(store, clips, Study.read(RULES), [made])
+    made = make_item({"speech": tone(0.5)}, clips)  # engines may take hours before its study is stored
+    lifecycle.delete_unused_clips(store, clips, [])
+    study = lifecycle.create(store, clips, Study.read(RULES), [made])
     with store.read() as view:
         assert clips_exist(clips, view.clips_in_use()) and view.items(study)
 
@@ -330,13 +335,13 @@ def test_cleaning_removes_what_a_crash_left_long_ago(store: Store, clips: Clips)
     for sha in (left, again):
         os.utime(clips.path(sha), (0, time.time() - 3 * 86_400))
     clips.add(noise(0.5))  # wanted anew just now
-    studies.clean(store, clips, [])
+    lifecycle.delete_unused_clips(store, clips, [])
     assert not clips.path(left).exists() and clips.path(again).exists()
 
 
 @pytest.mark.parametrize("sha", ["", "../../secret", "a" * 63, "A" * 64, "a" * 63 + "/", "a" * 65])
 def test_a_sound_is_found_by_a_hash_and_nothing_else(clips: Clips, sha: str) -> None:
-    with pytest.raises(ValueError, match="no SHA-256"):
+    with pytest.raises(ValueError, match="not a SHA-256"):
         clips.path(sha)
 
 
@@ -398,7 +403,7 @@ TIMES = np.arange(12_000)
     "samples", [np.zeros(12_000), np.full(12_000, 0.5), np.eye(1, 12_000, 6_000)[0], np.sign(np.sin(TIMES))]
 )
 def test_sounds_that_nobody_sends_are_equalised_without_harm(samples: np.ndarray) -> None:
-    heard = equalised(Audio(samples.astype(np.float32), 24_000)).samples
+    heard = equalized(Audio(samples.astype(np.float32), 24_000)).samples
     assert np.isfinite(heard).all() and np.abs(heard).max() < 1.0
 
 
@@ -429,6 +434,45 @@ def test_masking_keeps_the_melody_in_its_time() -> None:
 # --- by engines, from the tab -----------------------------------------------------------------------------------
 
 
+class SeedRecorder(FakeEngine):
+    """Keeps the seeds that it was asked with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seeds: list[int] = []
+
+    def respond(self, turn: Turn, *, seed: int = 0) -> Iterator[Event]:
+        self.seeds.append(seed)
+        return super().respond(turn, seed=seed)
+
+
+@pytest.mark.parametrize(("template", "seeds"), [("compare", [7, 8]), ("empathy", [7])])
+def test_one_engine_is_compared_with_itself_under_two_seeds(clips: Clips, template: str, seeds: list[int]) -> None:
+    engine = SeedRecorder()
+    rules = Study.read(RULES | {"template": template})
+    items, refused_answers = produce([("fake", engine)], [("hello", tone(0.5))], rules, clips, seed=7)
+    assert engine.seeds == seeds and len(items) == 1 and refused_answers == []
+
+
+def test_a_live_turn_belongs_to_its_code_and_its_study_stays_paused(store: Store, clips: Clips) -> None:
+    given = answer(FakeEngine(), tone(0.5))
+    code = save_turn(store, clips, tone(0.5), given, {"emotion": "sad"})
+    with store.read() as view:
+        (item,) = view.contributed(code)
+        assert item["content"]["about"]["corrections"] == {"emotion": "sad"}
+        assert view.study(item["study"])["state"] == "paused"
+        assert view.contributed("another code") == []
+
+
+def test_an_engine_that_gives_no_answer_is_reported(clips: Clips) -> None:
+    class Silent(FakeEngine):
+        def respond(self, turn: Turn, *, seed: int = 0) -> Iterator[Event]:
+            return iter(())
+
+    items, refused_answers = produce([("fake", Silent())], [("hello", tone(0.5))], Study.read(RULES), clips)
+    assert items == [] and len(refused_answers) == 1 and refused_answers[0].startswith("hello: ")
+
+
 class GatedEngine(FakeEngine):
     """The fake, which begins to answer and goes on once it may."""
 
@@ -442,7 +486,7 @@ class GatedEngine(FakeEngine):
 
 
 def asking(studio: Studio, person: str) -> gr.Request:
-    cookie = f"{COOKIE}={studio.identity.session(person)}".encode()
+    cookie = f"{COOKIE}={studio.people.logins.issue(person)}".encode()
     return gr.Request(request=Request({"type": "http", "headers": [(b"cookie", cookie)]}))
 
 
@@ -451,8 +495,11 @@ def test_stop_ends_what_one_has_begun_and_nobody_elses(tmp_path: Path) -> None:
     for file in files:
         Path(file).write_bytes(WAV)
     studio, engine = Studio.open(tmp_path / "home"), GatedEngine()
-    handlers = Handlers(studio, Engines(lambda _: engine))
-    people = [studio.identity.accept(studio.identity.invite("researcher", name=name)) for name in ("Ada", "Bo", "Cy")]
+    handlers = Handlers(studio, EnginePool(lambda _: engine))
+    people = [
+        studio.people.invites.accept(studio.people.invites.create("researcher", name=name))
+        for name in ("Ada", "Bo", "Cy")
+    ]
 
     def make(title: str, request: gr.Request) -> None:
         handlers.create(
@@ -476,7 +523,7 @@ def test_stop_ends_what_one_has_begun_and_nobody_elses(tmp_path: Path) -> None:
         runs = [pool.submit(make, "Ada's", ada), pool.submit(make, "Bo's", bo)]
         try:
             assert engine.begun.acquire(timeout=20) and engine.begun.acquire(timeout=20), "both are being answered"
-            assert "Nothing of yours" in handlers.stop(cy) and "Stopping" in handlers.stop(ada)
+            assert "No engines are answering" in handlers.stop(cy) and "Stopping" in handlers.stop(ada)
         finally:
             engine.gate.set()
         for run in runs:
@@ -484,5 +531,5 @@ def test_stop_ends_what_one_has_begun_and_nobody_elses(tmp_path: Path) -> None:
     with studio.store.read() as view:
         counts = {row["settings"]["title"]: len(view.items(row["id"], "rate")) for row in view.studies()}
     assert counts == {"Ada's": 1, "Bo's": 3}
-    assert "Nothing of yours" in handlers.stop(ada), "it is over"
+    assert "No engines are answering" in handlers.stop(ada), "it is over"
     studio.close()

@@ -20,17 +20,18 @@ from starlette.testclient import TestClient
 
 import annotation
 from annotation.analysis.results import Results
-from annotation.export.tables import scale_versions
-from annotation.rating import session as journey
+from annotation.export.manifest import scale_versions
+from annotation.rating import screens
 from annotation.rating.routes import Studio, routes
-from annotation.study import checks, schema
-from annotation.study import importing as studies
-from annotation.study.schema import SCALES, SURVEY, TEMPLATES, Scale, Study
+from annotation.study import checks, lifecycle
+from annotation.study.rules import STATES, Study
+from annotation.study.scales import SCALES, SURVEY, Scale
+from annotation.study.templates import CONSENT, STATEMENTS, TEMPLATES
 from annotation.study.translate import FOLDER, languages, preferred, translated, words
 from emotion_omni.types import EmotionOmniError
 
 SOURCES = Path(annotation.__file__).parent
-ROOM = "\n".join(path.read_text(encoding="utf-8") for path in sorted((SOURCES / "ui" / "room").glob("*.js")))
+CLIENT = "\n".join(path.read_text(encoding="utf-8") for path in sorted((SOURCES / "rating" / "client").glob("*.js")))
 COGNATES = {"Neutral", "Dominant", "Name", "Esc"}  # the same word in both languages
 QUESTIONS = SCALES | {scale.name: scale for scale in SURVEY}
 CODES = (
@@ -53,7 +54,7 @@ TRANSCRIPT = re.compile(r"words \d+")  # what the speakers of the test's items s
 PLACEHOLDER = re.compile(r"\{\w+\}")
 LOOKED_UP = re.compile(r"(?<![\w.])t\((?:\w+ \? )?'([^']+)'(?: : '([^']+)')?")  # t('…') and t(which ? '…' : '…')
 LOOKED_UP_BY_NAME = re.compile(r"(?<![\w.])t\((?!'|\w+ \? ')([^,()]+)")
-NAMES = {"waiting", "NOT_SAVED", "phase", "study.state", "words[n]", "key", "words"}  # their words: see room_words
+NAMES = {"waiting", "NOT_SAVED", "phase", "study.state", "key", "words"}  # their words: see client_words
 
 
 # --- what there is to read --------------------------------------------------------------------------------------
@@ -76,22 +77,25 @@ def schema_words() -> Iterator[str]:
     for template in TEMPLATES.values():
         yield from (template.title, *template.instructions, *(caption for caption, _ in checks.examples(template)))
         yield from (check.lesson for check in checks.checks_for(template))
-    yield from (*schema.CONSENT, *schema.STATEMENTS, *schema.STATES)
+    yield from (*CONSENT, *STATEMENTS, *STATES)
 
 
 def studio_words() -> Iterator[str]:
     """Phases, names of clips, and the titles of the studies that the studio makes by itself."""
-    yield from (*journey.PHASES, *journey.LABELS.values())
-    yield from re.findall(r'"title": "([^"]+)"', (SOURCES / "studies.py").read_text(encoding="utf-8"))
+    yield from (*screens.PHASES, *screens.LABELS.values())
+    for name in ("practice", "live_turns"):
+        source = (SOURCES / "study" / f"{name}.py").read_text(encoding="utf-8")
+        yield from re.findall(r'"title": "([^"]+)"', source)
 
 
-def room_words() -> Iterator[str]:
-    for found in LOOKED_UP.findall(ROOM):
+def client_words() -> Iterator[str]:
+    for found in LOOKED_UP.findall(CLIENT):
         yield from found
-    keys = re.search(r"const KEYS = \[\n(.*?)\n\];", ROOM, re.DOTALL)
-    reasons = re.search(r"const words = \[([^\]]+)\]", ROOM)
-    yield from re.findall(r"'([^']+)'", keys[1] + reasons[1])
-    yield from re.findall(r"NOT_(?:SAVED|REACHED) = '([^']+)'", ROOM)
+    keys = re.search(r"const KEYS = \[\n(.*?)\n\];", CLIENT, re.DOTALL)
+    reasons = re.search(r"const SKIP_REASONS = \{(.*?)\};", CLIENT, re.DOTALL)
+    yield from re.findall(r"'([^']+)'", keys[1])
+    yield from re.findall(r": '([^']+)'", reasons[1])
+    yield from re.findall(r"NOT_(?:SAVED|REACHED) = '([^']+)'", CLIENT)
 
 
 def screen_words(told: Any) -> Iterator[str]:
@@ -155,10 +159,10 @@ def go(studio: Studio, clock: Clock, template: str, language: str) -> Way:
     rater.walk()
     late = Told(studio, name, clock, raters.new_rater(studio, "Bea"))
     for state in ("paused", "closed"):
-        studies.set_state(studio.store, name, state)
+        lifecycle.set_state(studio.store, name, state)
         late.next()
     with studio.store.read() as view:
-        table = Results.read(view, name, studio.identity.secret).table
+        table = Results.read(view, name, studio.people.key).table
     return Way(rater.screens + late.screens, table)
 
 
@@ -178,7 +182,7 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Way]
 def read_by_raters(ways: dict[tuple[str, str], Way]) -> set[str]:
     """All that is English and can come before a rater's eyes."""
     told = {word for (_, language), way in ways.items() if language == "en" for word in way.words}
-    return told | {word for word in (*schema_words(), *studio_words(), *room_words()) if has_words(word)}
+    return told | {word for word in (*schema_words(), *studio_words(), *client_words()) if has_words(word)}
 
 
 # --- the file ---------------------------------------------------------------------------------------------------
@@ -218,8 +222,8 @@ def test_the_answers_to_a_question_stay_apart_in_german(scale: Scale) -> None:
     assert len(set(shown)) == len(shown)
 
 
-def test_the_room_looks_words_up_by_name_only_where_their_source_is_known() -> None:
-    assert set(LOOKED_UP_BY_NAME.findall(ROOM)) == NAMES
+def test_the_client_looks_words_up_by_name_only_where_their_source_is_known() -> None:
+    assert set(LOOKED_UP_BY_NAME.findall(CLIENT)) == NAMES
 
 
 # --- a german study ---------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from annotation.sync import webhooks
 from annotation.sync.webhooks import Webhooks, signed, verify
 from emotion_omni.types import EmotionOmniError
 
@@ -93,8 +92,8 @@ def test_a_message_arrives_signed_and_the_receiver_can_verify_it(receiver, sende
     sender.send("rating.created", RATING)
     until(lambda: receiver.came)
     _, headers, body = receiver.came[0]
-    told = verify(headers, body, SECRET)
-    assert (told["type"], told["data"]) == ("rating.created", RATING)
+    message = verify(headers, body, SECRET)
+    assert (message["type"], message["data"]) == ("rating.created", RATING)
     assert {name.lower(): value for name, value in headers.items()}["content-type"] == "application/json"
 
 
@@ -140,7 +139,7 @@ def test_one_right_signature_among_several_will_do_as_when_secrets_change():
     assert verify(headers, b"{}", SECRET) == {}
 
 
-# --- what is told -----------------------------------------------------------------------------------------------
+# --- what is sent -----------------------------------------------------------------------------------------------
 
 
 def test_only_pseudonyms_leave_whatever_the_event_holds(receiver, sender):
@@ -221,14 +220,14 @@ def test_a_full_queue_drops_the_oldest_and_says_so(receiver, caplog):
 
 def test_sending_does_not_wait_for_a_slow_receiver_nor_fail_without_one(receiver, sender, caplog):
     receiver.waits = 1.0
-    nobody = Webhooks("http://127.0.0.1:9/", SECRET, waits=())
-    nobody.start()
+    unreachable = Webhooks("http://127.0.0.1:9/", SECRET, waits=())
+    unreachable.start()
     began = time.monotonic()
-    for made in (sender, nobody):
+    for made in (sender, unreachable):
         made.send("rating.created", RATING | {"at": object()})
     assert time.monotonic() - began < 0.5
     until(lambda: receiver.came and "ConnectError" in caplog.text)
-    nobody.stop()
+    unreachable.stop()
 
 
 def test_at_the_end_what_waits_is_tried_once_and_no_more(receiver):
@@ -293,11 +292,11 @@ def test_a_weak_secret_is_refused_without_showing_it(secret):
 def test_webhooks_are_set_by_the_environment(receiver, monkeypatch):
     monkeypatch.delenv("STUDIO_WEBHOOK_URL", raising=False)
     monkeypatch.delenv("STUDIO_WEBHOOK_SECRET", raising=False)
-    assert webhooks.from_environment() is None
+    assert Webhooks.from_environment() is None
     monkeypatch.setenv("STUDIO_WEBHOOK_URL", receiver.url)
-    assert code_of(webhooks.from_environment) == "bad-setting"
+    assert code_of(Webhooks.from_environment) == "bad-setting"
     monkeypatch.setenv("STUDIO_WEBHOOK_SECRET", SECRET)
-    made = webhooks.from_environment()
+    made = Webhooks.from_environment()
     made.start()
     made.send("study.completed", {"study": "s1", "ratings": 10, "raters": 2})
     made.stop()

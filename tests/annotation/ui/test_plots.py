@@ -1,4 +1,4 @@
-"""The pictures of the Results tab: what they say, what they refuse, and that nothing foreign gets into the page."""
+"""The pictures of the Results tab: what they show, what they refuse, and that data cannot inject HTML."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_everything_drawn_lies_within_its_track(draw):
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_foreign_words_are_shown_as_words(name):
+def test_html_in_the_data_is_escaped(name):
     page = FOREIGN[name]()
     assert "<img" not in page
     if name != "power_curve":  # it shows numbers only
@@ -232,7 +232,7 @@ def test_foreign_words_are_shown_as_words(name):
 
 
 @pytest.mark.parametrize("name", EMPTY)
-def test_nothing_yet_is_said_kindly(name):
+def test_an_empty_picture_explains_itself(name):
     page = EMPTY[name]()
     assert page.startswith('<div class="empty">') and len(ElementTree.fromstring(page).text) > 20
 
@@ -263,12 +263,12 @@ def test_a_reason_that_already_says_not_defined_is_not_said_twice():
 
 
 @pytest.mark.parametrize(("low", "high"), [(5, 1), (1, 1), (NAN, 5)])
-def test_an_axis_that_does_not_run_upwards_is_refused(low, high):
+def test_an_axis_with_low_above_high_is_refused(low, high):
     with pytest.raises(ValueError, match="lower to a higher"):
         plots.interval_plot([interval()], low, high, "Fit")
 
 
-def test_confusion_shades_by_share_of_the_row_and_tells_the_share_on_the_diagonal():
+def test_confusion_shades_by_share_of_the_row_and_shows_the_share_on_the_diagonal():
     page = NORMAL["confusion_matrix"]()
     shades = [float(shade) for shade in re.findall(r"--shade:([\d.]+)%", page)]
     assert shades[0] == pytest.approx(3 * shades[1]) and shades[2] == 0 and shades[3] == max(shades)
@@ -322,20 +322,20 @@ def test_a_ranking_keeps_its_order_and_hides_what_has_too_few_votes():
         ),
     ],
 )
-def test_position_bias_is_told_in_a_line(bias, said):
+def test_position_bias_is_explained_in_a_line(bias, said):
     assert said in plots.ranking_plot([rank()], bias)
 
 
 @pytest.mark.parametrize(
     ("done", "wanted", "share"), [(0, 10, "0 %"), (1999, 2000, "99 %"), (5, 5, "100 %"), (12, 10, "120 %"), (3, 0, "–")]
 )
-def test_progress_is_complete_only_when_it_is(done, wanted, share):
+def test_progress_is_100_percent_only_when_everything_is_done(done, wanted, share):
     page = plots.progress_bars([part(done=done, wanted=wanted)])
     assert numbers_of(page)[1][3] == share and max(widths(page, r"plot-fill series-\d")) <= 100
     assert "2 days left" in page
 
 
-def test_a_timeline_is_put_in_order_and_lifts_the_pen_over_what_is_missing():
+def test_a_timeline_is_sorted_and_interrupted_at_missing_counts():
     page = plots.timeline(HOURS[::-1], "Ratings", "ratings an hour")
     assert [row[0] for row in numbers_of(page)[1:]] == ["21 Nov 10:00", "21 Nov 11:00", "21 Nov 12:00"]
     path = ElementTree.fromstring(page).find(".//path").get("d")
@@ -351,7 +351,7 @@ def test_times_of_several_zones_and_of_none_share_one_axis():
     )
 
 
-def test_times_that_cannot_be_read_keep_the_order_given():
+def test_times_that_cannot_be_parsed_keep_their_order():
     page = plots.timeline([("second week", 4), ("first week", 2)], "Ratings", "ratings")
     assert [row[0] for row in numbers_of(page)[1:]] == ["second week", "first week"] and "in the order given" in page
 
@@ -362,7 +362,7 @@ def test_power_names_the_first_number_of_raters_that_is_enough():
     assert 'class="plot-aim" style="bottom:80.00%"' in plots.power_curve(POWER)
 
 
-def test_labels_under_a_chart_keep_apart():
+def test_labels_under_a_chart_do_not_overlap():
     page = plots.power_curve([{"raters": count, "power": count / 200} for count in range(1, 150)])
     lefts = [float(left) for left in re.findall(r'class="(?:from|amid|until|between)" style="left:([\d.]+)%"', page)]
     assert lefts[0] == 0 and lefts[-1] == 100 and 5 <= len(lefts) <= 12
@@ -383,12 +383,12 @@ def test_a_flagged_rater_differs_in_shape_colour_and_word():
     ]
 
 
-def test_tiles_write_numbers_as_people_do():
+def test_tiles_format_numbers():
     page = plots.stat_tiles([("a", 12345, ""), ("b", 0.7342, ""), ("c", "6.2 s", ""), ("d", None, "")])
     assert [row[1] for row in numbers_of(page)[1:]] == ["12,345", "0.73", "6.2 s", "–"]
 
 
-def test_tables_and_objects_are_taken_as_mappings_are():
+def test_tables_and_objects_are_read_like_mappings():
     @dataclass(frozen=True)
     class Row:
         rater: str = "r1"
@@ -420,7 +420,7 @@ def test_every_class_of_the_pictures_has_a_style_and_no_style_is_left_over():
     assert used - styled <= without_rules and styled <= used
 
 
-def test_the_style_sheet_reaches_no_other_host_and_uses_no_rule_that_gradio_drops():
+def test_the_style_sheet_contacts_no_other_host_and_uses_no_rule_that_gradio_drops():
     css = Path(plots.__file__).with_name("plots.css").read_text(encoding="utf-8")
     assert "http" not in css and "url(" not in css and "@import" not in css
     assert set(re.findall(r"^@(\w+)", css, flags=re.MULTILINE)) == {"media"} and css.count("{") == css.count("}")

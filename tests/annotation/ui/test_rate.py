@@ -18,7 +18,7 @@ import soundfile
 from conftest import tone
 from hands import LOAD_MS, Hand, items, open_study, together, visit
 
-from annotation.study.schema import SCALES
+from annotation.study.scales import SCALES
 from annotation.ui import rate, results, studies
 
 pytest_plugins = ("browsers",)
@@ -67,7 +67,7 @@ def refreshed(hand: Hand) -> Iterator[None]:
     hand.pressed[hand.given()["id"]]["note"] = "Typed before the refresh."
     before = hand.look()["questions"]
     hand.page.reload()
-    hand.page.wait_for_selector(".room[data-screen=rate]", timeout=LOAD_MS)
+    hand.page.wait_for_selector(".rating[data-screen=rate]", timeout=LOAD_MS)
     after = hand.look()
     assert [one | {"current": False} for one in after["questions"]] == [one | {"current": False} for one in before]
     assert after["note"] == "Your unsaved answers were restored." and min(after["heard"]) >= 0.95
@@ -114,12 +114,14 @@ def rated(studio, served, browser) -> list[Hand]:
     return hands
 
 
+@pytest.mark.slow
 def test_the_store_holds_exactly_what_was_pressed_by_keyboard_alone(studio, rated):
     for hand in rated:
         assert {row["assignment"]: row["answers"] for row in hand.stored()} == hand.expected()
         assert hand.errors == []
 
 
+@pytest.mark.slow
 def test_a_refresh_and_lost_networks_store_nothing_twice(studio, rated):
     for hand in rated:
         assert len(hand.stored()) == len(hand.pressed) == 12, (
@@ -134,12 +136,23 @@ def test_a_refresh_and_lost_networks_store_nothing_twice(studio, rated):
         assert {item["done"] for study in ("felt", "compared") for item in view.items(study, "rate")} == {2}
 
 
+def test_a_rating_made_by_keyboard_is_stored(studio, served, browser):
+    """The quick one: a whole way through a study of a single item."""
+    rules = {"traps_per_block": 0, "gold_per_block": 0, "repeats_per_block": 0, "training_right": 0}
+    open_study(studio, "emotion-recognition", items(studio, "emotion-recognition", 1), "single", **rules)
+    hand = Hand.invited(studio, browser, served, "single")
+    together(hand.walk(), page=hand.page)
+    assert {row["assignment"]: row["answers"] for row in hand.stored()} == hand.expected()
+    assert len(hand.stored()) == 1 and hand.errors == []
+    hand.page.context.close()
+
+
 # --- proof of hearing -------------------------------------------------------------------------------------------
 
 
 def played_to_the_end(hand: Hand) -> Iterator[None]:
     """Space on the player's own button, and wait until it has stopped."""
-    hand.page.focus(".room-play:visible")
+    hand.page.focus(".rating-play:visible")
     hand.press("Space")
     yield from hand.until(lambda seen: seen["playing"])
     yield from hand.until(lambda seen: not seen["playing"])
@@ -149,7 +162,7 @@ def played_to_the_end(hand: Hand) -> Iterator[None]:
 def refused(hand: Hand, number: int) -> bool:
     """Neither the page nor the server takes a rating now."""
     hand.page.wait_for_timeout(400)  # or it counts as a double press
-    hand.page.focus(".room-submit:visible")
+    hand.page.focus(".rating-submit:visible")
     hand.press("Enter")
     hand.page.wait_for_timeout(200)
     at_page = "Listen to" in hand.look()["alert"] and hand.look()["state"] == "listen"
@@ -163,6 +176,7 @@ def refused(hand: Hand, number: int) -> bool:
     return at_page and answer["status"] == 409 and answer["error"]["code"] == "unheard"
 
 
+@pytest.mark.slow
 def test_muted_skipped_or_hidden_play_is_no_hearing(studio, served, browser):
     study = open_study(
         studio, "emotion-recognition", items(studio, "emotion-recognition", 3, seconds=1.0), "proof", training_right=0
@@ -171,16 +185,16 @@ def test_muted_skipped_or_hidden_play_is_no_hearing(studio, served, browser):
     together(hand.to_item(), page=hand.page)
     together(hand.answer(), page=hand.page)
 
-    hand.page.focus(".room-mute:visible")
+    hand.page.focus(".rating-mute:visible")
     hand.press("Space")
     together(played_to_the_end(hand), page=hand.page)
     assert refused(hand, 1), "muted"
-    hand.page.focus(".room-mute:visible")
+    hand.page.focus(".rating-mute:visible")
     hand.press("Space")
 
-    hand.page.focus(".room-wave:visible")
+    hand.page.focus(".rating-wave:visible")
     hand.press("Home", "End", "PageUp", "ArrowRight")
-    assert float(hand.page.get_attribute(".room-wave:visible", "aria-valuenow")) == 0.0
+    assert float(hand.page.get_attribute(".rating-wave:visible", "aria-valuenow")) == 0.0
     assert refused(hand, 2), "wound to the end"
 
     hand.page.evaluate(HIDE, "hidden")
@@ -222,7 +236,7 @@ class Spy:
         shown = None
         for _ in walk:
             now = self.page.evaluate(
-                "document.querySelector('.room[data-screen=rate] .room-player')?.parentNode.textContent"
+                "document.querySelector('.rating[data-screen=rate] .rating-player')?.parentNode.textContent"
             )
             if now != shown:
                 self.look()
@@ -255,6 +269,7 @@ def secret_items(studio, template: str, count: int) -> list[dict]:
     return made
 
 
+@pytest.mark.slow
 def test_nothing_that_a_rater_must_not_know_reaches_the_browser(studio, served, browser):
     for name, template in (("blind", "emotion-recognition"), ("blind-pairs", "compare")):
         rules = {"block_size": 2, "guess_hidden_share": 1.0, "repeats_per_block": 0, "training_right": 0}
@@ -285,7 +300,7 @@ def test_nothing_that_a_rater_must_not_know_reaches_the_browser(studio, served, 
 @pytest.fixture
 def researcher(studio, served, browser):
     page = browser.new_context(viewport={"width": 1280, "height": 1000}, accept_downloads=True).new_page()
-    page.goto(f"{served}/?invite={studio.identity.invite('admin', name='Ada')}")
+    page.goto(f"{served}/?invite={studio.people.invites.create('admin', name='Ada')}")
     page.wait_for_selector("#new-title:visible", timeout=LOAD_MS)
     yield page
     page.context.close()
@@ -321,7 +336,7 @@ def test_a_researcher_makes_a_study_from_a_zip_file_and_a_link_to_it(studio, res
         "document.querySelector('#invite-link :is(textarea, input)').value.includes('?invite=')"
     )
     token = researcher.input_value("#invite-link :is(textarea, input)").split("?invite=")[1]
-    assert studio.identity.read_invite(token)["study"] == made["id"]
+    assert studio.people.invites.read(token)["study"] == made["id"]
 
 
 def keep(studio, hand: Hand) -> None:
@@ -334,7 +349,7 @@ def keep(studio, hand: Hand) -> None:
         "reason": "known",
         "by": "r0",
     }
-    studio.store.write(lambda work: work.record("decided", decision=uuid.uuid4().hex, **facts))
+    studio.store.write(lambda transaction: transaction.record("decided", decision=uuid.uuid4().hex, **facts))
 
 
 def decided_in_the_end(studio, page) -> list:
@@ -347,6 +362,7 @@ def decided_in_the_end(studio, page) -> list:
     return []
 
 
+@pytest.mark.slow
 def test_a_researcher_sees_results_decides_and_downloads_them(studio, rated, researcher):
     for hand in rated[:2]:
         keep(studio, hand)
@@ -371,8 +387,8 @@ def test_a_researcher_sees_results_decides_and_downloads_them(studio, rated, res
 
 
 def test_others_see_a_notice_in_a_researchers_tabs(studio, served, browser):
-    rater = studio.identity.guest("Bo")
-    for cookies in ([], [{"name": "studio", "value": studio.identity.session(rater), "url": served}]):
+    rater = studio.people.accounts.add_guest("Bo")
+    for cookies in ([], [{"name": "studio", "value": studio.people.logins.issue(rater), "url": served}]):
         context = browser.new_context()
         context.add_cookies(cookies)
         page = context.new_page()
@@ -411,6 +427,7 @@ def asked_without_a_cookie(served: str, blocks, number: int) -> str:
     return said
 
 
+@pytest.mark.slow
 def test_no_handler_of_a_researcher_works_without_the_cookie(studio, served, blocks, rated):
     with studio.store.read() as view:
         before, secrets = view.applied(), [*(row["id"] for row in view.studies()), "Study felt"]
@@ -468,18 +485,21 @@ def test_a_turn_is_given_only_with_a_tick_and_its_code_takes_it_back(studio, ser
     page.context.close()
 
 
-@pytest.mark.parametrize("tab", ["emotion", "empathy", "compare"])
+SLOW_TABS = [pytest.param(tab, marks=pytest.mark.slow) for tab in ("empathy", "compare")]
+
+
+@pytest.mark.parametrize("tab", ["emotion", *SLOW_TABS])
 def test_a_guest_practises_by_keyboard(studio, served, browser, tab):
     page = browser.new_context().new_page()
     visit(page, served)
     open_tab(page, tab)
-    page.wait_for_selector(".room[data-screen=start]:visible")
+    page.wait_for_selector(".rating[data-screen=start]:visible")
     page.get_by_label("Nickname").filter(visible=True).focus()
     page.keyboard.type(f"Guest of {tab}")
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Try a practice round").filter(visible=True).focus()
     page.keyboard.press("Enter")
-    page.wait_for_selector(".room[data-screen=consent]:visible", timeout=30_000)
+    page.wait_for_selector(".rating[data-screen=consent]:visible", timeout=30_000)
     with studio.store.read() as view:
         rater = next(row["id"] for row in view.raters() if row["name"] == f"Guest of {tab}")
     hand = Hand(studio, page, f"practice-{tab}", rater)
@@ -488,10 +508,11 @@ def test_a_guest_practises_by_keyboard(studio, served, browser, tab):
     page.context.close()
 
 
+@pytest.mark.slow
 def test_on_a_phone_in_the_dark_nothing_is_cut_off_in_any_tab(studio, served, browser):
     context = browser.new_context(viewport={"width": 360, "height": 780}, color_scheme="dark")
     context.add_cookies(
-        [{"name": "studio", "value": studio.identity.session(studio.identity.guest("Cy")), "url": served}]
+        [{"name": "studio", "value": studio.people.logins.issue(studio.people.accounts.add_guest("Cy")), "url": served}]
     )
     page = context.new_page()
     visit(page, served)

@@ -7,12 +7,7 @@ from pathlib import Path
 import pytest
 import soundfile
 import tiny_omni
-from conftest import tone
 from hands import LOAD_MS, visit
-
-from annotation.ui.talk import tab as talk
-from emotion_omni.fake import FakeEngine
-from emotion_omni.types import Audio, EmotionOmniError
 
 pytest_plugins = ("browsers",)
 pytestmark = pytest.mark.page
@@ -63,7 +58,7 @@ def test_an_upload_a_correction_and_another_answer(page, clip):
     assert page.inner_text("#chat").count("I heard") == 1, "the corrected turn replaces the old one"
 
 
-def test_what_cannot_be_used_is_explained_and_lost_nothing(page, clip, tmp_path):
+def test_a_file_that_is_not_audio_is_explained_and_the_next_upload_works(page, clip, tmp_path):
     (tmp_path / "fake.wav").write_bytes(b"this is no sound")
     upload(page, tmp_path / "fake.wav")
     page.wait_for_selector("#status .alert", timeout=30_000)
@@ -85,7 +80,7 @@ def test_stop_closes_the_engine(page, clip, closed):
     assert closed.wait(10)
 
 
-def test_a_checkpoint_that_came_since_the_page_was_served_can_be_chosen(page, clip, monkeypatch, tmp_path):
+def test_a_checkpoint_made_after_the_page_was_served_can_be_chosen(page, clip, monkeypatch, tmp_path):
     home = tmp_path / "home"
     monkeypatch.setenv("EMOTION_OMNI_HOME", str(home))
     page.click("text=Settings")
@@ -100,7 +95,7 @@ def test_a_checkpoint_that_came_since_the_page_was_served_can_be_chosen(page, cl
     assert page.input_value("#engine input") == "omni:late"
 
 
-def test_nothing_outside_is_asked_and_no_name_leaks(page, clip, served):
+def test_no_other_host_is_contacted_and_no_file_name_leaks(page, clip, served):
     upload(page, clip)
     page.wait_for_function("document.querySelector('#voice').innerText.includes('Your turn')", timeout=30_000)
     outside = [url for url in page.asked if not url.startswith((served, "blob:", "data:"))]
@@ -135,55 +130,3 @@ def test_the_api_through_gradio_client(served, clip, tmp_path):
     for bad in ([{"no": 1}], ["x"]):
         with pytest.raises(Exception, match="history"):
             client.predict(handle_file(str(clip)), "fake", 0, "", "", bad, api_name="/talk")
-
-
-def test_a_full_line_says_so_at_once():
-    line = talk.Line(places=1)
-    with line.turn(), pytest.raises(EmotionOmniError, match="in line"), line.turn():
-        pass
-    with line.turn():
-        pass
-
-
-def test_a_conversation_forgets_its_files():
-    conversation = talk.Conversation([talk.Spoken(tone(1.0), talk._keep(tone(1.0)), reply_file=talk._keep(tone(1.0)))])
-    files = [Path(conversation.turns[0].query_file), Path(conversation.turns[0].reply_file)]
-    assert all(file.exists() and file.name == "sound.wav" for file in files)
-    conversation.forget()
-    assert not any(file.exists() for file in files) and conversation.turns == []
-
-
-def test_only_uploads_are_ever_deleted(tmp_path):
-    outside = tmp_path / "keep.wav"
-    outside.write_bytes(b"mine")
-    talk.Conversation([talk.Spoken(tone(1.0), str(outside), upload=str(outside))]).forget()
-    assert outside.exists()
-
-
-def test_an_upload_is_gone_once_it_is_answered():
-    handlers = talk.Handlers(talk.Engines(lambda _: FakeEngine()), talk.Line())
-    path = talk._keep(tone(1.0))
-    *_, last = handlers.respond(path, "fake", 0, talk.Conversation())
-    assert not Path(path).exists() and len(last[-1].turns) == 1
-
-
-def test_a_failure_nobody_foresaw_is_told_on_the_page_and_written_to_the_log(caplog):
-    def broken(name):
-        raise KeyError("a broken file")
-
-    conversation = talk.Conversation()
-    *_, last = talk.Handlers(talk.Engines(broken), talk.Line()).respond(talk._keep(tone(1.0)), "fake", 0, conversation)
-    assert last[-1] is conversation and "Something went wrong" in last[7] and "a broken file" not in last[7]
-    assert "a broken file" in caplog.text
-
-
-def test_an_engine_that_fails_leaves_the_conversation_whole():
-    class Broken(FakeEngine):
-        def respond(self, turn, *, seed=0):
-            raise EmotionOmniError("There is no speech in it.", "no-speech")
-
-    handlers = talk.Handlers(talk.Engines(lambda _: Broken()), talk.Line())
-    conversation = talk.Conversation()
-    path = talk._keep(Audio(tone(1.0).samples, 16_000))
-    *_, last = handlers.respond(path, "fake", 0, conversation)
-    assert last[-1] is conversation and conversation.turns == [] and "no speech" in last[7]

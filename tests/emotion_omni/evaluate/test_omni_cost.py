@@ -9,21 +9,21 @@ import torch
 
 from emotion_omni.evaluate import omni_cost
 from emotion_omni.omni.config import OmniConfig
-from emotion_omni.synthesis import codec as units
+from emotion_omni.synthesis import codec
 
 
 @pytest.fixture(scope="module")
 def bench():
     with pytest.MonkeyPatch.context() as patch:  # a short vector's speed is as good as a long one's here
         patch.setitem(omni_cost.READ_BYTES, "cpu", 2**22)
-        patch.setattr(units.UnitVocoder, "load", classmethod(lambda cls, *_: cls.random(1024, 0)))
+        patch.setattr(codec.CodecVocoder, "load", classmethod(lambda cls, *_: cls.random(1024, 0)))
         yield omni_cost.Bench.load(OmniConfig.preset("tiny"), torch.device("cpu"), compiled=False)
 
 
 def test_the_report_is_complete_and_can_be_saved_and_read(monkeypatch):
     monkeypatch.setitem(omni_cost.READ_BYTES, "cpu", 2**22)
     monkeypatch.setattr(omni_cost, "AT_ONCE", (1, 2))
-    monkeypatch.setattr(units.UnitVocoder, "load", classmethod(lambda cls, *_: cls.random(1024, 0)))
+    monkeypatch.setattr(codec.CodecVocoder, "load", classmethod(lambda cls, *_: cls.random(1024, 0)))
     report = omni_cost.measure(OmniConfig.preset("tiny"), "tiny", runs=2, device="cpu")
     assert json.loads(json.dumps(report)) == report and "nan" not in json.dumps(report).lower()
     assert set(report["stages_p50"]) == {
@@ -48,7 +48,7 @@ def test_a_turns_stages_add_up_to_its_first_sound(bench):
 
 
 def test_shared_weights_are_read_once_and_a_table_that_is_looked_up_is_not(bench):
-    causal = bench.model.causal
+    causal = bench.model.causal_lm
     assert (
         causal.config.tie_word_embeddings
         and causal.get_output_embeddings().weight is causal.get_input_embeddings().weight

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from emotion_omni.evaluate import tone_contrast
-from emotion_omni.evaluate.tone_contrast import Clip, choose_tones, deal, give_answers, likelihoods, summary
+from emotion_omni.evaluate import tone_pairs
+from emotion_omni.evaluate.tone_contrast import likelihoods, summary
+from emotion_omni.evaluate.tone_pairs import Clip, assign_answers, choose_tones, manifest_rows
 from emotion_omni.omni.config import OmniConfig
 from emotion_omni.omni.model import Omni, Query
-from emotion_omni.train.examples import Batch
+from emotion_omni.train.batches import Batch
 from emotion_omni.types import EmotionOmniError
 
 TONES = ("sad", "happy", "angry")
@@ -35,7 +36,7 @@ def recordings(sentences: int = 40) -> list[Clip]:
 
 @pytest.fixture(scope="module")
 def pairs():
-    return give_answers(choose_tones(recordings()))
+    return assign_answers(choose_tones(recordings()))
 
 
 def test_it_takes_32_sentences_in_the_two_tones_that_can_be_measured(pairs):
@@ -55,12 +56,12 @@ def test_too_few_sentences_are_refused():
 def test_no_two_pairs_share_an_answer_and_both_tones_of_a_sentence_differ(pairs):
     assert len(pairs) == 64 == len({pair.reply for pair in pairs})
     assert Counter(pair.tone for pair in pairs) == {"happy": 32, "sad": 32}
-    assert all(tone_contrast.SHORTEST <= len(pair.reply.split()) <= tone_contrast.LONGEST for pair in pairs)
+    assert all(tone_pairs.MIN_WORDS <= len(pair.reply.split()) <= tone_pairs.MAX_WORDS for pair in pairs)
 
 
 def test_shuffling_deals_the_answers_of_the_same_sentence_and_leaves_test_clips_alone(pairs):
     spoken = {pair.reply: Path("answer.wav") for pair in pairs}
-    true, shuffled = (deal(recordings(), pairs, spoken, shuffled=on) for on in (False, True))
+    true, shuffled = (manifest_rows(recordings(), pairs, spoken, shuffled=on) for on in (False, True))
     assert [row["query"] for row in true] == [row["query"] for row in shuffled]
     of_sentence = {pair.reply: pair.sentence for pair in pairs}
     for one, other in zip(true, shuffled, strict=True):
@@ -74,9 +75,9 @@ def test_shuffling_deals_the_answers_of_the_same_sentence_and_leaves_test_clips_
 
 def test_the_clips_of_a_pair_are_limited_in_training_only(pairs):
     many = [replace(clip, path=f"{number}-{clip.path}") for clip in recordings() for number in range(5)]
-    rows = deal(many, pairs, {pair.reply: Path("answer.wav") for pair in pairs}, shuffled=False)
+    rows = manifest_rows(many, pairs, {pair.reply: Path("answer.wav") for pair in pairs}, shuffled=False)
     counts = Counter((row["reply"], row["split"]) for row in rows)
-    assert {count for (_, split), count in counts.items() if split == "train"} == {tone_contrast.MOST_CLIPS}
+    assert {count for (_, split), count in counts.items() if split == "train"} == {tone_pairs.MAX_CLIPS}
     assert {count for (_, split), count in counts.items() if split == "test"} == {5}
 
 
@@ -86,13 +87,13 @@ def test_a_likelihood_is_that_of_the_words_one_by_one():
     lengths = torch.tensor([40, 30])
     query = Query(torch.randn(2, 40, 24, generator=draw), lengths, torch.randn(2, 40, 16, generator=draw), lengths)
     nothing = torch.zeros(2, 0, dtype=torch.long)
-    asked = Batch((0, 1), query, (model.prompter.prompt(),) * 2, (), nothing, nothing, nothing, nothing)
+    asked = Batch((0, 1), query, (model.prompt_builder.prompt(),) * 2, (), nothing, nothing, nothing, nothing)
     replies = ["Oh no!", "How lovely to hear."]
     with torch.no_grad():
         found, likeliest = likelihoods(model, asked, replies)
         for index, reply in enumerate(replies):
-            ids = model.prompter.answer(reply)
-            _, logits = model.read(query, asked.prompts, [ids, ids])
+            ids = model.prompt_builder.answer(reply)
+            _, logits = model(query, asked.prompts, [ids, ids])
             expected = sum(float(logits[index, place].log_softmax(-1)[token]) for place, token in enumerate(ids))
             assert float(found[index]) == pytest.approx(expected, abs=1e-3) and expected < -20
     assert likeliest.tolist() == [False, False]

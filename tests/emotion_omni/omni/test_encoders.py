@@ -21,11 +21,12 @@ from torch import nn
 
 from emotion_omni import audio, weights
 from emotion_omni.omni import encoders
-from emotion_omni.omni.adapters import ENCODERS_MAY_DIFFER
+from emotion_omni.omni.adapters import MAX_LENGTH_DIFFERENCE
 from emotion_omni.omni.config import EncoderConfig
-from emotion_omni.omni.encoders import FRAME, WINDOW, Encoder, prepare, windows
+from emotion_omni.omni.encoders import Encoder, prepare
+from emotion_omni.omni.encoders.encoder import FRAME, WINDOW, windows
 from emotion_omni.recognition import speech_emotion
-from emotion_omni.recognition.speech_emotion import ToneHead
+from emotion_omni.recognition.speech_emotion import SpeechEmotionHead
 from emotion_omni.recognition.whisper_encoder import HZ, WhisperEncoder, read_ctranslate2, valid_frames
 from emotion_omni.types import Audio, EmotionOmniError
 
@@ -115,7 +116,9 @@ def make(request, folders) -> Callable[[str], Encoder]:
             if source == "emotion2vec":
                 source = str(request.getfixturevalue("emotion2vec"))
             where = str(folders / source) if (folders / source).is_dir() else source
-            made[name] = getattr(encoders, kind)(EncoderConfig(where, 512 if source == "embedded" else WIDTH))
+            made[name] = getattr(encoders, f"{kind}_encoder")(
+                EncoderConfig(where, 512 if source == "embedded" else WIDTH)
+            )
         return made[name]
 
     return of
@@ -224,7 +227,7 @@ def test_there_is_a_frame_for_every_20_ms_and_none_of_padding(make, name, sample
     """So any two encoders agree on the length within what the adapters allow."""
     _, (length,) = make(name)([recording(3.0)[:samples]])
     assert length == ((samples - 400) // FRAME + 1 if name in STRIDED else -(-samples // FRAME))
-    assert valid_frames(samples) // STACK - length // STACK <= ENCODERS_MAY_DIFFER
+    assert valid_frames(samples) // STACK - length // STACK <= MAX_LENGTH_DIFFERENCE
 
 
 @pytest.mark.parametrize("name", ["semantic random", "emotion wav2vec2"])
@@ -271,12 +274,12 @@ def test_whisper_over_its_full_30_s_equals_transformers_own(make, folders, name)
 def test_the_embedded_encoders_read_what_the_embedded_engine_reads(make, whisper_base):
     samples = recording(1.7)
     network = WhisperEncoder.load(whisper_base)
-    states = network.states(samples)[:, : valid_frames(len(samples))]
+    states = network.hidden_states(samples)[:, : valid_frames(len(samples))]
     words, _ = make("semantic embedded")([samples])
     assert torch.equal(words[0], states[-1])
-    head = ToneHead.load(speech_emotion.SHIPPED, network)
+    head = SpeechEmotionHead.load(speech_emotion.SHIPPED, network)
     with torch.inference_mode():
-        mixed = head.adapted.mixed(states[None, head.shape.first], torch.ones(1, states.shape[1], dtype=torch.bool))
+        mixed = head.adapted.features(states[None, head.config.first], torch.ones(1, states.shape[1], dtype=torch.bool))
     tones, _ = make("emotion embedded")([samples])
     assert torch.equal(tones[0], mixed[0])
 
@@ -290,7 +293,7 @@ def test_the_same_weights_give_the_same_frames_by_either_path(make, whisper_base
     config.architectures = ["WhisperModel"]
     config.save_pretrained(tmp_path)
     safetensors.torch.save_file(as_transformers(tensors), tmp_path / "model.safetensors", metadata={"format": "pt"})
-    ours = encoders.semantic(EncoderConfig(str(tmp_path), 512))
+    ours = encoders.semantic_encoder(EncoderConfig(str(tmp_path), 512))
     frames, _ = ours([recording(1.3)])
     expected, _ = make("semantic embedded")([recording(1.3)])
     assert torch.allclose(frames, expected, atol=2e-3) and expected.std() > 0.1
@@ -345,9 +348,9 @@ def test_random_encoders_are_the_same_every_time_and_leave_chance_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    one, other = (encoders.semantic(EncoderConfig("random", WIDTH)) for _ in range(2))
+    one, other = (encoders.semantic_encoder(EncoderConfig("random", WIDTH)) for _ in range(2))
     assert torch.equal(torch.rand(3), expected)
-    assert one.identity == other.identity != encoders.emotion(EncoderConfig("random", WIDTH)).identity
+    assert one.identity == other.identity != encoders.emotion_encoder(EncoderConfig("random", WIDTH)).identity
     assert torch.equal(one([recording(0.5)])[0], other([recording(0.5)])[0])
 
 
@@ -362,13 +365,13 @@ def test_a_width_that_is_not_the_encoders_is_refused_with_both_numbers(make, fol
         source = str(request.getfixturevalue("emotion2vec"))
     where = source if source == "embedded" else str(folders / source)
     with pytest.raises(EmotionOmniError, match=rf"width.* 40, .*{width} features") as caught:
-        getattr(encoders, kind)(EncoderConfig(where, 40))
+        getattr(encoders, f"{kind}_encoder")(EncoderConfig(where, 40))
     assert caught.value.code == "config"
 
 
 def test_a_rate_that_is_not_the_encoders_is_refused():
     with pytest.raises(EmotionOmniError, match=r"25 Hz.*50 frames a second") as caught:
-        encoders.semantic(EncoderConfig("random", WIDTH, 25))
+        encoders.semantic_encoder(EncoderConfig("random", WIDTH, 25))
     assert caught.value.code == "config"
 
 
@@ -378,7 +381,7 @@ def test_an_encoder_of_the_wrong_kind_is_refused(folders):
         ("emotion", "whisper", "does not read samples"),
     ):
         with pytest.raises(EmotionOmniError, match=words) as caught:
-            getattr(encoders, kind)(EncoderConfig(str(folders / name), WIDTH))
+            getattr(encoders, f"{kind}_encoder")(EncoderConfig(str(folders / name), WIDTH))
         assert caught.value.code == "config"
 
 
@@ -394,7 +397,7 @@ def test_weights_that_are_missing_are_not_made_up(folders, tmp_path, kind, name,
         (tmp_path / file.name).write_bytes(file.read_bytes())
     safetensors.torch.save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(EmotionOmniError, match=r"lacks \d+ tensors") as caught:
-        getattr(encoders, kind)(EncoderConfig(str(tmp_path), WIDTH))
+        getattr(encoders, f"{kind}_encoder")(EncoderConfig(str(tmp_path), WIDTH))
     assert caught.value.code == "weights"
 
 
@@ -403,7 +406,7 @@ def test_pickled_weights_are_not_read(folders, tmp_path):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     torch.save(safetensors.torch.load_file(folders / "whisper" / "model.safetensors"), tmp_path / "pytorch_model.bin")
     with pytest.raises(EmotionOmniError, match="safetensors") as caught:
-        encoders.semantic(EncoderConfig(str(tmp_path), WIDTH))
+        encoders.semantic_encoder(EncoderConfig(str(tmp_path), WIDTH))
     assert caught.value.code == "weights"
 
 
@@ -411,7 +414,7 @@ def test_a_broken_file_or_line_is_told_in_a_sentence(folders, tmp_path, monkeypa
     for file in (folders / "whisper").iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes()[: -100 if file.suffix == ".safetensors" else None])
     with pytest.raises(EmotionOmniError, match="cannot be loaded") as caught:
-        encoders.semantic(EncoderConfig(str(tmp_path), WIDTH))
+        encoders.semantic_encoder(EncoderConfig(str(tmp_path), WIDTH))
     assert caught.value.code == "weights"
 
     def broken(*given, **named):
@@ -419,19 +422,19 @@ def test_a_broken_file_or_line_is_told_in_a_sentence(folders, tmp_path, monkeypa
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", broken)
     with pytest.raises(EmotionOmniError, match="'me/mine' cannot be loaded: the line broke") as caught:
-        encoders.semantic(EncoderConfig("me/mine", WIDTH))
+        encoders.semantic_encoder(EncoderConfig("me/mine", WIDTH))
     assert caught.value.code == "weights"
 
 
 def test_the_identity_follows_the_weights_and_not_the_folder(folders, tmp_path):
-    first = encoders.semantic(EncoderConfig(str(folders / "whisper"), WIDTH)).identity
+    first = encoders.semantic_encoder(EncoderConfig(str(folders / "whisper"), WIDTH)).identity
     for file in (folders / "whisper").iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    assert encoders.semantic(EncoderConfig(str(tmp_path), WIDTH)).identity == first
+    assert encoders.semantic_encoder(EncoderConfig(str(tmp_path), WIDTH)).identity == first
     tensors = safetensors.torch.load_file(tmp_path / "model.safetensors")
     tensors["model.encoder.conv1.bias"] += 1
     safetensors.torch.save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    assert encoders.semantic(EncoderConfig(str(tmp_path), WIDTH)).identity != first
+    assert encoders.semantic_encoder(EncoderConfig(str(tmp_path), WIDTH)).identity != first
 
 
 def test_a_pinned_revision_is_read_from_the_hub_and_named_in_the_identity(folders, tmp_path, monkeypatch):
@@ -447,11 +450,11 @@ def test_a_pinned_revision_is_read_from_the_hub_and_named_in_the_identity(folder
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     for name, revision, mels in (("someone/whisper-tiny@v1", "v1", 80), ("someone/whisper-tiny", "main", 128)):
-        encoder = encoders.semantic(EncoderConfig(name, WIDTH))
+        encoder = encoders.semantic_encoder(EncoderConfig(name, WIDTH))
         assert encoder.network.config.num_mel_bins == mels
         assert f"someone/whisper-tiny@{commits[revision]}" in encoder.identity
     with pytest.raises(EmotionOmniError, match="nobody/nothing.*name a folder") as caught:
-        encoders.semantic(EncoderConfig("nobody/nothing", WIDTH))
+        encoders.semantic_encoder(EncoderConfig("nobody/nothing", WIDTH))
     assert caught.value.code == "weights"
 
 
@@ -462,7 +465,7 @@ def test_without_its_package_emotion2vec_says_what_to_install(monkeypatch):
     for name in ["funasr", *(name for name in sys.modules if name.startswith("funasr."))]:
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(EmotionOmniError, match="pip install funasr") as caught:
-        encoders.emotion(EncoderConfig("iic/emotion2vec_base", 768))
+        encoders.emotion_encoder(EncoderConfig("iic/emotion2vec_base", 768))
     assert caught.value.code == "missing-package"
 
 
@@ -581,9 +584,11 @@ def test_emotion2vec_is_filled_from_its_file_or_refused(emotion2vec, tmp_path):
     tensors = torch.load(emotion2vec / "weights.pt", weights_only=True)["model"]
     torch.save({name: value for name, value in tensors.items() if "blocks.1" not in name}, folder / "model.pt")
     with pytest.raises(EmotionOmniError, match=r"lacks \d+ tensors, blocks\.1"):
-        encoders.emotion(EncoderConfig(str(folder), WIDTH))
+        encoders.emotion_encoder(EncoderConfig(str(folder), WIDTH))
     torch.save({name: value for name, value in tensors.items() if ".decoder." not in name}, folder / "model.pt")
-    assert encoders.emotion(EncoderConfig(str(folder), WIDTH)).width == WIDTH  # the decoder is of its pretraining
+    assert (
+        encoders.emotion_encoder(EncoderConfig(str(folder), WIDTH)).width == WIDTH
+    )  # the decoder is of its pretraining
 
 
 def test_a_configuration_of_emotion2vec_is_never_run_as_code(emotion2vec, tmp_path):
@@ -595,5 +600,5 @@ def test_a_configuration_of_emotion2vec_is_never_run_as_code(emotion2vec, tmp_pa
     )
     (folder / "config.yaml").write_text(json.dumps(settings))
     with pytest.raises(EmotionOmniError, match="no list of numbers") as caught:
-        encoders.emotion(EncoderConfig(str(folder), WIDTH))
+        encoders.emotion_encoder(EncoderConfig(str(folder), WIDTH))
     assert caught.value.code == "weights" and not proof.exists()

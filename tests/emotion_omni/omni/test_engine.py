@@ -19,13 +19,13 @@ from conftest import EXAMPLES, noise
 from engine_contract import fingerprint
 from transformers import DynamicCache
 
-from annotation.ui.talk import tab as talk
+from annotation.ui.engine_pool import EnginePool, menu
+from annotation.ui.talk.conversation import ChatTurn
 from emotion_omni import audio, checkpoint, cli, emotion, engine
 from emotion_omni.omni import encoders
-from emotion_omni.omni.config import OmniConfig, SpeechDecoderConfig
-from emotion_omni.omni.generation import TextSampling
+from emotion_omni.omni.config import OmniConfig, SpeechDecoderConfig, TextSampling
 from emotion_omni.response.safe_replies import CRISIS
-from emotion_omni.synthesis import codec as units
+from emotion_omni.synthesis import codec, cosyvoice2_folder
 from emotion_omni.synthesis import vocoder as voice
 from emotion_omni.types import Audio, Done, EmotionOmniError, Exchange, Heard, Plan, Speech, Text, Turn
 
@@ -72,7 +72,7 @@ def written(omni, said: str = "My cat is back.", tone: str = "happy", **more) ->
 
 
 def test_it_is_named_after_its_checkpoint_and_can_read_aloud(omni):
-    assert omni.name == "omni:tiny" and isinstance(omni, engine.Engine) and isinstance(omni, engine.Reader)
+    assert omni.name == "omni:tiny" and isinstance(omni, engine.Engine) and isinstance(omni, engine.SpeaksText)
     assert sum(piece.seconds for piece in omni.speak("Good to see you.", "happy")) > 0.5
     assert list(omni.speak("?!", "happy")) == []
 
@@ -141,26 +141,26 @@ def test_who_speaks_of_self_harm_is_answered_with_care_in_fixed_words(omni):
 
 def test_an_answer_of_blanks_is_replaced_by_one_of_ours(embedded, home):
     omni = tiny_omni.load("tiny")
-    model = omni.responder.model
-    head = torch.nn.Linear(32, len(model.prompter.tokenizer))
+    model = omni.model
+    head = torch.nn.Linear(32, len(model.prompt_builder.tokenizer))
     with torch.no_grad():
         head.weight.zero_()
         head.bias.zero_()
-        head.bias[model.prompter.words(" ")[0]] = 50
-    model.causal.lm_head = head
+        head.bias[model.prompt_builder.encode(" ")[0]] = 50
+    model.causal_lm.lm_head = head
     events = written(omni)
     assert len(words(events).strip()) > 20 and sum(isinstance(event, Plan) for event in events) == 1
     assert isinstance(events[-1], Done)
 
 
 def test_every_piece_of_text_is_whole(omni):
-    omni.responder.text = TextSampling(longest=60, temperature=2.0)
+    omni.generator.text_sampling = TextSampling(max_new_tokens=60, temperature=2.0)
     try:
         for seed in range(4):
             said = words(omni.respond(Turn(None, transcript="Hi", emotion="neutral", speak=False), seed=seed))
             assert said.encode() and "\ufffd" not in said and all(letter in "\n\t" or letter >= " " for letter in said)
     finally:
-        omni.responder.text = tiny_omni.BRIEF
+        omni.generator.text_sampling = tiny_omni.BRIEF
 
 
 def test_what_holds_no_speech_is_refused_before_anything_is_said(omni):
@@ -198,34 +198,35 @@ def test_without_stage_two_it_answers_in_words(mute):
 
 
 def test_the_page_shows_the_words_of_a_model_without_a_voice(mute, query):
-    handlers = talk.Handlers(talk.Engines(lambda _: mute), talk.Line())
-    turn, shown = talk.Spoken(query, ""), talk.Conversation()
+    turn = ChatTurn(query, "")
     for event in mute.respond(Turn(query)):
-        handlers._show(event, turn, shown)
+        turn.add(event)
     assert turn.reply.strip() and not turn.reply_file and turn.planned
 
 
 def test_a_voice_that_is_not_there_or_not_the_models_is_refused(monkeypatch, home, tmp_path):
-    monkeypatch.setenv(voice.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(cosyvoice2_folder.VARIABLE, str(tmp_path))
     paper, tiny = OmniConfig.preset("paper"), OmniConfig.preset("tiny")
-    for make in (voice.vocoder, voice.tokenizer):
+    for load in (voice.load_vocoder, voice.load_tokenizer):
         with pytest.raises(
-            EmotionOmniError, match=r"Prepare it once: python -m emotion_omni\.hub\.prepare\. .*voice units"
+            EmotionOmniError, match=r"Run once: python -m emotion_omni convert cosyvoice2\. .*voice codec"
         ) as caught:
-            make(paper)
+            load(paper.voice, paper.speech.codebook_size)
         assert caught.value.code == "missing"
         with pytest.raises(EmotionOmniError) as caught:
-            make(paper, folder=tmp_path)
+            load(paper.voice, paper.speech.codebook_size, folder=tmp_path)
         assert caught.value.code == "missing"
     other = OmniConfig.from_json(
         json.dumps(json.loads(tiny.to_json()) | {"speech": {"width": 32, "heads": 2, "codes": 900}})
     )
     assert isinstance(other.speech, SpeechDecoderConfig)
-    for make in (voice.vocoder, voice.tokenizer):
+    for load in (voice.load_vocoder, voice.load_tokenizer):
         with pytest.raises(EmotionOmniError, match="900.*1024") as caught:
-            make(other)
+            load(other.voice, other.speech.codebook_size)
         assert caught.value.code == "config"
-    assert isinstance(voice.vocoder(tiny), units.UnitVocoder) and isinstance(voice.tokenizer(tiny), units.UnitTokenizer)
+    for name in ("codec", "units"):  # checkpoints of earlier releases call it units
+        assert isinstance(voice.load_vocoder(name, tiny.speech.codebook_size), codec.CodecVocoder)
+        assert isinstance(voice.load_tokenizer(name, tiny.speech.codebook_size), codec.CodecTokenizer)
 
 
 # --- choosing it ----------------------------------------------------------------------------------------------------------
@@ -290,7 +291,7 @@ def test_on_zero_gpu_the_model_is_loaded_onto_the_gpu_that_is_announced(embedded
     devices = loans.announced(
         "from emotion_omni import engine\n"
         "omni = engine.load('omni', sys.argv[1])\n"
-        "print({value.device.type for value in omni.responder.model.parameters()}, omni.semantic.device)",
+        "print({value.device.type for value in omni.model.parameters()}, omni.semantic.device)",
         str(home / "checkpoints" / "tiny"),
     )
     assert devices == "{'cuda'} cuda"
@@ -298,16 +299,16 @@ def test_on_zero_gpu_the_model_is_loaded_onto_the_gpu_that_is_announced(embedded
 
 def test_the_menu_lists_every_checkpoint(home, monkeypatch):
     monkeypatch.delenv("EMOTION_OMNI_HUB", raising=False)
-    offered = talk.menu("embedded")
+    offered = menu("embedded")
     assert offered[0] == "embedded" and {"omni:tiny", "omni:mute", "fake"} <= set(offered) and "omni" not in offered
-    assert len(offered) == len(set(offered)) and talk.menu("omni:user/one")[0] == "omni:user/one"
+    assert len(offered) == len(set(offered)) and menu("omni:user/one")[0] == "omni:user/one"
     monkeypatch.setenv("EMOTION_OMNI_HUB", "light")
-    assert "hub" in talk.menu("embedded")
+    assert "hub" in menu("embedded")
 
 
 def test_visitors_load_nothing_that_is_not_offered(home):
     loaded = []
-    engines = talk.Engines(loaded.append, also="omni:user/one")
+    engines = EnginePool(loaded.append, also="omni:user/one")
     for name in ("omni:user/other", f"omni:{home / 'checkpoints' / 'tiny'}", "omni", "../tiny"):
         with pytest.raises(EmotionOmniError, match="not offered here"):
             engines.get(name)
@@ -346,9 +347,10 @@ def test_talk_says_why_there_is_no_sound(run, tmp_path):
     status, rows, err = run(
         "talk", str(sorted(EXAMPLES.glob("*.wav"))[0]), "--engine", "omni:mute", "--out", str(tmp_path / "r.wav")
     )
-    assert status == 1 and rows[0]["error"]["code"] == "no-voice" and "words alone" in err
+    assert status == 1 and rows[0]["error"]["code"] == "no-voice" and "text only" in err
 
 
-def test_a_checkpoint_goes_with_no_other_engine(run, tmp_path):
-    status, rows, err = run("hear", "q.wav", "--engine", "fake", "--checkpoint", "tiny")
-    assert status == 1 and rows[0]["error"]["code"] == "checkpoint" and "--engine is fake" in err
+def test_a_checkpoint_goes_with_no_other_engine(run, capsys):
+    with pytest.raises(SystemExit) as wrong:
+        run("hear", "q.wav", "--engine", "fake", "--checkpoint", "tiny")
+    assert wrong.value.code == 2 and "--engine fake" in capsys.readouterr().err

@@ -15,10 +15,15 @@ import torch
 from torch import nn
 
 from emotion_omni.omni import adapters, speech_decoder, transformer
+from emotion_omni.omni.adaln import AdaLN
 from emotion_omni.omni.adapters import AudioAdapters, FrameAdapter
-from emotion_omni.omni.config import PRESETS, OmniConfig, Sampling, SpeechDecoderConfig
-from emotion_omni.omni.emotion_head import EmotionHead, align, token_targets, trajectory_losses, utterance_targets
-from emotion_omni.omni.speech_decoder import AdaLN, Gate, SpeechDecoder, SpeechState, SpeechStream, TextPiece
+from emotion_omni.omni.config import PRESETS, OmniConfig, SpeechDecoderConfig, SpeechSampling
+from emotion_omni.omni.dynamic_time_warping import dynamic_time_warping
+from emotion_omni.omni.emotion_head import EmotionHead
+from emotion_omni.omni.emotion_targets import token_targets, trajectory_losses, utterance_targets
+from emotion_omni.omni.gate import Gate
+from emotion_omni.omni.speech_decoder import SpeechDecoder, TextInputs
+from emotion_omni.omni.speech_generation import SpeechState, SpeechStream, sample_speech_tokens
 from emotion_omni.types import EmotionOmniError
 
 TINY = OmniConfig.preset("tiny")
@@ -32,7 +37,7 @@ def the_same_chance():
 
 
 def spoken_config(**changes) -> OmniConfig:
-    return replace(TINY, speech=replace(TINY.speech, codes=CODES, **changes))
+    return replace(TINY, speech=replace(TINY.speech, codebook_size=CODES, **changes))
 
 
 def shaken(module: nn.Module, seed: int = 0) -> nn.Module:
@@ -44,19 +49,22 @@ def shaken(module: nn.Module, seed: int = 0) -> nn.Module:
     return module.eval()
 
 
-def some_text(lengths: list[int], config: OmniConfig = TINY, seed: int = 1) -> TextPiece:
+def some_text(lengths: list[int], config: OmniConfig = TINY, seed: int = 1) -> TextInputs:
     generator = torch.Generator().manual_seed(seed)
     shape = (len(lengths), max(lengths))
     states, embeddings = torch.randn(2, *shape, config.speech.width, generator=generator)
-    return TextPiece(
+    return TextInputs(
         states, embeddings, torch.randn(*shape, config.emotion.width, generator=generator), torch.tensor(lengths)
     )
 
 
-def part(text: TextPiece, begin: int, end: int, samples: slice = slice(None)) -> TextPiece:
+def part(text: TextInputs, begin: int, end: int, samples: slice = slice(None)) -> TextInputs:
     lengths = (text.lengths[samples] - begin).clamp(0, end - begin)
-    return TextPiece(
-        text.states[samples, begin:end], text.embeddings[samples, begin:end], text.emotion[samples, begin:end], lengths
+    return TextInputs(
+        text.hidden_states[samples, begin:end],
+        text.token_embeddings[samples, begin:end],
+        text.emotion[samples, begin:end],
+        lengths,
     )
 
 
@@ -86,13 +94,13 @@ def test_an_unknown_setting_is_refused_with_the_nearest_name():
         ("speech", "heads", 32),
         ("speech", "layers", 0),
         ("speech", "layers", True),
-        ("speech", "chunked_share", 1.5),
+        ("speech", "chunked_probability", 1.5),
         ("speech", "adaptive_norm", "twice"),
         ("emotion", "hz", 100),
         ("adapter", "stack", "5"),
-        ("head", "squared_weight", -0.1),
+        ("head", "mse_weight", -0.1),
         ("head", "dropout", float("nan")),
-        ("lora", "targets", []),
+        ("lora", "target_modules", []),
         (None, "fusion", "add"),
     ],
 )
@@ -112,7 +120,14 @@ def test_what_is_no_configuration_is_refused(text):
 
 def test_the_special_tokens_follow_the_codes():
     speech = OmniConfig.preset("paper").speech
-    assert (speech.codes, speech.begin, speech.speak, speech.end, speech.padding, speech.vocabulary) == (
+    assert (
+        speech.codebook_size,
+        speech.bos_token_id,
+        speech.sos_token_id,
+        speech.eos_token_id,
+        speech.pad_token_id,
+        speech.vocab_size,
+    ) == (
         6561,
         *range(6561, 6566),
     )
@@ -189,7 +204,7 @@ def test_a_block_is_its_equations():
     block, x = shaken(transformer.Block(width, heads, 12, 0.0)), torch.randn(1, rows, width)
     mask = torch.ones(rows, rows, dtype=torch.bool).tril()[None, None]
     places = torch.tensor([[0, 1, 2, 7, 9]])
-    ours = block(x, transformer.angles(places, width // heads, base), mask)[0].detach().numpy()
+    ours = block(x, transformer.rotary_angles(places, width // heads, base), mask)[0].detach().numpy()
     weights = {name: parameter.detach().double().numpy() for name, parameter in block.named_parameters()}
 
     def norm(values, name):
@@ -222,7 +237,7 @@ def test_a_block_is_its_equations():
 def test_the_planned_emotion_is_the_same_when_the_reply_grows_token_by_token():
     head, states = shaken(EmotionHead(TINY)), torch.randn(2, 300, 32)
     offline = head(states, torch.tensor([300, 300]))
-    cache, pieces = head.cache(2), []
+    cache, pieces = head.new_cache(2), []
     for begin, end in ((0, 5), (5, 6), (6, 290), (290, 300)):  # over the first size of the buffer, too
         pieces.append(head(states[:, begin:end], torch.full((2,), end - begin), cache))
     torch.testing.assert_close(torch.cat(pieces, 1), offline, atol=1e-5, rtol=1e-4)
@@ -272,7 +287,7 @@ def warped_by_loops(cost: np.ndarray) -> tuple[float, list[tuple[int, int]]]:
 @pytest.mark.parametrize("levels", [2, 1000])  # two levels: many paths cost the same
 def test_warping_is_that_of_the_textbook(frames, tokens, levels):
     cost = np.random.default_rng(frames * tokens).integers(0, levels, (3, frames, tokens)).astype(float)
-    spans = align(cost, np.full(3, frames), np.full(3, tokens))
+    spans = dynamic_time_warping(cost, np.full(3, frames), np.full(3, tokens))
     for sample in range(3):
         assert [tuple(span) for span in spans[sample]] == warped_by_loops(cost[sample])[1]
 
@@ -283,7 +298,7 @@ def test_ten_seconds_are_laid_on_sixty_tokens():
     frames, predictions = torch.randn(1, 500, 768, generator=generator), torch.randn(1, 60, 768, generator=generator)
     cost = torch.cdist(frames, predictions).square().double().numpy()
     began = time.perf_counter()
-    (spans,) = align(cost, np.array([500]), np.array([60]))
+    (spans,) = dynamic_time_warping(cost, np.array([500]), np.array([60]))
     print(f"500 frames on 60 tokens: {1000 * (time.perf_counter() - began):.1f} ms")
     first, past = spans.T
     assert first[0] == 0 and past[-1] == 500 and (past > first).all()
@@ -388,7 +403,7 @@ def test_a_chunk_of_speech_sees_its_share_of_the_text():
 @torch.no_grad()
 @pytest.mark.parametrize(("adaptive_norm", "extra"), DEPTHS)
 def test_new_input_never_changes_earlier_output(adaptive_norm, extra):
-    config = spoken_config(adaptive_norm=adaptive_norm, extra_predictions=extra)
+    config = spoken_config(adaptive_norm=adaptive_norm, mtp_layers=extra)
     decoder, text = shaken(SpeechDecoder(config)), some_text([12])
     speech, length, chunked = torch.randint(0, CODES, (1, 35)), torch.tensor([35]), torch.tensor([True])
     whole = decoder(text, speech, length, chunked)
@@ -397,7 +412,7 @@ def test_new_input_never_changes_earlier_output(adaptive_norm, extra):
         for before, after in zip(whole, decoder(text, other, length, chunked), strict=True):
             torch.testing.assert_close(before[:, : count + 1], after[:, : count + 1])
             assert not torch.allclose(before[:, count + 1], after[:, count + 1])
-    for tensor in (text.states, text.embeddings, text.emotion):  # tokens 5 … 9 belong to the second chunk
+    for tensor in (text.hidden_states, text.token_embeddings, text.emotion):  # tokens 5 … 9 belong to the second chunk
         kept = tensor[:, 5:].clone()
         tensor[:, 5:] += 1
         for before, after in zip(whole, decoder(text, speech, length, chunked), strict=True):
@@ -420,7 +435,7 @@ def test_streaming_equals_offline(adaptive_norm, chunked, static):
         state.add_text(part(text, begin, end))
         state.end_text(text.lengths <= end)
         while state.slot <= 290 and state.ready(speaking := state.slot <= lengths):
-            last = speech[:, state.slot - 1] if state.slot else torch.full((2,), decoder.config.speak)
+            last = speech[:, state.slot - 1] if state.slot else torch.full((2,), decoder.config.sos_token_id)
             logits.append(state.step(last, speaking))
         assert (state.slot > 0) == (chunked and end >= 5 or end == 17)
     streamed = torch.stack(logits, 1)
@@ -431,7 +446,7 @@ def test_streaming_equals_offline(adaptive_norm, chunked, static):
 @torch.no_grad()
 @pytest.mark.parametrize("extra", [0, 2])
 def test_a_loss_counts_speech_and_its_end_and_nobody_elses(extra):
-    config = spoken_config(extra_predictions=extra)
+    config = spoken_config(mtp_layers=extra)
     decoder, text, speech, lengths = (
         shaken(SpeechDecoder(config)),
         some_text([7, 3, 5]),
@@ -446,7 +461,7 @@ def test_a_loss_counts_speech_and_its_end_and_nobody_elses(extra):
         alone = decoder(
             part(text, 0, text.lengths[sample], mine), speech[mine, :length], torch.tensor([length]), chunked[mine]
         )
-        said, expected = [*speech[sample, :length].tolist(), config.speech.end], 0.0
+        said, expected = [*speech[sample, :length].tolist(), config.speech.eos_token_id], 0.0
         for ahead, scores in enumerate(alone):
             chances = scores[0].log_softmax(-1)
             terms = [-chances[slot, said[slot + ahead]].item() for slot in range(length + 1 - ahead)]
@@ -455,43 +470,43 @@ def test_a_loss_counts_speech_and_its_end_and_nobody_elses(extra):
 
 
 def test_each_sample_of_a_batch_draws_its_own_mask():
-    drawn = speech_decoder.draw_chunked(4000, 0.5, torch.Generator().manual_seed(0))
+    drawn = speech_decoder.sample_chunked(4000, 0.5, torch.Generator().manual_seed(0))
     assert 0.46 < drawn.float().mean() < 0.54
-    assert not speech_decoder.draw_chunked(50, 0.0).any() and speech_decoder.draw_chunked(50, 1.0).all()
+    assert not speech_decoder.sample_chunked(50, 0.0).any() and speech_decoder.sample_chunked(50, 1.0).all()
 
 
 # --- drawing speech tokens -------------------------------------------------------------------
 
 
-def draws(logits: list[float], sampling: Sampling, recent: tuple[int, ...] = ()) -> np.ndarray:
+def draws(logits: list[float], sampling: SpeechSampling, recent: tuple[int, ...] = ()) -> np.ndarray:
     """How often each of four codes and EOS is taken, over evenly spread numbers."""
-    config = SpeechDecoderConfig(codes=4)
+    config = SpeechDecoderConfig(codebook_size=4)
     row = torch.tensor([*logits[:4], 99.0, 99.0, logits[4], 99.0])  # BOS, SOS and padding look best
     uniform, said = torch.linspace(0, 1 - 1e-7, 2000), torch.tensor([recent], dtype=torch.long).expand(2000, -1)
-    taken = speech_decoder.choose(row.expand(2000, -1), uniform, said, sampling, config)
+    taken = sample_speech_tokens(row.expand(2000, -1), uniform, said, sampling, config)
     return torch.bincount(taken, minlength=8)[[0, 1, 2, 3, 6]].numpy() / 2000
 
 
 def test_only_codes_and_the_end_are_drawn_as_often_as_they_are_likely():
     chances = np.array([0.4, 0.3, 0.15, 0.1, 0.05])
-    free = Sampling(top_k=99, top_p=1.0)
+    free = SpeechSampling(top_k=99, top_p=1.0)
     np.testing.assert_allclose(draws(np.log(chances), free), chances, atol=2e-3)
     sharper = chances**2 / (chances**2).sum()
     np.testing.assert_allclose(draws(np.log(chances), replace(free, temperature=0.5)), sharper, atol=2e-3)
     np.testing.assert_allclose(draws(np.log(chances), replace(free, top_k=2)), [4 / 7, 3 / 7, 0, 0, 0], atol=2e-3)
     np.testing.assert_allclose(draws(np.log(chances), replace(free, top_p=0.5)), [4 / 7, 3 / 7, 0, 0, 0], atol=2e-3)
-    assert draws(np.log(chances), Sampling(temperature=0.0)).tolist() == [1, 0, 0, 0, 0]
+    assert draws(np.log(chances), SpeechSampling(temperature=0.0)).tolist() == [1, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("level", [-50.0, 0.0, 50.0])
 def test_repetition_makes_a_token_rarer_whatever_the_sign_of_its_logit(level):
-    free = Sampling(top_k=99, top_p=1.0, repetition_nats=2.0, repetition_window=4)
+    free = SpeechSampling(top_k=99, top_p=1.0, frequency_penalty=2.0, frequency_window=4)
     shares = [draws([level] * 5, free, (0,) * times)[0] for times in (0, 1, 4)]
     expected = [1 / (1 + 4 * np.exp(nats)) for nats in (0, 0.5, 2)]
     np.testing.assert_allclose(shares, expected, atol=2e-3)
 
 
-def said_by(stream: SpeechStream, text: TextPiece, cuts: list[int]) -> list[list[int]]:
+def said_by(stream: SpeechStream, text: TextInputs, cuts: list[int]) -> list[list[int]]:
     """The tokens of each sample when its text comes cut at ``cuts``."""
     pieces = []
     for begin, end in zip(cuts, cuts[1:], strict=False):
@@ -499,12 +514,12 @@ def said_by(stream: SpeechStream, text: TextPiece, cuts: list[int]) -> list[list
         stream.end_text(text.lengths <= end)
         pieces += list(stream.chunks())
     assert stream.done and all(piece.shape[1] <= 15 for piece in pieces)
-    return [[token for token in row if token != stream.config.padding] for row in torch.cat(pieces, 1).tolist()]
+    return [[token for token in row if token != stream.config.pad_token_id] for row in torch.cat(pieces, 1).tolist()]
 
 
 def test_the_tokens_depend_on_the_text_and_the_seed_alone():
     decoder, text = shaken(SpeechDecoder(spoken_config())), some_text([12, 4, 9])
-    sampling = Sampling(longest_per_text=4.0, repetition_nats=1.0)
+    sampling = SpeechSampling(max_tokens_per_text_token=4.0, frequency_penalty=1.0)
     together = said_by(SpeechStream(decoder, (5, 6, 7), sampling), text, [0, 1, 7, 12])
     assert together == said_by(SpeechStream(decoder, (5, 6, 7), sampling, static=True), text, [0, 12])
     for sample, seed in enumerate((5, 6, 7)):
@@ -518,7 +533,7 @@ def certain(decoder: SpeechDecoder, token: int) -> SpeechDecoder:
     """A decoder that says ``token`` and nothing else."""
     with torch.no_grad():
         decoder.norm.weight.zero_()
-        decoder.out = nn.Linear(decoder.config.width, decoder.config.vocabulary)
+        decoder.out = nn.Linear(decoder.config.width, decoder.config.vocab_size)
         decoder.out.bias.zero_()[token] = 99
     return decoder.eval()
 
@@ -526,7 +541,9 @@ def certain(decoder: SpeechDecoder, token: int) -> SpeechDecoder:
 def test_held_sounds_stay_and_a_reply_has_a_longest():
     decoder = certain(SpeechDecoder(spoken_config()), 7)
     said = said_by(
-        SpeechStream(decoder, (0, 1), Sampling(longest_per_text=4.0, longest_extra=2)), some_text([6, 2]), [0, 3, 6]
+        SpeechStream(decoder, (0, 1), SpeechSampling(max_tokens_per_text_token=4.0, max_extra_tokens=2)),
+        some_text([6, 2]),
+        [0, 3, 6],
     )
     assert said == [[7] * 26, [7] * 10]
 
@@ -551,9 +568,9 @@ def test_speech_does_not_end_before_all_of_the_text_was_seen():
         text, chunks, at = some_text([11]), [], 0
         for size in pieces:
             stream.add_text(
-                TextPiece(
-                    text.states[:, at : at + size],
-                    text.embeddings[:, at : at + size],
+                TextInputs(
+                    text.hidden_states[:, at : at + size],
+                    text.token_embeddings[:, at : at + size],
                     text.emotion[:, at : at + size],
                     torch.tensor([size]),
                 )
@@ -574,9 +591,9 @@ def test_what_would_go_wrong_while_speaking_is_refused_at_once():
     with pytest.raises(ValueError, match="eval"):
         SpeechState(decoder.train())
     with pytest.raises(EmotionOmniError, match="3 or more"):
-        SpeechStream(decoder.eval(), sampling=Sampling(longest_per_text=2.0))
+        SpeechStream(decoder.eval(), sampling=SpeechSampling(max_tokens_per_text_token=2.0))
     with pytest.raises(EmotionOmniError, match="top_p"):
-        Sampling(top_p=1.1)
+        SpeechSampling(top_p=1.1)
 
 
 # --- learning --------------------------------------------------------------------------------
@@ -598,7 +615,7 @@ def test_the_understanding_half_learns_in_every_parameter(fusion, emotion_mode):
 
 @pytest.mark.parametrize(("adaptive_norm", "extra"), DEPTHS)
 def test_the_speaking_half_learns_in_every_parameter_and_fits_a_toy_batch(adaptive_norm, extra):
-    config = spoken_config(adaptive_norm=adaptive_norm, extra_predictions=extra)
+    config = spoken_config(adaptive_norm=adaptive_norm, mtp_layers=extra)
     decoder, text = SpeechDecoder(config), some_text([6, 4, 8, 3])
     speech, lengths = torch.randint(0, CODES, (4, 20)), torch.tensor([20, 12, 18, 9])
     optimiser, losses = torch.optim.AdamW(decoder.parameters(), 1e-2), []
@@ -616,5 +633,5 @@ def test_the_speaking_half_learns_in_every_parameter_and_fits_a_toy_batch(adapti
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] / 10
-    stream = SpeechStream(decoder.eval(), (0,), Sampling(temperature=0.0))
+    stream = SpeechStream(decoder.eval(), (0,), SpeechSampling(temperature=0.0))
     assert said_by(stream, part(text, 0, 6, slice(0, 1)), [0, 2, 5, 6]) == [speech[0].tolist()]

@@ -9,20 +9,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import noise, tone
+from safetensors.torch import save_file
 
-from emotion_omni.synthesis import token2wav
-from emotion_omni.synthesis.token2wav import (
-    CODES,
-    HOP,
-    HZ,
-    SMALL,
-    SpeakerEncoder,
-    SpeechTokenizer,
-    Streaming,
-    Token2Wav,
-    VoicePrompt,
-)
+from emotion_omni.synthesis import cosyvoice2_networks, token2wav
+from emotion_omni.synthesis.cosyvoice2_networks import CODES, HOP, HZ, SMALL
+from emotion_omni.synthesis.onnx_encoders import SpeechTokenizer
+from emotion_omni.synthesis.token2wav import Streaming, Token2Wav
 from emotion_omni.types import Audio, EmotionOmniError
 
 SAMPLES = 960  # of one token: 24 000 / 25
@@ -47,7 +39,7 @@ def model() -> Token2Wav:
 @pytest.fixture
 def local(model) -> Token2Wav:
     """A model whose flow sees one token at a time: only the vocoder can then tell chunks from one pass."""
-    flow, hift = token2wav.build(SMALL)
+    flow, hift = cosyvoice2_networks.build(SMALL)
     flow.load_state_dict(model.flow.state_dict())
     hift.load_state_dict(model.hift.state_dict())
 
@@ -75,29 +67,13 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch):
 @pytest.mark.parametrize("wrong", [-1, CODES, CODES + 2])
 def test_a_marker_is_no_speech_token(wrong):
     with pytest.raises(EmotionOmniError, match=f"{wrong} cannot be spoken.*0 to 6560") as caught:
-        token2wav.check_tokens([5, wrong])
+        cosyvoice2_networks.check_tokens([5, wrong])
     assert caught.value.code == "speech-token"
 
 
 def test_a_chunk_shorter_than_the_vocoders_overlap_is_refused():
     with pytest.raises(ValueError, match="more than 4 tokens"):
         Streaming(sizes=(4, 20))
-
-
-def test_a_voice_whose_mel_does_not_match_its_tokens_is_refused():
-    with pytest.raises(EmotionOmniError, match=r"float32 \[9, 80\]") as caught:
-        VoicePrompt(np.zeros(192, np.float32), np.zeros(5, np.int64), np.zeros((9, 80), np.float32))
-    assert caught.value.code == "voice"
-
-
-def test_a_voice_comes_back_from_its_file_as_it_was(tmp_path):
-    voice = VoicePrompt(
-        np.arange(192, dtype=np.float32), codes(4), np.random.default_rng(0).normal(size=(8, 80)).astype(np.float32)
-    )
-    voice.save(tmp_path / "voice.safetensors")
-    loaded = VoicePrompt.load(tmp_path / "voice.safetensors")
-    for name in ("embedding", "tokens", "mel"):
-        assert np.array_equal(getattr(loaded, name), getattr(voice, name))
 
 
 # ------------------------------------------------------------------ tokens to sound
@@ -118,13 +94,13 @@ def test_importing_and_building_leave_logging_and_every_generator_alone(model, m
 
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     before = state()
-    token2wav.build(SMALL, seed=3)
+    cosyvoice2_networks.build(SMALL, seed=3)
     assert state() == before
 
 
 @pytest.mark.parametrize("count", [1, 7, 50])
 def test_speech_lasts_a_25th_of_a_second_a_token_and_is_finite_mono(model, count):
-    spoken = model.speech(codes(count))
+    spoken = model.decode(codes(count))
     assert isinstance(spoken, Audio) and spoken.hz == HZ
     assert abs(len(spoken.samples) - count * SAMPLES) <= HOP
     assert np.isfinite(spoken.samples).all() and np.abs(spoken.samples).max() <= 1 and spoken.samples.std() > 1e-3
@@ -135,7 +111,7 @@ def test_speech_lasts_a_25th_of_a_second_a_token_and_is_finite_mono(model, count
 )
 def test_chunks_join_to_the_length_of_one_pass(model, count, step):
     joined = np.concatenate(streamed(model, codes(count), step))
-    assert joined.dtype == np.float32 and len(joined) == len(model.speech(codes(count)).samples)
+    assert joined.dtype == np.float32 and len(joined) == len(model.decode(codes(count)).samples)
 
 
 def test_the_first_sound_comes_with_the_first_15_tokens_and_chunks_grow(model):
@@ -154,20 +130,20 @@ def test_seams_do_not_click(model):
 
 
 def test_the_vocoder_makes_the_same_sound_in_chunks_as_in_one_pass(local):
-    """Nearly, for a chunk's last pitches lack the future: 0.04 of the signal's deviation at worst, without a fade above 1."""
+    """Nearly: the last pitches of a chunk lack the future. 0.04 of the deviation at worst; 1 without a fade."""
     tokens = codes(150)
-    whole, joined = local.speech(tokens).samples, np.concatenate(streamed(local, tokens))
+    whole, joined = local.decode(tokens).samples, np.concatenate(streamed(local, tokens))
     assert np.abs(joined - whole).max() < 0.1 * whole.std()
 
 
 def test_the_flow_finds_the_packages_own_mel_in_each_chunk_and_in_one_pass(model):
-    """A chunk is to the package a prompt of voice and past, continued. 30 of the prompt + 20 + 25 end where its masks do."""
+    """To the package, a chunk continues a prompt of voice and past. 30 of the prompt + 20 + 25 end at its masks."""
     tokens, voice = codes(48), model.voice
     heard: list[torch.Tensor] = []
     hook = model.hift.conv_pre.register_forward_pre_hook(lambda module, given: heard.append(given[0]))
     aligned = Token2Wav(model.flow, model.hift, voice, streaming=Streaming(sizes=(20, 25)))
     aligned.stream().push(tokens)
-    aligned.speech(tokens)
+    aligned.decode(tokens)
     hook.remove()
 
     def package(past_tokens, past_mel, new, **manner):
@@ -227,7 +203,7 @@ def test_the_same_seed_gives_the_same_samples_and_another_seed_others(model):
     first, again, other = (np.concatenate(streamed(model, codes(40), seed=seed)) for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert np.abs(first - other).max() > 0.01
-    assert np.array_equal(model.speech(codes(9)).samples, Token2Wav.random(0, model.streaming).speech(codes(9)).samples)
+    assert np.array_equal(model.decode(codes(9)).samples, Token2Wav.random(0, model.streaming).decode(codes(9)).samples)
 
 
 def test_two_streams_at_once_do_not_leak_into_each_other(model):
@@ -268,14 +244,14 @@ def test_converted_weights_speak_as_the_originals_did(model, official, tmp_path)
     token2wav.convert(official, tmp_path / "ours", model.voice, SMALL)
     assert not list((tmp_path / "ours").glob("*.pt"))
     loaded = Token2Wav.load(tmp_path / "ours", streaming=model.streaming)
-    assert np.array_equal(loaded.speech(codes(20)).samples, model.speech(codes(20)).samples)
+    assert np.array_equal(loaded.decode(codes(20)).samples, model.decode(codes(20)).samples)
 
 
 def test_weights_that_do_not_fit_are_refused_whole(model, official, tmp_path):
     token2wav.convert(official, tmp_path / "ours", model.voice, SMALL)
     weights = {name: value.contiguous() for name, value in model.flow.state_dict().items()}
     del weights["encoder_proj.weight"]
-    token2wav.safetensors.torch.save_file(weights, tmp_path / "ours" / "flow.safetensors")
+    save_file(weights, tmp_path / "ours" / "flow.safetensors")
     with pytest.raises(EmotionOmniError, match=r"flow\.safetensors does not fit.*encoder_proj\.weight") as caught:
         Token2Wav.load(tmp_path / "ours")
     assert caught.value.code == "checkpoint"
@@ -297,112 +273,3 @@ def test_a_missing_file_is_named_with_where_to_get_it(tmp_path):
         with pytest.raises(EmotionOmniError, match="CosyVoice2-0.5B") as caught:
             opened(tmp_path)
         assert caught.value.code == "missing"
-
-
-# ------------------------------------------------------------------ speech to tokens
-
-
-def field(number: int, value: int | bytes | str) -> bytes:
-    """One field of a protocol buffer: a varint or bytes of known length."""
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    value = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
-def varint(value: int) -> bytes:
-    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + varint(value >> 7)
-
-
-def node(kind: str, inputs: list[str], output: str, **attributes: int | list[int]) -> bytes:
-    body = b"".join(field(1, name) for name in inputs) + field(2, output) + field(4, kind)
-    for name, value in attributes.items():
-        typed = (
-            field(3, value) + field(20, 2)
-            if isinstance(value, int)
-            else b"".join(field(8, each) for each in value) + field(20, 7)
-        )
-        body += field(5, field(1, name) + typed)
-    return field(1, body)
-
-
-def tensor(number: int, name: str, kind: int, shape: list[int | str]) -> bytes:
-    dimensions = b"".join(field(1, field(1, size) if isinstance(size, int) else field(2, size)) for size in shape)
-    return field(number, field(1, name) + field(2, field(1, field(1, kind) + field(2, dimensions))))
-
-
-def network(nodes: bytes, tensors: bytes) -> bytes:
-    return field(1, 8) + field(8, field(1, "") + field(2, 17)) + field(7, nodes + field(2, "tiny") + tensors)
-
-
-@pytest.fixture
-def tiny_tokenizer(tmp_path) -> SpeechTokenizer:
-    """Inputs and output like the published tokenizer's; a token is its loudest band, plus the number of frames."""
-    nodes = (
-        node("MaxPool", ["feats"], "fourth", kernel_shape=[1], strides=[4])
-        + node("ArgMax", ["fourth"], "band", axis=1, keepdims=0)
-        + node("Cast", ["feats_length"], "length", to=7)
-        + node("Add", ["band", "length"], "indices")
-    )
-    tensors = (
-        tensor(11, "feats", 1, [1, 128, "frames"])
-        + tensor(11, "feats_length", 6, [1])
-        + tensor(12, "indices", 7, [1, "tokens"])
-    )
-    (tmp_path / "speech_tokenizer_v2.onnx").write_bytes(network(nodes, tensors))
-    return SpeechTokenizer(tmp_path / "speech_tokenizer_v2.onnx")
-
-
-def test_speech_becomes_25_tokens_a_second_by_mel_and_length(tiny_tokenizer):
-    low, high = (tiny_tokenizer(tone(2.0, hz, pitch)) - 200 for hz, pitch in ((16_000, 300.0), (24_000, 3000.0)))
-    assert low.dtype == np.int64 and len(low) == len(high) == 50
-    assert len(set(low[2:-2])) == 1 and low[25] < high[25] < 128  # a steady tone is one band, a higher one another
-
-
-def test_speech_longer_than_the_tokenizer_hears_is_refused(tiny_tokenizer):
-    assert len(tiny_tokenizer(noise(30.0))) == 750
-    with pytest.raises(EmotionOmniError, match=r"31\.0 s.*30 s") as caught:
-        tiny_tokenizer(noise(31.0))
-    assert caught.value.code == "too-long"
-
-
-def test_the_tokenizers_mel_is_whispers():
-    from transformers import WhisperFeatureExtractor
-
-    samples = noise(30.0).samples
-    samples[160_000:] *= 1e-6  # under the floor of eight decades
-    speech = Audio(samples, 16_000)
-    reference = WhisperFeatureExtractor(feature_size=128)(speech.samples, sampling_rate=16_000).input_features[0]
-    assert np.allclose(token2wav.hearing_mel(speech), reference, atol=1e-3)
-
-
-@pytest.fixture
-def tiny_speaker(tmp_path) -> SpeakerEncoder:
-    """Input and output like the published encoder's: the loudest moment of each band, spread over 192 numbers."""
-    nodes = (
-        node("ReduceMax", ["input"], "loudest", axes=[1], keepdims=1)
-        + node("Concat", ["loudest"] * 3, "thrice", axis=2)
-        + node("MaxPool", ["thrice"], "output", kernel_shape=[240 - 192 + 1])
-    )
-    tensors = tensor(11, "input", 1, [1, "frames", 80]) + tensor(12, "output", 1, [1, 1, 192])
-    (tmp_path / "campplus.onnx").write_bytes(network(nodes, tensors))
-    return SpeakerEncoder(tmp_path / "campplus.onnx")
-
-
-def test_a_voice_is_made_of_a_recording_however_loud(tiny_tokenizer, tiny_speaker):
-    loud, quiet, deep = (
-        VoicePrompt.of(noise(1.5, seed=seed, level=level), tiny_tokenizer, tiny_speaker)
-        for seed, level in ((1, 0.2), (1, 0.02), (2, 0.2))
-    )
-    assert len(loud.tokens) == 37 and loud.mel.shape == (74, 80)  # 1.5 s are 37 tokens and a half
-    assert np.allclose(loud.embedding, quiet.embedding, atol=1e-2) and not np.allclose(
-        loud.embedding, deep.embedding, atol=1e-1
-    )
-    assert np.allclose(loud.mel - quiet.mel, np.log(10), atol=0.1)
-
-
-def test_the_prompts_mel_has_a_steady_tone_in_its_band():
-    """Slaney's scale is linear below 1 kHz: 15 mels; 8 kHz is 45.2, so 81 intervals put 600 Hz in band 15 of 0 to 79."""
-    mel = token2wav.prompt_mel(tone(1.0, 24_000, 600.0))
-    assert mel.shape == (50, 80)
-    assert set(mel[5:-5].argmax(axis=1)) == {15}

@@ -1,0 +1,273 @@
+"""Ranking of systems from paired comparisons: a Bradley-Terry model with ties and position bias.
+
+Axes: ``K`` systems, ``P`` distinct ordered pairs (left, right), ``V`` votes, ``B`` bootstrap samples.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, sparse
+
+from annotation.analysis.intervals import TAILS, Interval, by_lower_bound, count_codes, too_few
+from annotation.analysis.ratings import require_columns, table_of
+from emotion_omni.types import EmotionOmniError
+
+LISTED_VOTES = 300  # below it a rank is called preliminary
+MINIMUM_VOTES = 30  # below it a rank is not shown
+OUTCOMES = ("left", "tie", "right")
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Strengths fitted to votes.
+
+    ``table``, by ``low`` in falling order: ``system``, ``strength`` (log-odds, mean 0 over those not hidden),
+    ``low``, ``high`` (``None`` where ``note`` says why), ``votes``, ``wins``, ``ties``, ``status`` ("listed",
+    "preliminary", "hidden") and ``component`` (systems compared with each other, directly or through others, share
+    one). ``tie``: ν of Davidson (1970); between equals a tie has probability ν / (2 + ν). ``position_bias``:
+    log-odds that the left side wins between equals.
+    """
+
+    table: pd.DataFrame
+    tie: float
+    position_bias: Interval
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Votes:
+    """Votes in codes. ``pairs`` [P, 2]: distinct (left, right). Arrays [V]: each vote's pair, outcome, rater, item."""
+
+    systems: list
+    pairs: np.ndarray
+    pair: np.ndarray
+    outcome: np.ndarray
+    rater: np.ndarray
+    item: np.ndarray
+
+    @classmethod
+    def read(cls, votes: pd.DataFrame) -> Votes:
+        """Raises :class:`EmotionOmniError` (codes ``columns``, ``missing-values``, ``outcome``, ``no-votes``)."""
+        table = require_columns(votes, ("left", "right", "outcome", "rater", "item"), numeric=())
+        if table.empty:
+            raise EmotionOmniError(
+                "There are no votes yet, and a ranking needs at least one. Collect some pairs first.", "no-votes"
+            )
+        wrong = table["outcome"][~table["outcome"].isin(OUTCOMES)]
+        if len(wrong):
+            raise EmotionOmniError(f"Unknown outcome {wrong.iloc[0]!r}. Use one of: {', '.join(OUTCOMES)}.", "outcome")
+        systems = sorted(pd.concat([table["left"], table["right"]]).unique().tolist(), key=str)
+        codes = {system: code for code, system in enumerate(systems)}
+        sides = [table[side].map(codes).to_numpy(dtype=np.int64) for side in ("left", "right")]
+        pairs, pair = np.unique(np.stack(sides, axis=1), axis=0, return_inverse=True)
+        outcome = table["outcome"].map({name: code for code, name in enumerate(OUTCOMES)}).to_numpy(dtype=np.int64)
+        clusters = (pd.factorize(table["rater"])[0], pd.factorize(table["item"])[0])
+        return cls(systems, pairs, pair.ravel(), outcome, *clusters)
+
+    @property
+    def raters(self) -> int:
+        return count_codes(self.rater)
+
+    @property
+    def items(self) -> int:
+        return count_codes(self.item)
+
+    def counts(self, weights: np.ndarray | None = None) -> np.ndarray:
+        """→ votes [P, 3] of each pair by outcome, in the order of :data:`OUTCOMES`; ``weights`` [V], 1 if ``None``."""
+        cells = np.bincount(self.pair * 3 + self.outcome, weights, minlength=3 * len(self.pairs))
+        return cells.reshape(-1, 3).astype(np.float64)
+
+    def tallies(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """→ votes [K], wins [K] and ties [K]; a system against itself counts in none."""
+        counts = self.counts() * (self.pairs[:, 0] != self.pairs[:, 1])[:, None]
+        votes = counts.sum(axis=1)
+        return (
+            self._by_system(votes, votes),
+            self._by_system(counts[:, 0], counts[:, 2]),
+            self._by_system(counts[:, 1], counts[:, 1]),
+        )
+
+    def _by_system(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        size = len(self.systems)
+        return np.bincount(self.pairs[:, 0], left, size) + np.bincount(self.pairs[:, 1], right, size)
+
+    def components(self) -> np.ndarray:
+        """→ [K]: the connected component of the comparison graph to which each system belongs."""
+        size = len(self.systems)
+        graph = sparse.coo_array((np.ones(len(self.pairs)), self.pairs.T), shape=(size, size))
+        return sparse.csgraph.connected_components(graph.tocsr(), directed=False)[1]
+
+    def identify_bias(self) -> bool:
+        """Whether position bias and strengths can be separated: not if one system is always on the same side."""
+        contrasts = np.zeros((len(self.pairs), len(self.systems)))
+        rows = np.arange(len(self.pairs))
+        np.add.at(contrasts, (rows, self.pairs[:, 0]), 1.0)
+        np.add.at(contrasts, (rows, self.pairs[:, 1]), -1.0)
+        with_bias = np.column_stack([contrasts, np.ones(len(rows))])
+        return bool(np.linalg.matrix_rank(with_bias) > np.linalg.matrix_rank(contrasts))
+
+
+@dataclass(frozen=True, eq=False)
+class BradleyTerry:
+    """Bradley & Terry (1952) with ties as in Davidson (1970) and position bias as in Davidson & Beaver (1977).
+
+    With strengths s, left bias b and x = s(left) - s(right) + b, the outcomes left : tie : right have weights
+    e^(x/2) : ν : e^(-x/2). This is Davidson & Beaver's model with their ν times the square root of their bias, so
+    that swapping the sides only changes the sign of b. A system against itself informs only b and ν.
+
+    Penalty: ``prior`` virtual votes of each system with one of mean strength, half won and half lost, keep the
+    strength of an unbeaten system finite; the bias has the same, ν one virtual vote for each outcome between equals.
+    Without any tie ν is 0.
+
+    ``pairs`` [P, 2]: codes (left, right) of ``systems`` systems. Parameters [K + 2]: strengths, bias (0 unless
+    ``with_bias``), log ν (meaningless without ties).
+    """
+
+    pairs: np.ndarray
+    systems: int
+    prior: float
+    with_bias: bool
+
+    def fit(self, counts: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
+        """Counts [P, 3] → parameters [K + 2]. The loss is convex, so every start leads to the same minimum."""
+        start = np.zeros(self.systems + 2) if start is None else start
+        options = {"ftol": 1e-12, "gtol": 1e-7}
+        return optimize.minimize(self.loss, start, (counts,), method="L-BFGS-B", jac=True, options=options).x
+
+    def loss(self, parameters: np.ndarray, counts: np.ndarray) -> tuple[float, np.ndarray]:
+        """Negative log posterior and its gradient. A virtual vote costs log(e^(s/2) + e^(-s/2))."""
+        size, pairs, prior = self.systems, self.pairs, self.prior
+        log_tie, votes, ties = parameters[-1], counts.sum(axis=1), counts[:, 1].sum()
+        tie = math.exp(log_tie) if ties else 0.0
+        half = (parameters[pairs[:, 0]] - parameters[pairs[:, 1]] + parameters[size]) / 2
+        lead = counts[:, 0] - counts[:, 2]
+        log_total = _log_total(half, tie)
+        tied = tie * np.exp(-log_total)  # the probability of a tie
+        penalized = parameters[:-1] / 2
+        loss = votes @ log_total - lead @ half + prior * np.logaddexp(penalized, -penalized).sum()
+        pull = (votes * np.tanh(half) * (1 - tied) - lead) / 2
+        gradient = np.append(prior / 2 * np.tanh(penalized), 0.0)
+        gradient[:size] += np.bincount(pairs[:, 0], pull, size) - np.bincount(pairs[:, 1], pull, size)
+        gradient[size] = gradient[size] + pull.sum() if self.with_bias else 0.0
+        if ties:
+            loss += prior * (math.log(2 + tie) - log_tie / 3) - ties * log_tie
+            gradient[-1] = prior * (tie / (2 + tie) - 1 / 3) + votes @ tied - ties
+        return float(loss), gradient
+
+
+def _log_total(half: np.ndarray, tie: float) -> np.ndarray:
+    """log(e^half + e^-half + tie), without overflow."""
+    decided = np.logaddexp(half, -half)
+    return decided + np.log1p(tie * np.exp(-decided))
+
+
+def rank(
+    ratings: pd.DataFrame, bootstrap: int = 300, seed: int = 0, minimum: int = MINIMUM_VOTES, prior: float = 2.0
+) -> Ranking:
+    """Strengths of systems (:class:`BradleyTerry`) from blind pairs, with bootstrap intervals.
+
+    ``ratings``: columns ``left``, ``right`` (systems), ``outcome`` (left, right or tie), ``rater``, ``item``.
+    Intervals: percentiles of a crossed bootstrap, raters and items resampled independently (Owen 2007, "The
+    pigeonhole bootstrap"), which tends to be too wide rather than too narrow. Systems with fewer than ``minimum``
+    votes are hidden. Raises :class:`EmotionOmniError` as :meth:`Votes.read`.
+    """
+    votes = Votes.read(ratings)
+    size, component, with_bias = len(votes.systems), votes.components(), votes.identify_bias()
+    model = BradleyTerry(votes.pairs, size, prior, with_bias)
+    best = model.fit(votes.counts())
+    samples = _bootstrap(model, votes, best, bootstrap, seed)
+    anchors = _anchors(votes, component, minimum)
+    strengths = _centered(best[:size], component, anchors)
+    sampled = np.array([_centered(sample[:size], component, anchors) for sample in samples])
+    tie = float(np.exp(best[-1])) if (votes.outcome == 1).any() else 0.0
+    reason = too_few(votes.raters, votes.items) or ("" if len(samples) > 1 else "no bootstrap was asked for")
+    table = _table(votes, strengths, sampled, component, minimum)
+    bias = _position_bias(votes, best[size], samples[:, size], with_bias, reason)
+    return Ranking(table, tie, bias, _note(votes, component, reason))
+
+
+def _bootstrap(model: BradleyTerry, votes: Votes, best: np.ndarray, bootstrap: int, seed: int) -> np.ndarray:
+    """→ fits [B, K + 2] to resampled votes; none with fewer than 2 raters or 2 items.
+
+    The weight of a vote is the product of how often its rater and its item were sampled. Samples without any vote
+    are left out.
+    """
+    generator = np.random.default_rng(seed)
+    fits = []
+    for _ in range(bootstrap if min(votes.raters, votes.items) > 1 else 0):
+        raters, items = (
+            generator.multinomial(count, np.full(count, 1 / count)) for count in (votes.raters, votes.items)
+        )
+        counts = votes.counts(raters[votes.rater] * items[votes.item])
+        if counts.any():
+            fits.append(model.fit(counts, best))
+    return np.array(fits).reshape(len(fits), len(best))
+
+
+def _anchors(votes: Votes, component: np.ndarray, minimum: int) -> np.ndarray:
+    """→ [K]: 1.0 for the systems whose mean is 0: those with enough votes, or all where a component has none.
+
+    A new system with three votes must not move the zero, or the intervals of all others would widen with its own.
+    """
+    enough = votes.tallies()[0] >= minimum
+    return np.where(np.bincount(component, enough)[component] > 0, enough, True).astype(np.float64)
+
+
+def _centered(strengths: np.ndarray, component: np.ndarray, anchors: np.ndarray) -> np.ndarray:
+    """Mean 0 over the anchors of each component: votes say nothing about differences between components."""
+    return strengths - (np.bincount(component, strengths * anchors) / np.bincount(component, anchors))[component]
+
+
+def _table(
+    votes: Votes, strengths: np.ndarray, sampled: np.ndarray, component: np.ndarray, minimum: int
+) -> pd.DataFrame:
+    alone = np.bincount(component)[component] == 1
+    bounds = np.quantile(sampled, TAILS, axis=0).T if len(sampled) > 1 else None
+    counts, wins, ties = votes.tallies()
+    rows = []
+    for code, system in enumerate(votes.systems):
+        low, high = (None, None) if bounds is None or alone[code] else map(float, bounds[code])
+        figures = (float(strengths[code]), low, high, int(counts[code]), int(wins[code]), int(ties[code]))
+        rows.append((system, *figures, _status(counts[code], minimum), int(component[code])))
+    rows.sort(key=lambda row: by_lower_bound(row[2], row[1]))
+    columns = ["system", "strength", "low", "high", "votes", "wins", "ties", "status", "component"]
+    return table_of(rows, columns, ["low", "high"])
+
+
+def _status(votes: float, minimum: int) -> str:
+    if votes < minimum:
+        return "hidden"
+    return "preliminary" if votes < LISTED_VOTES else "listed"
+
+
+def _position_bias(votes: Votes, best: float, sampled: np.ndarray, identified: bool, reason: str) -> Interval:
+    """``best``: the fitted bias; ``sampled`` [B]: its bootstrap samples."""
+    counts, method = (len(votes.pair), votes.raters, votes.items), "crossed bootstrap"
+    if not identified:
+        reason = "the sides were never swapped, so side and system cannot be told apart; none is assumed"
+        return Interval(None, None, None, None, *counts, method, reason)
+    if reason:
+        return Interval(float(best), None, None, None, *counts, method, reason)
+    low, high = map(float, np.quantile(sampled, TAILS))
+    return Interval(float(best), low, high, float(sampled.std(ddof=1)), *counts, method)
+
+
+def _note(votes: Votes, component: np.ndarray, reason: str) -> str:
+    """What a reader of the table must know: no intervals, nothing to compare, or groups that were never compared."""
+    notes = [f"No intervals: {reason}."] if reason else []
+    parts = [
+        [str(votes.systems[code]) for code in np.flatnonzero(component == part)] for part in range(component.max() + 1)
+    ]
+    if len(votes.systems) == 1:
+        notes.append(f"Only one system, {parts[0][0]}: there is nothing to rank it against.")
+    elif len(parts) > 1:
+        groups = "; ".join(", ".join(part) for part in parts)
+        notes.append(
+            f"Never compared with each other, directly or through others: {groups}. "
+            "Strengths compare within a group only."
+        )
+    return " ".join(notes)

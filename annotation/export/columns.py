@@ -1,0 +1,132 @@
+"""The columns of every table, in order, with their Arrow types."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from annotation.analysis.results import COLUMNS
+from annotation.study.rules import Study
+
+Columns = dict[str, pa.DataType]
+
+_TEXT, _INTEGER, _FLOAT, _FLAG = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+_TEXTS = pa.list_(_TEXT)
+_MESSAGES = pa.list_(pa.struct([("content", _TEXT), ("role", _TEXT)]))
+
+RATINGS: Columns = dict.fromkeys(COLUMNS, _TEXT) | {
+    "value_number": _FLOAT,
+    "value_on_page": _TEXT,
+    "guess_shown": _FLAG,
+    "guess_probability": _FLOAT,
+    "block": _INTEGER,
+    "slot": _INTEGER,
+    "seconds": _FLOAT,
+    "heard": _FLOAT,
+    "right": _FLAG,
+    "consent": _FLAG,
+}
+
+_GENERATED_BY: Columns = {"system": _TEXT, "seed": _INTEGER, "timings": _TEXT}
+PROVENANCE: Columns = {
+    "item": _TEXT,
+    "family": _TEXT,
+    "study": _TEXT,
+    "template": _TEXT,
+    "split": _TEXT,
+    "licence": _TEXT,
+    "language": _TEXT,
+    "scales": _TEXTS,
+    "mode": _TEXT,
+    "audio_sha256": _TEXTS,
+    "about": _TEXT,
+    "emotion": _TEXT,
+    "emotion_source": _TEXT,
+    "adjudicated": _TEXT,
+    "side_as_stored": _INTEGER,
+    "side_swapped": _INTEGER,
+    "heard_least": _FLOAT,
+    "raters": _TEXTS,
+    "n_raters": _INTEGER,
+    "agreement": _FLOAT,
+    "consent": _FLAG,
+    "contributed": _FLAG,
+    "ratings_kept": _INTEGER,
+    "ratings_could_not_check": _INTEGER,
+    "ratings_flagged": _INTEGER,
+    "reasons": _TEXTS,
+    "exporter": _TEXT,
+}
+
+_PAIR: Columns = (
+    {f"{side}_{name}": kind for side in ("chosen", "rejected") for name, kind in _GENERATED_BY.items()}
+    | {f"{role}_file_name": _TEXT for role in ("query", "chosen", "rejected")}
+    | {
+        "source": _TEXT,
+        "margin": _FLOAT,
+        "flip_rate": _FLOAT,
+        "vote_share": _FLOAT,
+        "same_words": _FLAG,
+        "chosen_emotion": _TEXT,
+        "rejected_emotion": _TEXT,
+    }
+)
+_SFT: Columns = {
+    "messages": _MESSAGES,
+    "text": _TEXT,
+    "event": _TEXT,
+    "reply": _TEXT,
+    "reply_emotion": _TEXT,
+    "source": _TEXT,
+    "query_file_name": _TEXT,
+    "reply_file_name": _TEXT,
+}
+_KTO: Columns = {
+    "prompt": _MESSAGES,
+    "completion": _MESSAGES,
+    "label": _FLAG,
+    "score": _FLOAT,
+    "source": _TEXT,
+    "reply_emotion": _TEXT,
+    "query_file_name": _TEXT,
+    "completion_file_name": _TEXT,
+}
+_EMOTION: Columns = {
+    "audio": pa.struct([("bytes", pa.binary()), ("path", _TEXT)]),
+    "label": _TEXT,
+    "soft_label": pa.list_(_FLOAT),
+    "valence": _FLOAT,
+    "arousal": _FLOAT,
+    "dominance": _FLOAT,
+    "alpha": _FLOAT,
+    "transcript": _TEXT,
+    "guess": _TEXT,
+    "guess_probability": _FLOAT,
+    "guess_shown_share": _FLOAT,
+}
+TRAINING: dict[str, Columns] = {
+    "sft": _SFT | _GENERATED_BY | PROVENANCE,
+    "dpo": {"prompt": _MESSAGES, "chosen": _MESSAGES, "rejected": _MESSAGES} | _PAIR | PROVENANCE,
+    "kto": _KTO | _GENERATED_BY | PROVENANCE,
+    "reward": {"chosen": _MESSAGES, "rejected": _MESSAGES} | _PAIR | PROVENANCE,
+    "emotion": _EMOTION | _GENERATED_BY | PROVENANCE,
+}
+
+
+def item_columns(rules: Study) -> Columns:
+    """The columns of the items: four for each clip of the template."""
+    columns: Columns = {
+        "item": _TEXT,
+        "family": _TEXT,
+        "role": _TEXT,
+        "mode": _TEXT,
+        "split": _TEXT,
+        "guess": _TEXT,
+        "guess_probability": _FLOAT,
+        "contributed": _FLAG,
+        "adjudicated": _TEXT,
+        "adjudicated_reason": _TEXT,
+        "about": _TEXT,
+    }
+    for role in rules.form.clips:
+        columns |= {f"{role}_{name}": _TEXT for name in ("text", "system", "file_name", "sha256")}
+    return columns

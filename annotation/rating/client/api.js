@@ -1,0 +1,51 @@
+// Calls to the studio's routes: JSON, a refusal distinguished from a lost network, and trying again.
+
+const BACKOFF_SECONDS = [1, 2, 4, 8, 15];
+const CALL_SECONDS = 20, CLIP_SECONDS = 90; // after which an unanswered call counts as lost
+
+const sleep = seconds => new Promise(done => setTimeout(done, 1000 * seconds));
+
+class Refusal extends Error { // the server said no, and why
+  constructor(status, { code = 'refused', message = null } = {}) {
+    super(message ?? t('The studio refused this (HTTP {status}). Please try again.', { status }));
+    Object.assign(this, { status, code });
+  }
+}
+class Unreachable extends Error {}
+class Left extends Error {} // the rater left the screen while a call was being repeated
+
+// The path only: behind a proxy the root may name another scheme or host than the one the page came from.
+const base = () => new URL(window.gradio_config?.root || '/', location.href).pathname.replace(/\/$/, '');
+const address = url => (!url.startsWith('/') ? `${base()}/studio/${url}` : url.startsWith(`${base()}/`) ? url : base() + url);
+
+async function reach(url, read, seconds, options = {}) {
+  let reply, body;
+  try {
+    reply = await fetch(url, { credentials: 'same-origin', signal: AbortSignal.timeout(1000 * seconds), ...options });
+    body = reply.ok ? await read(reply) : await reply.json().catch(() => ({}));
+  } catch (error) {
+    throw new Unreachable(error.message);
+  }
+  if (reply.ok) return body;
+  if (reply.status >= 500 || reply.status === 429) throw new Unreachable(`HTTP ${reply.status}`);
+  throw new Refusal(reply.status, body.error);
+}
+
+function ask(path, body) {
+  const headers = { 'Content-Type': 'application/json', 'X-Studio': '1' };
+  const options = body === undefined ? { headers } : { method: 'POST', headers, body: JSON.stringify(body) };
+  return reach(address(path), reply => reply.json(), CALL_SECONDS, options);
+}
+
+async function insist(attempt, alive, waiting) {
+  for (let failures = 0; alive(); failures++) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!(error instanceof Unreachable)) throw error;
+    }
+    waiting();
+    await sleep(BACKOFF_SECONDS[Math.min(failures, BACKOFF_SECONDS.length - 1)]);
+  }
+  throw new Left();
+}

@@ -1,0 +1,190 @@
+"""What a rater sees: plain mappings that the browser draws. No screen tells what a rater must not know.
+
+Traps, gold items and repeats look like any other item; clips have numbers, not names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from annotation.rating.assignment import seeded
+from annotation.rating.catalog import Catalog, Catalogs
+from annotation.rating.enrolment import Enrolment
+from annotation.rating.leases import HandedItem
+from annotation.rating.playback import PlaybackProof
+from annotation.rating.served_clips import ServedClips
+from annotation.study import checks
+from annotation.study.rules import Study
+from annotation.study.scales import SCALES, SURVEY, Scale
+from annotation.study.templates import ABOUT_GUESSES, CONSENT, STATEMENTS
+from annotation.study.translate import translated
+from emotion_omni import emotion
+
+PHASES = ("consent", "sound", "instructions", "training", "task", "survey")
+LABELS = {"speech": "Recording", "query": "What was said", "reply": "The answer", "a": "Answer A", "b": "Answer B"}
+BREAK_MINUTES = 2
+NOT_OPEN = {
+    "paused": "This study is paused. What you have done is saved; please look again later.",
+    "closed": "This study is closed. Thank you for taking part; what you have given is saved.",
+}
+BREAK = (
+    "This block is done, and all of it is saved. Rest your ears for a moment; go on when you like, "
+    "today or another day."
+)
+DONE = "That is all for now. Thank you: every one of your ratings is saved."
+
+Screen = dict[str, Any]
+
+
+class Screens:
+    def __init__(
+        self,
+        secret: bytes,
+        playback: PlaybackProof,
+        catalogs: Catalogs,
+        served: ServedClips,
+        now: Callable[[], float],
+    ) -> None:
+        self._secret, self._playback, self._catalogs, self._served, self._now = secret, playback, catalogs, served, now
+
+    def consent(self, enrolment: Enrolment) -> Screen:
+        text = list(enrolment.rules.consent or CONSENT)
+        return screen(enrolment, "consent", text=text, statements=list(STATEMENTS))
+
+    def instructions(self, enrolment: Enrolment) -> Screen:
+        rules = enrolment.rules
+        text = list(rules.instructions or rules.form.instructions)
+        if not self._catalog(enrolment).guesses:
+            text = [line for line in text if line != ABOUT_GUESSES]
+        examples = [{"caption": caption, "clip": f"example/{line}"} for caption, line in checks.examples(rules.form)]
+        return screen(enrolment, "instructions", text=text, examples=examples, keys=True)
+
+    def take_break(self, enrolment: Enrolment) -> Screen:
+        return screen(enrolment, "break", text=BREAK, minutes=BREAK_MINUTES)
+
+    def survey(self, enrolment: Enrolment) -> Screen:
+        return screen(enrolment, "survey", scales=[scale.form() for scale in SURVEY])
+
+    def done(self, enrolment: Enrolment) -> Screen:
+        code = self._completion_code(enrolment.study_id, enrolment.rater)
+        return screen(enrolment, "done", text=DONE, code=code, receipts=enrolment.row["done"])
+
+    def wait(self, enrolment: Enrolment) -> Screen:
+        return screen(enrolment, "wait", text=NOT_OPEN[enrolment.study["state"]])
+
+    def rate(self, enrolment: Enrolment, handed: HandedItem) -> Screen:
+        """An item with its clips and questions, and a receipt under which nothing has been heard yet."""
+        rules, content, kind = enrolment.rules, handed.item["content"], handed.assignment["kind"]
+        assignment = handed.assignment["id"]
+        shown = shown_clips(rules, content, handed.assignment["flip"])
+        self._served.add(handed.assignment, [clip for _, clip in shown])
+        clips = [
+            {"n": n, "label": LABELS[role], "url": f"clip/{assignment}/{n}", "seconds": clip["seconds"]}
+            for n, (role, clip) in enumerate(shown)
+        ]
+        guess = self._guess(enrolment, handed)
+        made = screen(
+            enrolment,
+            "rate",
+            assignment=assignment,
+            kind=kind if kind in ("sound", "training") else "rate",
+            title=_title(kind, rules),
+            clips=clips,
+            guess=guess,
+            scales=[scale.form() for scale in asked_scales(rules, kind, bool(guess))],
+            prefill=_prefill(rules, kind, content),
+            receipt=self._playback.start(assignment, [clip["seconds"] for clip in clips], self._now()),
+        )
+        made["texts"] = shown_texts(rules, content)  # what a person said stays in their own language
+        made["progress"] |= self._task_progress(enrolment)
+        return made
+
+    def _guess(self, enrolment: Enrolment, handed: HandedItem) -> dict[str, Any] | None:
+        """The model's guess as it is shown; a made-up one for a trap or gold item, which would stand out without."""
+        if not handed.assignment["guess"]:
+            return None
+        catalog = self._catalog(enrolment)
+        guess = handed.item["content"].get("guess") or made_up_guess(catalog, handed.assignment["id"])
+        return {"label": str(guess["label"]).capitalize(), "probability": guess.get("probability")}
+
+    def _task_progress(self, enrolment: Enrolment) -> dict[str, int]:
+        """Traps and repeats count like any other item, or the progress bar would give them away."""
+        if enrolment.phase != "task":
+            return {}
+        rules, done = enrolment.rules, enrolment.row["done"]
+        items = self._catalog(enrolment).families
+        if rules.most_per_rater:
+            items = min(items, rules.most_per_rater)
+        extras = (rules.traps_per_block + rules.gold_per_block + rules.repeats_per_block) if rules.block_size > 1 else 0
+        blocks = math.ceil(items / rules.block_size)
+        return {
+            "wanted": max(done + 1, items + blocks * extras),
+            "block": enrolment.block + 1,
+            "blocks": blocks,
+            "in_block": enrolment.slot + 1,
+            "block_size": rules.block_size + extras,
+        }
+
+    def _catalog(self, enrolment: Enrolment) -> Catalog:
+        return self._catalogs.get(enrolment.transaction, enrolment.study_id)
+
+    def _completion_code(self, study: str, rater: str) -> str:
+        """For platforms that pay on proof of having finished."""
+        return hmac.new(self._secret, f"done:{study}:{rater}".encode(), hashlib.sha256).hexdigest()[:8].upper()
+
+
+def screen(enrolment: Enrolment, name: str, /, **content: Any) -> Screen:
+    """A screen in the language of the study, with the rater's progress."""
+    phase = "task" if enrolment.phase == "break" else enrolment.phase
+    done = enrolment.row["done"]
+    progress = {"done": done, "wanted": done, "phase": phase, "phases": list(PHASES)}
+    study = {"id": enrolment.study_id, "title": enrolment.rules.title}
+    return {"screen": name, "study": study, "progress": progress} | translated(content, enrolment.rules.language)
+
+
+def asked_scales(rules: Study, kind: str, guess: bool) -> tuple[Scale, ...]:
+    return (SCALES["digits"],) if kind == "sound" else rules.form.asked(guess)
+
+
+def shown_clips(rules: Study, content: Mapping[str, Any], flip: int) -> list[tuple[str, Mapping[str, Any]]]:
+    """(role on the page, clip) in the order of the page. With ``flip`` -1 the answers have changed sides."""
+    clips = content.get("clips", {})
+    if content.get("mode") == "words":
+        return []
+    if set(clips) == {"speech"}:
+        return [("speech", clips["speech"])]
+    stored_role = {"a": "b", "b": "a"} if flip < 0 else {}
+    return [(role, clips[stored_role.get(role, role)]) for role in rules.form.clips]
+
+
+def shown_texts(rules: Study, content: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The words, where a template shows them."""
+    text = content.get("texts", {}).get("speech")
+    if rules.template == "words-voice" and content.get("mode") in ("words", "both") and text:
+        return [{"label": translated("The words", rules.language), "text": text}]
+    return []
+
+
+def made_up_guess(catalog: Catalog, assignment: str) -> dict[str, Any]:
+    """What a model might have heard; with a probability where the study's own guesses have one."""
+    generator = seeded("decoy", assignment)
+    model = generator.choice(catalog.guesses)
+    return {
+        "label": generator.choice(emotion.NAMES),
+        "probability": model.get("probability") and round(generator.uniform(0.3, 0.95), 2),
+    }
+
+
+def _title(kind: str, rules: Study) -> str:
+    return {"sound": "Sound check", "training": "Training"}.get(kind, rules.form.title)
+
+
+def _prefill(rules: Study, kind: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer that the rater rewrites."""
+    if rules.template != "correction" or kind == "sound":
+        return {}
+    return {"rewrite": content.get("texts", {}).get("reply", "")}

@@ -1,0 +1,194 @@
+"""What the store can be asked. A :class:`View` reads inside one transaction, so it sees one moment."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Table, select
+
+from annotation.store.tables import Row, assignments, decisions, enrolments, items, meta, raters, ratings, studies
+
+# Building a statement costs more than running it, so the statements that every rating needs are built once.
+
+
+@cache
+def _found_by(table: Table, *names: str) -> sa.Select:
+    return select(table).where(*(table.c[name] == sa.bindparam(name) for name in names))
+
+
+@cache
+def _candidates(by_disagreement: bool) -> sa.Select:
+    """Items still short of ratings, without those whose family the rater has met."""
+    met = select(assignments.c.id).where(
+        assignments.c.study == sa.bindparam("study"),
+        assignments.c.rater == sa.bindparam("rater"),
+        assignments.c.family == items.c.family,
+        assignments.c.state != "expired",
+    )
+    order = ([items.c.disagreement.desc()] if by_disagreement else []) + [items.c.claimed, items.c.shuffle]
+    free = (
+        items.c.study == sa.bindparam("study"),
+        items.c.role == "rate",
+        items.c.claimed < sa.bindparam("wanted"),
+        ~met.exists(),
+    )
+    return select(items).where(*free).order_by(*order).limit(sa.bindparam("most"))
+
+
+_OPEN = _found_by(assignments, "study", "rater", "state").order_by(assignments.c.created.desc()).limit(1)
+_EXPIRED = (
+    select(assignments.c.id)
+    .where(assignments.c.state == "open", assignments.c.leased_until < sa.bindparam("now"))
+    .limit(sa.bindparam("most"))
+)
+
+
+class View:
+    """Questions to the database, inside one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def study(self, study: str) -> Row | None:
+        return self._one(_found_by(studies, "id"), id=study)
+
+    def studies(self) -> list[Row]:
+        return self._all(select(studies).order_by(studies.c.created, studies.c.id))
+
+    def item(self, item: str) -> Row | None:
+        return self._one(_found_by(items, "id"), id=item)
+
+    def items(self, study: str, role: str | None = None, limit: int | None = None) -> list[Row]:
+        chosen = select(items).where(items.c.study == study).order_by(items.c.id).limit(limit)
+        return self._all(chosen.where(items.c.role == role) if role else chosen)
+
+    def count_families(self, study: str) -> int:
+        """How many different things there are to rate."""
+        wanted = select(sa.func.count(items.c.family.distinct())).where(items.c.study == study, items.c.role == "rate")
+        return self.connection.execute(wanted).scalar_one()
+
+    def rater(self, rater: str) -> Row | None:
+        return self._one(_found_by(raters, "id"), id=rater)
+
+    def account(self, account: str) -> Row | None:
+        return self._one(_found_by(raters, "account"), account=account)
+
+    def raters(self, study: str | None = None) -> list[Row]:
+        chosen = select(raters).order_by(raters.c.created, raters.c.id)
+        enrolled = select(enrolments.c.rater).where(enrolments.c.study == study)
+        return self._all(chosen.where(raters.c.id.in_(enrolled)) if study else chosen)
+
+    def enrolment(self, study: str, rater: str) -> Row | None:
+        return self._one(_found_by(enrolments, "study", "rater"), study=study, rater=rater)
+
+    def enrolments(self, study: str | None = None, rater: str | None = None) -> list[Row]:
+        chosen = select(enrolments).order_by(enrolments.c.created, enrolments.c.rater)
+        if study:
+            chosen = chosen.where(enrolments.c.study == study)
+        return self._all(chosen.where(enrolments.c.rater == rater) if rater else chosen)
+
+    def assignment(self, assignment: str) -> Row | None:
+        return self._one(_found_by(assignments, "id"), id=assignment)
+
+    def open_assignment(self, study: str, rater: str) -> Row | None:
+        """The assignment that a rater is working on."""
+        return self._one(_OPEN, study=study, rater=rater, state="open")
+
+    def assignments(self, study: str, rater: str) -> list[Row]:
+        """All assignments of a rater, oldest first."""
+        mine = select(assignments).where(assignments.c.study == study, assignments.c.rater == rater)
+        return self._all(mine.order_by(assignments.c.created, assignments.c.slot))
+
+    def candidates(self, study: str, rater: str, wanted: int, by_disagreement: bool, limit: int = 24) -> list[Row]:
+        """Items still short of ratings whose family this rater has not met, those with the fewest first."""
+        return self._all(_candidates(by_disagreement), study=study, rater=rater, wanted=wanted, most=limit)
+
+    def expired(self, now: float, limit: int = 200) -> list[str]:
+        """Open assignments whose lease has run out."""
+        return list(self.connection.execute(_EXPIRED, {"now": now, "most": limit}).scalars())
+
+    def count_ratings(self, study: str, rater: str) -> int:
+        """How many ordinary ratings a rater has given: without checks and repeats."""
+        mine = (ratings.c.study == study, ratings.c.rater == rater, ratings.c.kind == "rate")
+        return self.connection.execute(select(sa.func.count()).select_from(ratings).where(*mine)).scalar_one()
+
+    def rating(self, submit: str) -> Row | None:
+        return self._one(_found_by(ratings, "id"), id=submit)
+
+    def rating_of(self, assignment: str) -> Row | None:
+        return self._one(_found_by(ratings, "assignment"), assignment=assignment)
+
+    def ratings(self, study: str, item: str | None = None, rater: str | None = None) -> list[Row]:
+        """Ratings with what was shown: side, guess, block, slot, in order of arrival."""
+        shown = [assignments.c[name] for name in ("flip", "guess", "block", "slot", "family")]
+        chosen = (
+            select(ratings, *shown)
+            .join(assignments, assignments.c.id == ratings.c.assignment)
+            .where(ratings.c.study == study)
+        )
+        if item:
+            chosen = chosen.where(ratings.c.item == item)
+        if rater:
+            chosen = chosen.where(ratings.c.rater == rater)
+        return self._all(chosen.order_by(ratings.c.at, ratings.c.id))
+
+    def answers_to(self, item: str) -> list[dict]:
+        chosen = select(ratings.c.answers).where(ratings.c.item == item, ratings.c.kind == "rate")
+        return list(self.connection.execute(chosen).scalars())
+
+    def decisions(self, study: str) -> list[Row]:
+        return self._all(select(decisions).where(decisions.c.study == study).order_by(decisions.c.at, decisions.c.id))
+
+    def counts(self, study: str) -> Row:
+        """Items to rate, ratings given of those needed, raters, skips: for the monitor."""
+        mine = items.c.study == study
+        total = select(sa.func.count(), sa.func.coalesce(sa.func.sum(items.c.done), 0)).where(
+            mine, items.c.role == "rate"
+        )
+        found, done = self.connection.execute(total).one()
+        people = select(sa.func.count()).select_from(enrolments).where(enrolments.c.study == study)
+        skipped = (
+            select(sa.func.count())
+            .select_from(assignments)
+            .where(assignments.c.study == study, assignments.c.state == "skipped")
+        )
+        return {
+            "items": found,
+            "done": int(done),
+            "raters": self.connection.execute(people).scalar_one(),
+            "skipped": self.connection.execute(skipped).scalar_one(),
+        }
+
+    def contributed(self, contributor: str) -> list[Row]:
+        """The items made of a voice."""
+        return self._all(select(items).where(items.c.contributor == contributor))
+
+    def clips_in_use(self) -> set[str]:
+        """The SHA-256 of every clip that an item holds."""
+        contents = self.connection.execute(select(items.c.content)).scalars()
+        return {
+            sha
+            for content in contents
+            for clip in content.get("clips", {}).values()
+            for sha in (clip["sha"], clip["played"])
+        }
+
+    def applied(self) -> int:
+        """The sequence number of the last event applied."""
+        return self._number("applied")
+
+    def is_erasing(self) -> bool:
+        """Whether traces of a withdrawn person are still in the event log."""
+        return self._number("erasing") > 0
+
+    def _number(self, name: str) -> int:
+        return self.connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar_one()
+
+    def _one(self, query: sa.Select, **values: Any) -> Row | None:
+        row = self.connection.execute(query, values).mappings().first()
+        return dict(row) if row else None
+
+    def _all(self, query: sa.Select, **values: Any) -> list[Row]:
+        return [dict(row) for row in self.connection.execute(query, values).mappings()]

@@ -1,0 +1,74 @@
+"""A study's life in the store: create it, add items, open, pause or close it, delete it with its clips."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+
+from annotation.store.store import Store
+from annotation.store.transaction import Transaction
+from annotation.study import checks
+from annotation.study.clips import Clips
+from annotation.study.items import Item, new_row
+from annotation.study.rules import STATES, Study
+from emotion_omni.types import EmotionOmniError
+
+
+def create(
+    store: Store, clips: Clips, rules: Study, items: Sequence[Item], by: str | None = None, study: str = ""
+) -> str:
+    """A new study with its items and the checks of its template → its id."""
+    study = study or "s" + uuid.uuid4().hex[:12]
+    with_checks = [*items, *checks.items(rules.form, clips)]
+    rows = [new_row(item) for item in with_checks]
+
+    def add(transaction: Transaction) -> str:
+        if transaction.study(study):
+            raise EmotionOmniError(f"There is a study {study!r} already.", "taken")
+        transaction.record("study.created", study=study, settings=rules.settings(), state="open", by=by)
+        transaction.record("items.added", study=study, items=rows)
+        return study
+
+    return store.write(add)
+
+
+def add_items(store: Store, study: str, items: Sequence[Item]) -> int:
+    """More items for a study → their number. A contributor's item is an event of its own: it can be erased alone."""
+    rows = [new_row(item) for item in items]
+
+    def add(transaction: Transaction) -> int:
+        if transaction.study(study) is None:
+            raise EmotionOmniError("There is no such study.", "not-found")
+        shared = [row for row in rows if not row["contributor"]]
+        for group in [shared, *([row] for row in rows if row["contributor"])]:
+            if group:
+                transaction.record("items.added", study=study, items=group)
+        return len(rows)
+
+    return store.write(add)
+
+
+def set_state(store: Store, study: str, state: str) -> None:
+    if state not in STATES:
+        raise EmotionOmniError(f"{state!r} is not a state. Choose one of {', '.join(STATES)}.", "bad-setting")
+    store.write(lambda transaction: transaction.record("study.changed", study=study, state=state))
+
+
+def delete(store: Store, clips: Clips, study: str) -> None:
+    """The study, its items and ratings, and the sounds that nothing else uses."""
+    with store.read() as view:
+        gone = view.items(study)
+    store.write(lambda transaction: transaction.record("study.deleted", study=study))
+    delete_unused_clips(store, clips, gone)
+
+
+def delete_unused_clips(store: Store, clips: Clips, gone: Iterable[Item]) -> int:
+    """Delete the sounds of items that are gone, unless another item has them, and those of a crash → how many."""
+    no_longer_used = {
+        sha
+        for item in gone
+        for clip in item["content"].get("clips", {}).values()
+        for sha in (clip["sha"], clip["played"])
+    }
+    with store.read() as view:
+        return clips.keep_only(view.clips_in_use(), no_longer_used)

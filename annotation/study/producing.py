@@ -1,0 +1,163 @@
+"""Items from engines: every query answered by every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from annotation.study.clips import Clips
+from annotation.study.items import Item, in_modes, make_item
+from annotation.study.progress import Progress, no_progress
+from annotation.study.rules import Study
+from emotion_omni import audio
+from emotion_omni.engine import Engine
+from emotion_omni.types import Audio, Done, EmotionOmniError, Heard, Plan, Speech, Text, Turn
+
+LONGEST_FAMILY = 80  # characters
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An engine's answer to a query."""
+
+    engine: str
+    heard: Heard
+    planned: str
+    text: str
+    speech: Audio | None
+    seed: int
+    timings: Mapping[str, float]
+
+    def about(self) -> dict[str, Any]:
+        """What an item keeps as its provenance."""
+        emotion = self.heard.emotion
+        return {
+            "engine": self.engine,
+            "seed": self.seed,
+            "planned": self.planned,
+            "transcript": self.heard.transcript,
+            "heard": {name: round(value, 4) for name, value in emotion.probabilities.items()},
+            "valence": round(emotion.valence, 4),
+            "arousal": round(emotion.arousal, 4),
+            "timings": {stage: round(seconds, 3) for stage, seconds in self.timings.items()},
+        }
+
+
+def produce(
+    engines: Sequence[tuple[str, Engine]],
+    queries: Sequence[tuple[str, Audio]],
+    rules: Study,
+    clips: Clips,
+    seed: int = 0,
+    progress: Progress = no_progress,
+    stopped: Callable[[], bool] = lambda: False,
+) -> tuple[list[Item], list[str]]:
+    """Answer every query with every engine → items of the template, and what could not be answered.
+
+    A comparison needs two engines, or one that is asked with two seeds.
+    """
+    is_comparison = rules.template == "compare"
+    if is_comparison and len(engines) == 1:
+        engines = [*engines, engines[0]]
+    items: list[Item] = []
+    refused: list[str] = []
+    total = len(queries) * len(engines)
+    for number, (name, query) in enumerate(queries):
+        answers = []
+        for place, (engine_name, engine) in enumerate(engines):
+            if stopped():
+                return items, refused
+            progress(number * len(engines) + place, total, f"{engine_name} answers")
+            try:
+                answers.append(answer(engine, query, seed + place if is_comparison else seed))
+            except EmotionOmniError as error:
+                refused.append(f"{name}: {error}")
+        items += items_of(name, query, answers, rules, clips)
+    progress(total, total, "Done")
+    return items, refused
+
+
+def answer(engine: Engine, query: Audio, seed: int = 0) -> Answer:
+    heard: Heard | None = None
+    planned, text = "", ""
+    sounds: list[Audio] = []
+    timings: Mapping[str, float] = {}
+    for event in engine.respond(Turn(query), seed=seed):
+        match event:
+            case Heard():
+                heard = event
+            case Plan():
+                planned = event.emotion
+            case Text():
+                text += event.piece
+            case Speech():
+                sounds.append(event.audio)
+            case Done():
+                timings = event.timings
+    if heard is None:
+        raise EmotionOmniError(f"{engine.name} gave no answer.", "no-answer")
+    speech = audio.join(sounds) if sounds else None
+    return Answer(engine.name, heard, planned, text.strip(), speech, seed, timings)
+
+
+# --- items ------------------------------------------------------------------------------------------------------
+
+
+def items_of(name: str, query: Audio, answers: Sequence[Answer], rules: Study, clips: Clips) -> list[Item]:
+    """The items of one query, as the template of the study needs them. Answers without speech are left out."""
+    spoken = [answer for answer in answers if answer.speech is not None]
+    if not spoken:
+        return []
+    if rules.template == "compare":
+        return [_pair(name, query, spoken[0], spoken[1], clips)] if len(spoken) > 1 else []
+    if rules.form.clips == ("speech",):
+        item = _query_alone(name, query, spoken[0], clips)
+        return in_modes(item, query, clips) if rules.template == "words-voice" else [item]
+    return [_answered(name, query, answer, clips) for answer in spoken]
+
+
+def _pair(name: str, query: Audio, a: Answer, b: Answer, clips: Clips) -> Item:
+    """Two answers to a query, for comparing them."""
+    return make_item(
+        {"query": query, "a": _speech(a), "b": _speech(b)},
+        clips,
+        {"query": a.heard.transcript, "a": a.text, "b": b.text},
+        family=name[:LONGEST_FAMILY],
+        systems={"a": a.engine, "b": b.engine},
+        about={"a": a.about(), "b": b.about(), "source": name},
+    )
+
+
+def _query_alone(name: str, query: Audio, answer: Answer, clips: Clips) -> Item:
+    """A query, for rating its emotion."""
+    return make_item(
+        {"speech": query},
+        clips,
+        {"speech": answer.heard.transcript},
+        family=name[:LONGEST_FAMILY],
+        guess=_guess(answer.heard),
+        systems={"speech": answer.engine},
+        about=answer.about() | {"source": name},
+    )
+
+
+def _answered(name: str, query: Audio, answer: Answer, clips: Clips) -> Item:
+    """A query and its answer, for rating the answer."""
+    return make_item(
+        {"query": query, "reply": _speech(answer)},
+        clips,
+        {"query": answer.heard.transcript, "reply": answer.text},
+        systems={"reply": answer.engine},
+        guess=_guess(answer.heard),
+        about=answer.about() | {"source": name},
+    )
+
+
+def _speech(answer: Answer) -> Audio:
+    assert answer.speech is not None, "answers without speech are left out"
+    return answer.speech
+
+
+def _guess(heard: Heard) -> dict[str, Any]:
+    return {"label": heard.emotion.label, "probability": round(heard.emotion.confidence, 3)}

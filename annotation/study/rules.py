@@ -1,0 +1,111 @@
+"""The rules of a study: raters per item, blocks, checks, access, language. Defined once, refuses unknown settings."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from annotation.study.templates import TEMPLATES, Template
+from annotation.study.translate import languages
+from emotion_omni.types import EmotionOmniError
+
+LONGEST_TITLE = 120  # characters
+STATES = ("open", "paused", "closed")
+
+
+@dataclass(frozen=True)
+class Study:
+    """The rules of a study, as in ``study.yaml``. Refuses values that are not allowed, and unknown settings."""
+
+    title: str
+    template: str
+    ratings_per_item: int = 5  # k: so many different raters rate each item
+    block_size: int = 10  # ordinary items
+    traps_per_block: int = 1
+    gold_per_block: int = 1
+    repeats_per_block: int = 1
+    block_minutes: float = 30.0  # then a break is proposed
+    lease_minutes: float = 15.0  # for which an item is kept for the rater who has it
+    guess_hidden_share: float = 0.3  # of the items that have a model's guess, from 0 to 1
+    training_right: int = 2  # right answers in one round; 0: no training
+    order: str = "balanced"  # or "disagreement": items that divide the raters come first
+    most_per_rater: int = 0  # ratings; 0: no limit
+    access: str = "open"  # or "invited": only raters with a link or an account of this study
+    cohorts: tuple[str, ...] = ()  # raters of these cohorts only; empty: all
+    split: str = "evaluation"  # or "training": only then may items enter a training file
+    language: str = "en"
+    instructions: tuple[str, ...] = ()
+    consent: tuple[str, ...] = ()
+    licence: str = "not stated"
+    takes_turns: bool = False  # whether visitors may add turns of their own from the Talk tab
+
+    def __post_init__(self) -> None:
+        good = isinstance(self.title, str) and 0 < len(self.title.strip()) <= LONGEST_TITLE
+        _require(good, "title", self.title, f"1 to {LONGEST_TITLE} characters")
+        _one_of("template", self.template, tuple(TEMPLATES))
+        _one_of("order", self.order, ("balanced", "disagreement"))
+        _one_of("access", self.access, ("open", "invited"))
+        _one_of("split", self.split, ("evaluation", "training"))
+        _one_of("language", self.language, languages())
+        for name, low, high in _RANGES:
+            _check_number(name, getattr(self, name), low, high)
+        for name in ("cohorts", "instructions", "consent"):
+            texts = getattr(self, name)
+            good = isinstance(texts, tuple) and all(isinstance(text, str) for text in texts)
+            _require(good, name, texts, "a list of texts")
+
+    @property
+    def form(self) -> Template:
+        return TEMPLATES[self.template]
+
+    @classmethod
+    def read(cls, settings: Mapping[str, Any]) -> Study:
+        """From a mapping, as YAML or a form gives it. An unknown key is refused, with the nearest known one."""
+        known = {field.name for field in fields(cls)}
+        unknown = [key for key in settings if key not in known]
+        if unknown:
+            near = difflib.get_close_matches(str(unknown[0]), known, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(sorted(known))}."
+            raise EmotionOmniError(f"A study has no setting {str(unknown[0])[:60]!r}.{hint}", "unknown-setting")
+        for key in ("title", "template"):
+            if not settings.get(key):
+                raise EmotionOmniError(f"A study needs a {key}.", "missing-setting")
+        lists = {key: tuple(value) for key, value in settings.items() if isinstance(value, list)}
+        return cls(**dict(settings) | lists)
+
+    def settings(self) -> dict[str, Any]:
+        """As a mapping that JSON can hold; :meth:`read` reads it back."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+_RANGES = (
+    ("ratings_per_item", 1, 1000),
+    ("block_size", 1, 200),
+    ("traps_per_block", 0, 10),
+    ("gold_per_block", 0, 10),
+    ("repeats_per_block", 0, 10),
+    ("block_minutes", 1, 240),
+    ("lease_minutes", 0.01, 240),
+    ("guess_hidden_share", 0, 1),
+    ("training_right", 0, 10),
+    ("most_per_rater", 0, 1_000_000),
+)
+_FRACTIONS_ALLOWED = ("block_minutes", "lease_minutes", "guess_hidden_share")
+
+
+def _check_number(name: str, value: Any, low: float, high: float) -> None:
+    is_number = isinstance(value, int) or (name in _FRACTIONS_ALLOWED and isinstance(value, float))
+    good = is_number and not isinstance(value, bool) and low <= value <= high
+    _require(good, name, value, f"a number from {low} to {high}")
+
+
+def _require(good: bool, name: str, value: Any, allowed: str) -> None:
+    if not good:
+        raise EmotionOmniError(f"{name} = {str(value)[:60]!r} is not allowed: it must be {allowed}.", "bad-setting")
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    _require(value in allowed, name, value, f"one of {', '.join(allowed)}")

@@ -1,0 +1,42 @@
+"""The engines of this page: each is loaded once, on first use, and shared by all visitors."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from emotion_omni import engine
+from emotion_omni.types import EmotionOmniError
+
+
+class EnginePool:
+    """Engines by name.
+
+    Only the engines that the menu offers can be loaded, and ``also``: a name may contain a folder or a hub id, and
+    visitors must choose neither.
+    """
+
+    def __init__(self, load: Callable[[str], engine.Engine] = engine.load, also: str = "") -> None:
+        self._load, self._also = load, also
+        self._locks: dict[str, threading.Lock] = {}  # one per engine: a long download does not block the others
+        self._ready: dict[str, engine.Engine] = {}
+
+    def get(self, name: str) -> engine.Engine:
+        """Raises :class:`EmotionOmniError` (``unknown-engine``) for an engine that is not offered."""
+        if name != self._also and name not in self._ready and name not in engine.offered():
+            raise EmotionOmniError(
+                f"The engine {name!r} is not offered here. Choose one of: {', '.join(engine.offered())}.",
+                "unknown-engine",
+            )
+        with self._locks.setdefault(name, threading.Lock()):
+            if name not in self._ready:
+                self._ready[name] = self._load(name)
+            return self._ready[name]
+
+    def is_ready(self, name: str) -> bool:
+        return name in self._ready
+
+
+def menu(default_engine: str) -> list[str]:
+    """The engines to choose from; the default comes first."""
+    return list(dict.fromkeys([default_engine, *engine.offered()]))

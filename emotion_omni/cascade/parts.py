@@ -1,0 +1,49 @@
+"""Settings of a part → the part. Each kind is imported when it is loaded."""
+
+from __future__ import annotations
+
+import torch
+
+from emotion_omni.recognition.config import RecognizerConfig, WhisperHFConfig
+from emotion_omni.recognition.recognizer import Recognizer
+from emotion_omni.response.config import OpenAIResponderConfig, ResponderConfig, TransformersResponderConfig
+from emotion_omni.response.guard import Guard
+from emotion_omni.response.responder import Responder
+from emotion_omni.synthesis.config import CosyVoice2Config, SynthesizerConfig
+from emotion_omni.synthesis.synthesizer import Synthesizer
+
+
+def load_recognizer(config: RecognizerConfig, device: torch.device) -> Recognizer:
+    if isinstance(config, WhisperHFConfig):
+        from emotion_omni.recognition.whisper_hf import WhisperHFRecognizer
+
+        return WhisperHFRecognizer.load(config, device)
+    from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer
+
+    return WhisperCT2Recognizer.load(config)
+
+
+def load_responder(config: ResponderConfig, device: torch.device, guard: Guard | None) -> Responder:
+    """``guard``: for the kind smollm2, which needs one."""
+    if isinstance(config, TransformersResponderConfig):
+        from emotion_omni.response.transformers_responder import TransformersResponder
+
+        return TransformersResponder.load(config, device)
+    if isinstance(config, OpenAIResponderConfig):
+        from emotion_omni.response.openai_responder import OpenAIResponder
+
+        return OpenAIResponder.load(config)
+    from emotion_omni.response.smollm2_responder import SmolLM2Responder
+
+    assert guard is not None
+    return SmolLM2Responder.load(config, guard)
+
+
+def load_synthesizer(config: SynthesizerConfig, device: torch.device) -> Synthesizer:
+    if isinstance(config, CosyVoice2Config):
+        from emotion_omni.synthesis.cosyvoice2 import CosyVoice2Synthesizer
+
+        return CosyVoice2Synthesizer.load(config, device)
+    from emotion_omni.synthesis.kokoro import KokoroSynthesizer
+
+    return KokoroSynthesizer.load(config)

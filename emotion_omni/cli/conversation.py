@@ -1,0 +1,234 @@
+"""hear, reply, speak, talk: use an engine from the shell."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emotion_omni import audio, emotion, engine
+from emotion_omni.cli.output import Commands, add_command, emit, for_each, load_engine
+from emotion_omni.types import Audio, Done, Emotion, EmotionOmniError, Event, Exchange, Heard, Plan, Speech, Text, Turn
+
+PAUSE_BETWEEN_TURNS = 0.6  # seconds, in the joined file of a conversation
+
+
+def add_commands(commands: Commands) -> None:
+    command = add_command(commands, "hear", hear, "hear clip.wav --json", uses_engine=True)
+    command.add_argument("files", nargs="+", metavar="FILE", help=audio.FORMATS)
+    example = """echo '{"text": "I lost my job.", "emotion": "sad"}' | python -m emotion_omni reply --json"""
+    command = add_command(commands, "reply", reply, "reply --json", uses_engine=True)
+    command.epilog = f"Example: {example}"
+    example = 'speak --text "Well done!" --emotion happy --out done.wav'
+    command = add_command(commands, "speak", speak, example, uses_engine=True)
+    command.add_argument("--text", required=True, help="the text to speak")
+    emotions = f"one of: {', '.join(emotion.NAMES)}; default: %(default)s"
+    command.add_argument("--emotion", type=_emotion_name, default="neutral", help=emotions)
+    command.add_argument("--out", required=True, help="WAV file to write")
+    command = add_command(commands, "talk", talk, "talk one.wav two.wav --out reply.wav", uses_engine=True)
+    command.add_argument("files", nargs="+", metavar="FILE", help="one file per turn; several are one conversation")
+    command.add_argument("--out", required=True, help="WAV file to write; with several files also OUT-1, OUT-2, …")
+    command.add_argument("--emotion", type=_emotion_name, help="correct the heard emotion, for every file")
+    command.add_argument("--transcript", help="correct the heard words, for every file")
+
+
+def _emotion_name(text: str) -> str:
+    try:
+        return emotion.find(text).name
+    except EmotionOmniError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+# --- hear ---------------------------------------------------------------------------------------------------------
+
+
+def hear(options: argparse.Namespace) -> int:
+    """What was said in each file, and how."""
+    chosen = load_engine(options)
+    return for_each(options.files, options, lambda file: _hear(chosen, file, options))
+
+
+def _hear(chosen: engine.Engine, file: str, options: argparse.Namespace) -> None:
+    events = chosen.respond(Turn(audio.decode(file), speak=False), seed=options.seed)
+    heard = next(event for event in events if isinstance(event, Heard))
+    events.close()  # type: ignore[attr-defined]  # a generator; the reply is not computed
+    belief = heard.emotion
+    over_time = [{"seconds": round(at, 2), "label": felt.label} for at, felt in heard.trajectory]
+    result = {"file": file, "transcript": heard.transcript} | _emotion_row(belief) | {"trajectory": over_time}
+    emit(options, result, f"{file}: “{heard.transcript}” — {belief.label} ({belief.confidence:.0%})")
+
+
+# --- reply --------------------------------------------------------------------------------------------------------
+
+
+def reply(options: argparse.Namespace) -> int:
+    """Read JSON lines {"text", "emotion", "history"?} from stdin and reply to each."""
+    chosen = load_engine(options)
+    lines = (line for line in sys.stdin if line.strip())
+    return for_each(lines, options, lambda line: _reply(chosen, line, options), name="line")
+
+
+def _reply(chosen: engine.Engine, line: str, options: argparse.Namespace) -> None:
+    try:
+        row = json.loads(line)
+        text, tone = str(row["text"]).strip(), emotion.find(row.get("emotion", "neutral")).name
+        earlier = exchanges(row.get("history") or [])
+    except (json.JSONDecodeError, TypeError, KeyError, AttributeError, ValueError) as error:
+        raise EmotionOmniError(
+            'Each line must be a JSON object with "text", "emotion" and optionally "history" '
+            f"([{{role, text, emotion}}, …]). This one is not: {error!r}.",
+            "bad-line",
+        ) from error
+    if not text:
+        raise EmotionOmniError('"text" is empty. Write what the person says.', "empty")
+    turn = Turn(None, earlier, transcript=text, emotion=tone, speak=False)
+    answer = _collect(chosen.respond(turn, seed=options.seed))
+    emit(options, {"text": answer.text, "emotion": answer.emotion}, f"[{answer.emotion}] {answer.text}")
+
+
+def exchanges(history: list[dict[str, Any]]) -> tuple[Exchange, ...]:
+    """Chat messages (role user or assistant; text under "text" or "content") → pairs, without a last open question."""
+    found, question = [], None
+    for message in history:
+        text = str(message.get("text") or message.get("content") or "")
+        if message["role"] == "user":
+            question = (text, emotion.find(message.get("emotion") or "neutral").name)
+        elif message["role"] == "assistant" and question is not None:
+            found.append(Exchange(*question, text))
+            question = None
+    return tuple(found)
+
+
+# --- speak --------------------------------------------------------------------------------------------------------
+
+
+def speak(options: argparse.Namespace) -> int:
+    """Speak a given text in a given emotion."""
+    chosen = load_engine(options)
+    if not isinstance(chosen, engine.SpeaksText):
+        raise EmotionOmniError(f"The engine {chosen.name!r} only answers; it cannot speak a given text.", "no-reader")
+    pieces = list(chosen.speak(options.text, options.emotion))
+    if not pieces:
+        raise EmotionOmniError(f"Nothing in {options.text!r} can be spoken. Give some words.", "empty")
+    sound = audio.join(pieces)
+    _write(options.out, sound)
+    result = {
+        "text": options.text,
+        "emotion": options.emotion,
+        "audio": options.out,
+        "seconds": round(sound.seconds, 3),
+        "hz": sound.hz,
+    }
+    emit(options, result, f"{options.out}: {sound.seconds:.1f} s, {options.emotion}")
+    return 0
+
+
+# --- talk ---------------------------------------------------------------------------------------------------------
+
+
+def talk(options: argparse.Namespace) -> int:
+    """Reply to each file; several files are one conversation."""
+    talking = _Conversation(load_engine(options), options)
+    status = for_each(options.files, options, talking.take_turn)
+    if len(talking.replies) > 1:
+        hz = talking.replies[0].hz
+        pause = Audio(np.zeros(int(PAUSE_BETWEEN_TURNS * hz), np.float32), hz)
+        pieces = [piece for sound in talking.replies for piece in (sound, pause)]
+        _write(options.out, audio.join(pieces[:-1]))
+    return status
+
+
+class _Conversation:
+    """The turns so far, and the engine that replies."""
+
+    def __init__(self, chosen: engine.Engine, options: argparse.Namespace) -> None:
+        self.engine, self.options = chosen, options
+        self.replies: list[Audio] = []
+        self.earlier: list[Exchange] = []
+
+    def take_turn(self, file: str) -> None:
+        options = self.options
+        turn = Turn(audio.decode(file), tuple(self.earlier), options.transcript, options.emotion)
+        answer = _collect(self.engine.respond(turn, seed=options.seed))
+        if not answer.speech:
+            raise EmotionOmniError(
+                f"{self.engine.name} answered in text only, so there is no sound to write: {answer.text!r}. Train its "
+                "checkpoint to speak (python -m emotion_omni train speak), or use: python -m emotion_omni reply.",
+                "no-voice",
+            )
+        target, sound = self._target(), audio.join(answer.speech)
+        _write(target, sound)
+        self.replies.append(sound)
+        self._report(file, answer, target)
+
+    def _target(self) -> Path:
+        out = Path(self.options.out)
+        return out if len(self.options.files) == 1 else out.with_stem(f"{out.stem}-{len(self.replies) + 1}")
+
+    def _report(self, file: str, answer: _Answer, target: Path) -> None:
+        heard = answer.heard
+        self.earlier.append(Exchange(heard.transcript, heard.emotion.label, answer.text, answer.emotion))
+        result = {
+            "file": file,
+            "transcript": heard.transcript,
+            "heard": _emotion_row(heard.emotion),
+            "reply": {"text": answer.text, "emotion": answer.emotion},
+            "audio": str(target),
+            "timings": {stage: round(seconds, 4) for stage, seconds in answer.timings.items()},
+        }
+        user = f"{file}\n  you ({heard.emotion.label} {heard.emotion.confidence:.0%}): {heard.transcript}\n"
+        emit(self.options, result, f"{user}  reply ({answer.emotion}): {answer.text}\n  {target}")
+
+
+# --- what an engine yields ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Answer:
+    """The events of one turn, put together."""
+
+    heard: Heard
+    emotion: str = "neutral"
+    text: str = ""
+    speech: list[Audio] = field(default_factory=list)
+    timings: dict[str, float] = field(default_factory=dict)
+
+
+def _collect(events: Iterator[Event]) -> _Answer:
+    first = next(events)
+    assert isinstance(first, Heard)  # the contract of an engine
+    answer = _Answer(first)
+    for event in events:
+        match event:
+            case Plan():
+                answer.emotion = event.emotion
+            case Text():
+                answer.text += event.piece
+            case Speech():
+                answer.speech.append(event.audio)
+            case Done():
+                answer.timings = dict(event.timings)
+    answer.text = answer.text.strip()
+    return answer
+
+
+def _emotion_row(belief: Emotion) -> dict[str, Any]:
+    return {
+        "label": belief.label,
+        "probabilities": {name: round(value, 4) for name, value in belief.probabilities.items()},
+        "valence": round(belief.valence, 4),
+        "arousal": round(belief.arousal, 4),
+    }
+
+
+def _write(target: str | Path, sound: Audio) -> None:
+    try:
+        Path(target).write_bytes(audio.wav_bytes(sound))
+    except OSError as error:
+        raise EmotionOmniError(f"Cannot write {str(target)!r}: {error.strerror}.", "cannot-write") from error

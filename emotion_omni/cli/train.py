@@ -1,0 +1,255 @@
+"""train: the stages of the omni model, and the small parts of the embedded engine."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import os
+import re
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from emotion_omni.cli.output import Commands, UsageError, add_command, add_group, emit
+from emotion_omni.strict import Strict
+from emotion_omni.train.part_settings import (
+    CodecSettings,
+    G2PSettings,
+    GuardSettings,
+    RecognizerSettings,
+    ResponderSettings,
+)
+from emotion_omni.train.settings import RENAMED, UNDERSTAND_ONLY, Settings
+from emotion_omni.types import EmotionOmniError
+
+if TYPE_CHECKING:
+    from emotion_omni.omni.config import OmniConfig
+
+log = logging.getLogger(__name__)
+
+AnySettings = TypeVar("AnySettings", bound=Strict)
+
+WITHOUT_EFFECT = {  # options that release 0.1 accepted in a stage where they did nothing
+    "understand": ("--speech-rate",),
+    "speak": ("--adapter-rate", "--lora-rate", "--emotion-weight", "--config"),
+}
+CORPUS = Path(__file__).parents[1] / "train" / "replies.jsonl.gz"
+EVENTS = CORPUS.with_name("events.tsv")
+
+
+def add_commands(commands: Commands) -> None:
+    group = add_group(commands, "train", "Train the omni model, or one of the small parts of the embedded engine.")
+    command = _add_stage(group, "understand", understand, "--config small --data train.jsonl --out FOLDER")
+    command.add_argument("--config", help="paper, small, tiny or a JSON file; default: small")
+    command.add_argument(
+        "--drop-speech", action="store_true", help="start from a checkpoint that speaks, without its speech decoder"
+    )
+    _add_stage(group, "speak", speak, "--parent FOLDER --data train.jsonl --out FOLDER")
+    _add_parts(group)
+
+
+# --- the omni model -----------------------------------------------------------------------------------------------
+
+
+def understand(options: argparse.Namespace) -> int:
+    """Stage 1 of the omni model: understand the query, answer in text and plan the emotion."""
+    if options.config and options.parent:
+        raise UsageError("--config and --parent exclude each other: a checkpoint has its own configuration.")
+    return _train_stage("understand", options)
+
+
+def speak(options: argparse.Namespace) -> int:
+    """Stage 2 of the omni model: speak the answer in the planned emotion."""
+    if not options.parent:
+        raise UsageError("--parent is required: stage speak starts from a checkpoint of stage understand.")
+    return _train_stage("speak", options)
+
+
+def _add_stage(group: Commands, stage: str, run: Any, example: str) -> argparse.ArgumentParser:
+    command = add_command(group, stage, run, f"train {stage} {example}", uses_seed=True)
+    command.add_argument(
+        "--data", required=True, help="JSON lines with the columns query and reply, or a data set's folder or hub id"
+    )
+    command.add_argument("--out", required=True, type=Path, help="folder of the run; its best checkpoint is in best")
+    command.add_argument("--parent", metavar="CHECKPOINT", help="checkpoint, or folder of a run, to start from")
+    command.add_argument("--from", dest="parent", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    command.add_argument("--resume", action="store_true", help="continue the run in this folder where it stopped")
+    without = UNDERSTAND_ONLY if stage == "speak" else ()
+    old_names = {old: new for old, new in RENAMED[stage].items() if new not in without}
+    add_settings(command, Settings, old_names, without)
+    for name in WITHOUT_EFFECT[stage]:
+        command.add_argument(name, dest=_dest(name), help=argparse.SUPPRESS)
+    if stage == "speak":
+        command.add_argument("--checkpointing", action="store_true", help=argparse.SUPPRESS)  # did nothing either
+    return command
+
+
+def _train_stage(stage: str, options: argparse.Namespace) -> int:
+    """In several processes under ``accelerate launch -m``."""
+    settings = settings_from(options, Settings)
+    for name in WITHOUT_EFFECT[stage]:
+        if getattr(options, _dest(name)) is not None:
+            log.warning("%s has no effect in stage %s.", name, stage)
+    from emotion_omni.train import stage as stages
+
+    if options.parent:
+        start = stages.Start(parent=options.parent, drop_speech=getattr(options, "drop_speech", False))
+    else:
+        start = stages.Start(config=configuration(options))
+    report = stages.train(stage, start, options.data, options.out, settings, options.resume)
+    if os.environ.get("RANK", "0") == "0":  # of several processes, one prints
+        steps = f"{report['steps']} of {report['total_steps']} steps"
+        text = f"{options.out}: {steps}, loss {report['loss']['loss']:.3f}, {report['seconds']:.0f} s"
+        emit(options, report, f"{text}. The checkpoint is in {options.out / 'best'}")
+    return 130 if report["stopped"] else 0
+
+
+def configuration(options: argparse.Namespace) -> OmniConfig:
+    from emotion_omni.train import stage as stages
+
+    try:
+        return stages.configuration(options.config or "small")
+    except EmotionOmniError as error:
+        raise UsageError(f"--config {options.config}: {error}") from error
+
+
+# --- the embedded engine's parts ----------------------------------------------------------------------------------
+
+
+def _add_parts(group: Commands) -> None:
+    out = {"type": Path, "metavar": "FOLDER", "help": "folder for the weights and their log"}
+    command = add_command(group, "recognizer", recognizer, "train recognizer --data FOLDER --out FOLDER")
+    command.add_argument("--data", type=Path, required=True, help="folder with recordings and their manifest.csv")
+    command.add_argument("--out", **out)
+    command.add_argument("--evaluate", type=Path, metavar="WEIGHTS", help="only evaluate saved weights on dev and test")
+    command.add_argument("--cache", type=Path, help="folder for features; default: in the weights cache")
+    command.add_argument(
+        "--leave-one-corpus-out", action="store_true", help="also test on each corpus without training on it"
+    )
+    add_settings(command, RecognizerSettings)
+
+    command = add_command(group, "responder", responder, "train responder --out FOLDER", uses_seed=True)
+    command.add_argument("--data", type=Path, default=CORPUS, help="reply corpus, JSONL or JSONL.gz; default: ours")
+    command.add_argument("--out", required=True, **out)
+    add_settings(command, ResponderSettings, {"rate": "learning_rate", "limit_seconds": "max_seconds"})
+
+    command = add_command(group, "guard", guard, "train guard --out FOLDER")
+    command.add_argument("--data", type=Path, default=CORPUS, help="reply corpus; default: ours")
+    command.add_argument("--events", type=Path, default=EVENTS, help="lines of label TAB text; default: ours")
+    command.add_argument("--dialogues", type=Path, help="EmpatheticDialogues as JSONL")
+    command.add_argument("--comments", type=Path, help="GoEmotions as JSONL")
+    command.add_argument("--out", required=True, **out)
+    add_settings(command, GuardSettings)
+
+    command = add_command(group, "g2p", g2p, "train g2p --out FOLDER", uses_seed=True)
+    command.add_argument("--out", required=True, **out)
+    add_settings(command, G2PSettings)
+
+    command = add_command(group, "codec", codec, "train codec --out FOLDER", uses_seed=True)
+    command.add_argument("--out", required=True, **out)
+    add_settings(command, CodecSettings, {"steps": "max_steps"})
+
+
+def recognizer(options: argparse.Namespace) -> int:
+    """The speech emotion head: eight emotions from the states of Whisper's encoder."""
+    settings = settings_from(options, RecognizerSettings)
+    if not options.evaluate and not options.out:
+        raise UsageError("--out is required for training.")
+    from emotion_omni import weights
+    from emotion_omni.train import recognizer as part
+
+    cache = options.cache or weights.cache() / "features"
+    if options.evaluate:
+        return _print_log(options, part.evaluate(options.data, options.evaluate, cache))
+    return _print_log(options, part.train(options.data, options.out, cache, settings, options.leave_one_corpus_out))
+
+
+def responder(options: argparse.Namespace) -> int:
+    """The responder: LoRA of SmolLM2 on the reply corpus; about half an hour per epoch on one core."""
+    settings = settings_from(options, ResponderSettings)
+    from emotion_omni.train import responder as part
+
+    return _print_log(options, part.train(options.data, options.out, settings))
+
+
+def guard(options: argparse.Namespace) -> int:
+    """The guard: what a text reports (good, bad or neutral news), and which of them a reply answers."""
+    settings = settings_from(options, GuardSettings)
+    from emotion_omni.train import guard as part
+
+    data = part.GuardData(options.data, options.events, options.dialogues, options.comments)
+    return _print_log(options, part.train(data, options.out, settings))
+
+
+def g2p(options: argparse.Namespace) -> int:
+    """Letters to phonemes, for words that no lexicon holds."""
+    settings = settings_from(options, G2PSettings)
+    from emotion_omni.train import g2p as part
+
+    return _print_log(options, part.train(options.out, settings))
+
+
+def codec(options: argparse.Namespace) -> int:
+    """The small speech codec; about half an hour on one core."""
+    settings = settings_from(options, CodecSettings)
+    from emotion_omni.train import codec as part
+
+    return _print_log(options, part.run(options.out, settings))
+
+
+def _print_log(options: argparse.Namespace, log: dict[str, Any]) -> int:
+    emit(options, log, json.dumps(log, indent=1))
+    return 0
+
+
+# --- settings as options ------------------------------------------------------------------------------------------
+
+
+def add_settings(
+    command: argparse.ArgumentParser,
+    kind: type[Strict],
+    old_names: typing.Mapping[str, str] | None = None,
+    without: typing.Container[str] = (),
+) -> None:
+    """An option for each field, named and explained like the field; ``old_names`` (old: field) are hidden aliases."""
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.name not in without}
+    for field in fields.values():
+        if field.name != "seed":  # every command has it
+            _add_option(command, kind, field, field.name)
+    for old, new in (old_names or {}).items():
+        _add_option(command, kind, fields[new], old)
+
+
+def _add_option(command: argparse.ArgumentParser, kind: type[Strict], field: dataclasses.Field, name: str) -> None:
+    hidden = name != field.name
+    text = field.metadata["help"].replace("%", "%%")
+    option: dict[str, Any] = {"dest": field.name, "help": argparse.SUPPRESS if hidden else text}
+    if isinstance(field.default, bool):
+        option["action"] = "store_true"
+    else:
+        option["type"] = type(field.default)
+        option["choices"] = typing.get_args(typing.get_type_hints(kind)[field.name]) or None
+        option["help"] = argparse.SUPPRESS if hidden else f"{text}; default: {field.default or '%(default)s'}"
+    option["default"] = argparse.SUPPRESS if hidden else field.default
+    command.add_argument(f"--{name.replace('_', '-')}", **option)
+
+
+def settings_from(options: argparse.Namespace, kind: type[AnySettings]) -> AnySettings:
+    """The settings that were chosen. What they refuse is an error of the command line, and names the option."""
+    given = {
+        field.name: getattr(options, field.name) for field in dataclasses.fields(kind) if hasattr(options, field.name)
+    }
+    try:
+        return kind(**given)
+    except EmotionOmniError as error:
+        raise UsageError(re.sub(rf"{kind.__name__}\.(\w+)", _option_of, str(error))) from error
+
+
+def _option_of(match: re.Match[str]) -> str:
+    return f"--{match[1].replace('_', '-')}"
+
+
+def _dest(option: str) -> str:
+    return f"without_effect_{option.strip('-').replace('-', '_')}"

@@ -1,0 +1,99 @@
+"""Settings of the planner and of the responders. Imports no torch.
+
+Revisions are commits, so that the same settings are the same weights next year.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import Literal
+
+from emotion_omni.strict import Pinned, Precision, Strict
+from emotion_omni.types import EmotionOmniError
+
+
+@dataclass(frozen=True)
+class PlannerConfig(Strict):
+    """``news``: what reads good and bad news in the words, ``guard`` or ``none``; with none only the voice counts.
+
+    ``weights``: a ``guard.safetensors``; empty for the one that comes with the package. The responder smollm2 uses the
+    same guard.
+    """
+
+    news: Literal["guard", "none"] = "guard"
+    weights: str = ""
+
+
+@dataclass(frozen=True)
+class SmolLM2Config(Strict):
+    """SmolLM2-135M with our adapter, on the CPU.
+
+    ``weights``: a ``responder.safetensors``; empty for the one that comes with the package.
+    """
+
+    kind: Literal["smollm2"] = "smollm2"
+    weights: str = ""
+
+
+@dataclass(frozen=True)
+class TransformersResponderConfig(Pinned):
+    """Any causal language model of transformers with a chat template.
+
+    ``four_bit`` keeps its weights in NF4 (Dettmers et al. 2023, "QLoRA"): a quarter of the memory, on a GPU only.
+    ``temperature`` 0 is greedy; the other sampling settings are Qwen2.5's own.
+    """
+
+    name: str = "Qwen/Qwen2.5-7B-Instruct"
+    revision: str = "a09a35458c702b33eeacc393d103063234e8bc28"
+    kind: Literal["transformers"] = "transformers"
+    dtype: Precision = "bfloat16"
+    four_bit: bool = False
+    temperature: float = 0.7
+    top_p: float = 0.8
+    top_k: int = 20
+    max_new_tokens: int = 120  # about six spoken sentences
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive("top_p", "top_k", "max_new_tokens")
+        self._share("top_p")
+        self._require(self.temperature >= 0, "temperature", "0 or more")
+
+    def check_package(self) -> None:
+        """Raises :class:`EmotionOmniError` (code ``missing-package``)."""
+        if self.four_bit and importlib.util.find_spec("bitsandbytes") is None:
+            raise EmotionOmniError(
+                f"{self.name!r} needs a package that is not installed: with responder.four_bit it is bitsandbytes. "
+                "Run: pip install bitsandbytes; or set four_bit to false.",
+                "missing-package",
+            )
+
+
+@dataclass(frozen=True)
+class OpenAIResponderConfig(Strict):
+    """A language model behind any OpenAI-compatible server: vLLM, Ollama, llama.cpp or a hosted one.
+
+    ``base_url``: up to where ``/chat/completions`` follows, e.g. ``http://127.0.0.1:11434/v1``. ``api_key_env``: the
+    environment variable with the key; a key never stands in a file. ``timeout``: seconds without any answer.
+    """
+
+    base_url: str
+    model: str
+    kind: Literal["openai"] = "openai"
+    api_key_env: str = "OPENAI_API_KEY"
+    temperature: float = 0.7
+    top_p: float = 0.8
+    max_tokens: int = 120
+    timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require(self.base_url.startswith(("http://", "https://")), "base_url", "an http:// or https:// address")
+        self._require(bool(self.model.strip()), "model", "the name of a model of that server")
+        self._positive("top_p", "max_tokens", "timeout")
+        self._share("top_p")
+        self._require(self.temperature >= 0, "temperature", "0 or more")
+
+
+ResponderConfig = SmolLM2Config | TransformersResponderConfig | OpenAIResponderConfig

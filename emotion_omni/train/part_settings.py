@@ -1,0 +1,75 @@
+"""How each small part of the embedded engine is trained: every setting, with its default.
+
+Each field is an option of ``python -m emotion_omni train recognizer|responder|guard|g2p|codec``. Imports no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from emotion_omni.strict import Strict
+from emotion_omni.train.settings import setting
+
+
+@dataclass(frozen=True)
+class RecognizerSettings(Strict):
+    epochs: int = setting(7, "of the adapted classifier")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive("epochs")
+
+
+@dataclass(frozen=True)
+class ResponderSettings(Strict):
+    rank: int = setting(16, "of LoRA")
+    alpha: int = setting(32, "of LoRA; the adaptation is scaled by alpha / rank")
+    dropout: float = setting(0.0, "of LoRA")
+    learning_rate: float = setting(1e-3, "peak learning rate; 5 % warm-up, cosine decay to a tenth")
+    epochs: int = setting(2, "passes over the corpus")
+    batch_size: int = setting(16, "replies per step")
+    validation_ratio: float = setting(0.04, "share of the texts used for validation; no text is in both splits")
+    max_seconds: float = setting(1e9, "an epoch ends early after this time")
+    seed: int = setting(0, "of weights and order")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive("rank", "alpha", "learning_rate", "epochs", "batch_size", "max_seconds")
+        self._share("dropout", "validation_ratio")
+
+
+@dataclass(frozen=True)
+class GuardSettings(Strict):
+    epochs: int = setting(3, "of the head for the user's words and the encoder layers below it")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive("epochs")
+
+
+@dataclass(frozen=True)
+class G2PSettings(Strict):
+    epochs: int = setting(8, "passes over the lexicon")
+    seed: int = setting(0, "of weights and order")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive("epochs")
+
+
+@dataclass(frozen=True)
+class CodecSettings(Strict):
+    sentences: int = setting(632, "recordings, including those for validation")
+    validation_sentences: int = setting(40, "of them, for validation")
+    max_steps: int = setting(1000, "training steps, about a second each")
+    batch_size: int = setting(12, "excerpts per step")
+    excerpt_tokens: int = setting(40, "length of a training excerpt; 40 tokens are 1.6 s")
+    learning_rate: float = setting(1.5e-3, "peak learning rate; 5 % warm-up, cosine decay to zero")
+    seed: int = setting(0, "of weights and excerpts")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive("validation_sentences", "batch_size", "excerpt_tokens", "learning_rate")
+        more = f"greater than the {self.validation_sentences} sentences for validation"
+        self._require(self.sentences > self.validation_sentences, "sentences", more)
+        self._require(self.max_steps >= 10, "max_steps", "10 or more")

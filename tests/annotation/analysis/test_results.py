@@ -1,0 +1,123 @@
+"""The figures of a study from its rows: which ratings count, whose side won, and what raters were shown."""
+
+from __future__ import annotations
+
+import pytest
+from study_rows import flagged, item, rating, results
+
+
+@pytest.mark.parametrize(
+    ("answer", "flip", "shown", "outcome"),
+    [
+        ("a", 1, ("one", "two"), "left"),
+        ("b", 1, ("one", "two"), "right"),
+        ("a", -1, ("two", "one"), "right"),
+        ("b", -1, ("two", "one"), "left"),
+        ("tie", -1, ("two", "one"), "tie"),
+    ],
+)
+def test_a_vote_names_the_side_of_the_page_that_won(answer, flip, shown, outcome):
+    found = results(
+        "compare",
+        [item("i", systems={"a": "one", "b": "two"})],
+        [rating("ann", "i", {"preference": answer}, flip=flip)],
+    ).votes()
+    assert list(found[["left", "right", "outcome"]].itertuples(index=False, name=None)) == [(*shown, outcome)]
+
+
+def test_the_preferred_system_leads_the_ranking_though_sides_are_swapped():
+    items = [item(f"i{n}", systems={"a": "one", "b": "two"}) for n in range(8)]
+    ratings = [
+        rating(rater, one["id"], {"preference": "a"}, flip=1 - 2 * (n % 2))
+        for n, one in enumerate(items)
+        for rater in ("ann", "bob", "cleo")
+    ]
+    ranking = results("compare", items, ratings).ranking(bootstrap=20)
+    assert list(ranking.table["system"]) == ["one", "two"] and ranking.table["strength"].iloc[0] > 0.5
+    assert ranking.position_bias.mean == pytest.approx(0, abs=1e-6)
+
+
+def test_a_flagged_rater_counts_only_where_all_raters_are_asked_for():
+    ratings = [rating(rater, "i", {"empathy": value}) for rater, value in (("ann", 4), ("bob", 1))]
+    found = results("empathy", [item("i")], ratings, (flagged("bob"),))
+    assert found.verdicts["bob"].outcome == "flagged" and found.verdicts["ann"].outcome == "could-not-check"
+    assert list(found.values("empathy")["value"]) == [4]
+    assert list(found.values("empathy", kept_only=False)["value"]) == [4, 1]
+    assert found.means()["empathy"]["mean"].item() == 4.0
+
+
+def test_the_latest_decision_of_a_researcher_overrides_the_criteria():
+    again = {"subject": "rater", "rater": "bob", "value": "kept", "reason": "explained it"}
+    found = results("empathy", [item("i")], [rating("bob", "i", {"empathy": 3})], (flagged("bob"), again))
+    assert (found.verdicts["bob"].outcome, found.verdicts["bob"].reasons) == ("kept", ("researcher: explained it",))
+
+
+def test_a_repeat_within_one_point_is_the_same_answer():
+    items = [item(name) for name in "abc"]
+    first = [rating("ann", name, {"empathy": 3}) for name in "abc"]
+    again = [rating("ann", name, {"empathy": value}, "repeat") for name, value in zip("abc", (3, 4, 5), strict=True)]
+    evidence = results("empathy", items, first + again).evidence("ann")
+    assert (evidence.retest_pairs, evidence.retest_same) == (3, pytest.approx(2 / 3))
+
+
+def test_agreement_with_others_on_categories_is_corrected_for_chance():
+    items = [item(name) for name in "abcd"]
+    ratings = [rating(rater, one["id"], {"primary": "sad"}) for one in items for rater in ("bob", "cleo")]
+    ratings += [rating("ann", name, {"primary": "sad" if name in "ab" else "happy"}) for name in "abcd"]
+    found = results("emotion-recognition", items, ratings)
+    assert found.evidence("ann").agreement_with_others == pytest.approx(2 / 4 - 1 / 10)  # of ten possible answers
+
+
+def test_agreement_with_others_on_points_is_a_correlation():
+    items = [item(name) for name in "abcd"]
+    ratings = [rating(rater, name, {"empathy": n + 1}) for n, name in enumerate("abcd") for rater in ("bob", "cleo")]
+    ratings += [rating("ann", name, {"empathy": 4 - n}) for n, name in enumerate("abcd")]
+    assert results("empathy", items, ratings).evidence("ann").agreement_with_others == pytest.approx(-1)
+
+
+def test_confusion_leaves_out_ratings_that_saw_the_guess():
+    items = [item("i", guess={"label": "sad", "probability": 0.6})]
+    ratings = [
+        rating("ann", "i", {"primary": "sad"}, guess=True),
+        rating("bob", "i", {"primary": "angry"}),
+        rating("cleo", "i", {"primary": "other"}),
+    ]
+    found = results("emotion-recognition", items, ratings).confusion()
+    assert found.to_numpy().sum() == 1 and found.loc["angry", "sad"] == 1
+
+
+def test_anchoring_is_the_difference_between_shown_and_hidden_guesses():
+    items = [item(f"i{n}", guess={"label": "sad", "probability": 0.6}) for n in range(4)]
+    ratings = [
+        rating(rater, one["id"], {"primary": "sad" if shown or n == 0 else "calm"}, guess=shown)
+        for n, one in enumerate(items)
+        for rater, shown in (("ann", True), ("bob", False), ("cleo", True), ("dan", False))
+    ]
+    found = results("emotion-recognition", items, ratings).anchoring()
+    assert (found["shown"], found["hidden"], found["gap"].mean) == (1.0, 0.25, 0.75)
+
+
+def test_voice_lift_uses_the_stated_emotion_of_the_family():
+    items = [
+        item(f"{mode}{n}", mode=mode, about={"emotion": "grief" if n % 2 else "happy"}) | {"family": f"f{n}"}
+        for mode in ("words", "voice", "both")
+        for n in range(6)
+    ]
+    ratings = [
+        rating(rater, one["id"], {"primary": "sad" if one["content"]["mode"] == "both" and n % 2 else "calm"})
+        for n, one in enumerate(items)
+        for rater in ("ann", "bob")
+    ]
+    found = results("words-voice", items, ratings).voice_lift()
+    assert (found.words.mean, found.both.mean, found.lift.mean) == (0.0, 0.5, 0.5)
+    assert found.lift.items == 6
+
+
+def test_divided_items_come_first_in_the_adjudication_queue():
+    items = [item("clear", texts={"speech": "All agree."}), item("divided", texts={"speech": "Who knows?"})]
+    ratings = [rating(rater, "clear", {"primary": "sad"}) for rater in ("ann", "bob")]
+    ratings += [rating(rater, "divided", {"primary": value}) for rater, value in (("ann", "sad"), ("bob", "calm"))]
+    decision = {"subject": "item", "item": "divided", "value": "calm", "reason": "listened again"}
+    queue = results("emotion-recognition", items, ratings, (decision,)).adjudication_queue()
+    assert list(queue["item"]) == ["divided", "clear"] and list(queue["about"]) == ["Who knows?", "All agree."]
+    assert list(queue["decided"]) == ["calm", ""] and queue["answers"].iloc[1] == "sad × 2"

@@ -1,0 +1,147 @@
+"""Studios of past releases still open: their databases, event logs, logins and invites.
+
+The fixtures in ``tests/data/studio-0.1`` were made with the code of release 0.1, by the ``make.py`` beside them.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import raters
+
+from annotation.people.logins import COOKIE
+from annotation.people.signing_key import pseudonym
+from annotation.store.migrations import MIGRATIONS
+from annotation.store.store import Store
+from annotation.studio import Studio
+
+DATA = Path(__file__).parents[2] / "data" / "studio-0.1"
+EXPECTED = json.loads((DATA / "expected.json").read_text(encoding="utf-8"))
+
+
+def unpack(name: str, home: Path) -> Path:
+    with zipfile.ZipFile(DATA / f"{name}.zip") as archive:
+        archive.extractall(home)
+    return home
+
+
+def rows_on_disk(home: Path) -> dict[str, list[tuple]]:
+    """All rows, read without our code."""
+    with sqlite3.connect(home / "studio.db") as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: sorted(connection.execute(f"SELECT * FROM {name}"), key=repr) for name in names}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return unpack("home", tmp_path / "home")
+
+
+@pytest.fixture
+def studio(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Studio]:
+    monkeypatch.setenv("STUDIO_SECRET", "the-key-of-the-fixture")
+    with raters.opened(home, clock=raters.Clock()) as opened:
+        yield opened
+
+
+@pytest.fixture
+def expected() -> dict[str, Any]:
+    return EXPECTED["home"]
+
+
+def test_a_studio_of_release_0_1_opens_with_every_row_unchanged(home: Path) -> None:
+    before, log = rows_on_disk(home), (home / "log" / "000000.jsonl").read_bytes()
+    Store(home).close()
+    assert rows_on_disk(home) == before
+    assert (home / "log" / "000000.jsonl").read_bytes() == log
+
+
+def test_all_its_ratings_decisions_and_progress_are_there(studio: Studio, expected: dict) -> None:
+    study = expected["study"]
+    with studio.store.read() as view:
+        assert view.ratings(study) == expected["ratings"]
+        assert view.decisions(study) == expected["decisions"]
+        progress = {row["rater"]: [row["phase"], row["slot"], row["done"]] for row in view.enrolments(study)}
+        assert progress == expected["progress"]
+        assert [row["state"] for row in view.assignments(study, expected["bob"])].count("skipped") == 1
+
+
+def test_its_event_log_alone_gives_the_same_database(studio: Studio, home: Path, expected: dict) -> None:
+    before = raters.tables_of(studio.store)
+    assert studio.store.rebuild() == expected["applied"]
+    assert raters.tables_of(studio.store) == before
+
+
+def test_its_event_log_without_a_database_gives_the_same_one(home: Path) -> None:
+    store = Store(home)
+    before = raters.tables_of(store)
+    store.close()
+    (home / "studio.db").unlink()
+    again = Store(home)
+    assert raters.tables_of(again) == before
+    again.close()
+
+
+def test_its_people_stay_signed_in_and_their_invites_and_passwords_work(
+    studio: Studio, expected: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = studio.people
+    assert people.accounts.sign_in("ANN", expected["password"]) == expected["ann"]
+    assert pseudonym(people.key, expected["study"], expected["ann"]) == expected["pseudonym"]
+    monkeypatch.setattr(time, "time", lambda: expected["at"] + 86_400)
+    assert COOKIE == "studio"
+    assert people.require({COOKIE: expected["login"]})["id"] == expected["ann"]
+    assert people.invites.accept(expected["invite"]) == expected["bob"]
+
+
+def test_its_raters_go_on_rating_where_they_stopped(studio: Studio, expected: dict) -> None:
+    bob = raters.Rater(studio, expected["study"], studio.sessions.clock, expected["bob"])
+    assert bob.step()["screen"] == "rate"
+    bob.walk()
+    with studio.store.read() as view:
+        assert view.enrolment(expected["study"], expected["bob"])["phase"] == "done"
+    before = raters.tables_of(studio.store)
+    studio.store.rebuild()
+    assert raters.tables_of(studio.store) == before
+
+
+def test_withdrawing_from_it_erases_the_rater_and_keeps_the_others(studio: Studio, home: Path, expected: dict) -> None:
+    study, ann = expected["study"], expected["ann"]
+    assert studio.withdraw(ann) > 10
+    left = [event for event in studio.store.log.read() if ann in json.dumps(event)]
+    assert {event["event"] for event in left} == {"erased", "rater.withdrawn"}  # they hold the pseudonym only
+    kept = [rating for rating in expected["ratings"] if rating["rater"] != ann]
+    with studio.store.read() as view:
+        assert view.rater(ann) is None and view.ratings(study) == kept and kept
+    before = raters.tables_of(studio.store)
+    studio.store.rebuild()
+    assert raters.tables_of(studio.store) == before
+
+
+def test_those_who_withdrew_from_it_are_not_in_it(studio: Studio, home: Path, expected: dict) -> None:
+    studio.store.rebuild()
+    everything = b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
+    names, kept_in_withdrawal = expected["forgotten"][:2], expected["forgotten"][2]
+    assert not any(name.encode() in everything for name in names)
+    with studio.store.read() as view:
+        assert view.rater(kept_in_withdrawal) is None and view.contributed("voice-code") == []
+
+
+def test_a_database_of_the_first_schema_opens(tmp_path: Path) -> None:
+    home = unpack("first-schema", tmp_path / "home")
+    assert "decisions" not in rows_on_disk(home) and rows_on_disk(home)["version"] == [(1,)]
+    store = Store(home)
+    assert rows_on_disk(home)["version"] == [(len(MIGRATIONS),)]
+    with store.read() as view:
+        assert view.ratings("s1") == EXPECTED["first-schema"]["ratings"]
+    before = raters.tables_of(store)
+    store.rebuild()
+    assert raters.tables_of(store) == before
+    store.close()

@@ -1,0 +1,109 @@
+"""The cascade as an engine: the contract, memory, a GPU on loan."""
+
+from __future__ import annotations
+
+import loans
+import pytest
+import torch
+from conftest import tone
+from engine_contract import (  # noqa: F401 (the whole contract, run again for the engines of this file)
+    fingerprint,
+    test_a_turn_yields_what_the_contract_says,
+    test_bad_sound_is_refused_with_a_reason_or_answered,
+    test_closing_early_frees_everything,
+    test_corrections_replace_what_is_heard,
+    test_hostile_words_are_answered,
+    test_it_is_an_engine,
+    test_the_conversation_travels_in_the_turn,
+    test_the_same_seed_gives_the_same_bytes,
+    test_turns_do_not_leak,
+    test_words_only,
+)
+
+from emotion_omni import engine
+from emotion_omni.cascade.engine import CascadeEngine
+from emotion_omni.types import Done, EmotionOmniError, Turn
+
+
+@pytest.fixture(params=["kokoro", "cosyvoice2", "mixed"])
+def chosen(request, hub) -> CascadeEngine:
+    """What the contract's tests ask for."""
+    if request.param == "kokoro":
+        return hub
+    if request.param == "mixed":
+        return request.getfixturevalue("mixed")
+    synthesizer = request.getfixturevalue("cosyvoice2")
+    return CascadeEngine(hub.recognizer, hub.planner, hub.responder, synthesizer, "hub")
+
+
+@pytest.fixture(scope="module")
+def mixed(checkpoints, embedded, tmp_path_factory) -> engine.Engine:
+    """A file that mixes a Whisper of transformers, our small language model and Kokoro."""
+    file = tmp_path_factory.mktemp("files") / "mixed.yaml"
+    file.write_text(
+        f"""
+recognizer:
+  kind: whisper-hf
+  transcriber: {{name: {checkpoints / "whisper"}}}
+  emotion: {{kind: speech-emotion}}
+responder: {{kind: smollm2}}
+synthesizer: {{kind: kokoro, voice: af_bella}}
+device: cpu
+"""
+    )
+    return engine.load(f"cascade:{file}")
+
+
+def test_a_file_makes_the_engine_that_it_describes(mixed, embedded, hub):
+    assert mixed.name == "cascade:mixed" and isinstance(mixed, CascadeEngine)
+    assert type(mixed.recognizer) is type(hub.recognizer) and type(mixed.responder) is type(embedded.responder)
+    assert type(mixed.synthesizer) is type(embedded.synthesizer) and mixed.planner.guard is mixed.responder.guard
+
+
+def test_it_is_an_engine_that_also_reads_aloud(hub):
+    assert isinstance(hub, engine.Engine) and isinstance(hub, engine.SpeaksText)
+    assert (hub.name, hub.hz) == ("hub", 24_000)
+    assert sum(piece.seconds for piece in hub.speak("Good to see you.", "happy")) > 0.5
+
+
+def test_the_stages_are_timed_as_in_the_embedded_engine(hub, spoken):
+    timings = list(hub.respond(Turn(spoken)))[-1].timings
+    marks = [timings[name] for name in ("heard", "planned", "first_text", "first_speech", "done")]
+    assert marks == sorted(marks) and 0 < timings["words"] + timings["tone"] < marks[0]
+
+
+def test_when_the_gpu_is_full_the_error_says_what_to_do_and_the_next_turn_works(hub, monkeypatch):
+    turn = Turn(None, transcript="Hello there.", emotion="neutral", speak=False)
+
+    def full(*given, **named):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hub.responder.model, "forward", full)
+        with pytest.raises(EmotionOmniError, match=r"four_bit.*light") as caught:
+            list(hub.respond(turn))
+    assert caught.value.code == "memory"
+    assert isinstance(list(hub.respond(turn))[-1], Done)
+
+
+def test_on_zero_gpu_a_turn_crosses_into_another_process_and_back(embedded, settings, monkeypatch, spoken):
+    loans.give(monkeypatch)
+    lent = CascadeEngine.load(settings)
+    here = CascadeEngine(lent.recognizer, lent.planner, lent.responder, lent.synthesizer)
+    assert fingerprint(lent.respond(Turn(spoken))) == fingerprint(here.respond(Turn(spoken)))
+    with pytest.raises(EmotionOmniError, match="recording is silent") as caught:
+        list(lent.respond(Turn(tone(1, level=0.0))))
+    assert caught.value.code == "silent"
+    assert list(lent.speak("Hello.", "calm"))
+
+
+def test_on_zero_gpu_models_are_loaded_onto_the_gpu_that_is_announced(embedded, settings):
+    """By the package itself, which takes CUDA's place until a call is lent a GPU."""
+    devices = loans.announced(
+        "from emotion_omni.cascade.config import CascadeConfig; from emotion_omni.cascade.engine import CascadeEngine\n"
+        "from dataclasses import replace\n"
+        "hub = CascadeEngine.load(replace(CascadeConfig.from_json(sys.argv[1]), device='auto'))\n"
+        "print(hub.responder.model.device, hub.recognizer.transcriber.model.device)",
+        settings.to_json(),
+    )
+    assert devices == "cuda:0 cuda:0"
