@@ -8,7 +8,7 @@ from typing import Any
 
 from annotation.bench.attack.suite import attack
 from annotation.bench.attack.target import Person, Target, expect, filled, tone
-from annotation.study import importing
+from annotation.study import lifecycle
 
 
 def mark() -> str:
@@ -31,7 +31,7 @@ def spoken(target: Target, study: str, words: str) -> tuple[str, str]:
     code = uuid.uuid4().hex
     clip = target.studio.clips.add(tone(0.5, 300 + int(code[:2], 16)))
     row = {"role": "rate", "content": {"clips": {"speech": clip}, "texts": {"speech": words}}, "contributor": code}
-    importing.add_items(target.studio.store, study, [row])
+    lifecycle.add_items(target.studio.store, study, [row])
     return code, clip["sha"]
 
 
@@ -63,7 +63,7 @@ def deletion_leaves_traces(target: Target) -> None:
     study = target.study(title=title)
     spoken(target, study, words)
     noted(target, study, "Otto", note)
-    importing.delete(target.studio.store, target.studio.clips, study)
+    lifecycle.delete(target.studio.store, target.studio.clips, study)
     nothing_left(target, note, words, title)
 
 
@@ -71,7 +71,7 @@ def deletion_leaves_traces(target: Target) -> None:
 def withdrawal_after_deletion(target: Target) -> None:
     study, name, note = target.study(), mark(), mark()
     person = noted(target, study, name, note)
-    importing.delete(target.studio.store, target.studio.clips, study)
+    lifecycle.delete(target.studio.store, target.studio.clips, study)
     expect(person.post("withdraw").status_code == 200, "the withdrawal was refused")
     nothing_left(target, name, note)
 
@@ -89,7 +89,7 @@ def a_voice_taken_back_leaves_traces(target: Target) -> None:
 def a_voice_taken_back_after_deletion(target: Target) -> None:
     study, words = target.study(), mark()
     code, _ = spoken(target, study, words)
-    importing.delete(target.studio.store, target.studio.clips, study)
+    lifecycle.delete(target.studio.store, target.studio.clips, study)
     target.person().post("take-back", code=code)  # nothing may be left of it by now, so it may also say not-found
     nothing_left(target, words, code)
 

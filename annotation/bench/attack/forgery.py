@@ -8,7 +8,7 @@ from typing import Any
 
 from annotation.bench.attack.suite import attack
 from annotation.bench.attack.target import HEADERS, Target, expect, filled, tone
-from annotation.study import importing
+from annotation.study import lifecycle
 
 DEEP = 100_000
 RESEARCHERS = {
@@ -167,7 +167,7 @@ def names_of_models(target: Target) -> None:
         "systems": {"speech": word},
         "about": {"model": word, "file": label},
     }
-    importing.add_items(target.studio.store, study, [{"role": "rate", "content": content}])
+    lifecycle.add_items(target.studio.store, study, [{"role": "rate", "content": content}])
     person = target.enrolled(study)
     screen = person.next(study)
     served = person.get(screen["clips"][0]["url"])
@@ -177,7 +177,7 @@ def names_of_models(target: Target) -> None:
 
 @attack("A cookie of another key, or one that was changed, signs nobody in.")
 def forged_cookies(target: Target) -> None:
-    from annotation.people.identity import COOKIE
+    from annotation.people.logins import COOKIE
 
     real = target.guest().http.cookies.get(COOKIE) or ""
     for value in (real[:-4] + "AAAA", real.partition(".")[0], "", "null", "e30.x.y"):

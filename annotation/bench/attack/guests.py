@@ -131,7 +131,7 @@ def next_without_end(target: Target) -> None:
 @attack("Wrong passwords are limited by address, and the owner still gets in.")
 def locking_out_an_account(target: Target) -> None:
     name, password = f"Rita {time.time_ns()}", "correct horse battery"
-    target.studio.identity.register(name, password, "researcher")
+    target.studio.people.accounts.register(name, password, "researcher")
     stranger: dict[str, Any] = {"name": name, "password": "wrong"}
     attacker = target.person()
     statuses = [attacker.post("enter", **stranger).status_code for _ in range(30)]
@@ -143,6 +143,6 @@ def locking_out_an_account(target: Target) -> None:
 @attack("Many addresses guessing one password are slowed down together.")
 def a_distributed_guess(target: Target) -> None:
     name = f"Rolf {time.time_ns()}"
-    target.studio.identity.register(name, "correct horse battery", "researcher")
+    target.studio.people.accounts.register(name, "correct horse battery", "researcher")
     statuses = [target.person().post("enter", name=name, password="wrong").status_code for _ in range(120)]
     expect(429 in statuses, "120 addresses each tried a password")

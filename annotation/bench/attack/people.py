@@ -14,12 +14,12 @@ import httpx
 
 from annotation.bench.attack.suite import attack
 from annotation.bench.attack.target import Target, expect, filled
-from annotation.bench.load import free_port, served
-from annotation.people.identity import COOKIE
+from annotation.bench.load import free_port, serve
+from annotation.people.logins import COOKIE
 
 
 def invite(target: Target, role: str = "rater", study: str | None = None) -> str:
-    return target.studio.identity.invite(role, study, name="Invited")
+    return target.studio.people.invites.create(role, study, name="Invited")
 
 
 @attack("A researcher's link works for one person: a second browser is refused.")
@@ -94,7 +94,7 @@ def a_key_in_the_address(target: Target) -> None:
 
 @attack("The link that the terminal printed works once.")
 def the_printed_link_again(target: Target) -> None:
-    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as (port, _):
+    with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as (port, _):
         until = time.monotonic() + 20
         while not (found := re.search(r"invite=(\S+)", (Path(folder) / "server.txt").read_text())):
             expect(time.monotonic() < until, "no sign-in link was printed")
@@ -115,12 +115,12 @@ def a_space_that_forgets(target: Target) -> None:
         environment |= {"SPACE_ID": "me/space", "EMOTION_OMNI_HOME": folder}
         code = (
             "from annotation.studio import Studio\n"
-            "from annotation.study import importing\n"
-            "from annotation.study.schema import Study\n"
+            "from annotation.study import lifecycle\n"
+            "from annotation.study.rules import Study\n"
             "studio = Studio.open()\n"
             "rules = Study.read({'title': 'T', 'template': 'emotion-recognition'})\n"
-            "importing.create(studio.store, studio.clips, rules, [])\n"
-            "print(studio.identity.guest('Ada'))\n"
+            "lifecycle.create(studio.store, studio.clips, rules, [])\n"
+            "print(studio.people.accounts.add_guest('Ada'))\n"
         )
         done = subprocess.run(
             [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
@@ -135,7 +135,7 @@ def a_restart_forgets_raters(target: Target) -> None:
         home, port = Path(folder), free_port()
         cookies, known = {}, []
         for _ in range(2):
-            with served(home, port), httpx.Client(base_url=f"http://127.0.0.1:{port}", cookies=cookies) as browser:
+            with serve(home, port), httpx.Client(base_url=f"http://127.0.0.1:{port}", cookies=cookies) as browser:
                 if not cookies:
                     browser.post("/studio/enter", json={"guest": True, "name": "Ada"}, headers={"X-Studio": "1"})
                     cookies = dict(browser.cookies)

@@ -88,3 +88,8 @@ def _tried(one: Attack, target: Target, progress: Callable[[Outcome], None]) -> 
     outcome = Outcome(one.kind, one.name, one.expectation, not found, found, round(time.perf_counter() - began, 2))
     progress(outcome)
     return outcome
+
+
+def as_line(outcome: Outcome) -> str:
+    held = "held  " if outcome.held else "BROKEN"
+    return f"{held} {outcome.kind}.{outcome.name} ({outcome.seconds} s) {outcome.found[:300]}".rstrip()

@@ -23,10 +23,10 @@ import httpx
 import numpy as np
 import soundfile
 
-from annotation.bench.load import served
+from annotation.bench.load import serve
 from annotation.studio import Studio
-from annotation.study import importing
-from annotation.study.schema import Study
+from annotation.study import lifecycle
+from annotation.study.rules import Study
 from emotion_omni.types import Audio
 
 HEADERS = {"X-Studio": "1"}
@@ -157,7 +157,7 @@ class Target:
 
     def invited(self, role: str = "rater", study: str | None = None, name: str = "Invited") -> Person:
         person = self.person()
-        answer = person.post("enter", invite=self.studio.identity.invite(role, study, name=name))
+        answer = person.post("enter", invite=self.studio.people.invites.create(role, study, name=name))
         expect(answer.status_code == 200, f"an invite did not open: {answer.status_code} {answer.text[:200]}")
         person.rater = answer.json()["rater"]["id"]
         return person
@@ -179,7 +179,7 @@ class Target:
             {"role": "rate", "content": {"clips": dict.fromkeys(study.form.clips, clip), "texts": {}}} for clip in clips
         ]
         name = uuid.uuid4().hex[:12]
-        importing.create(self.studio.store, self.studio.clips, study, rows, study=name)
+        lifecycle.create(self.studio.store, self.studio.clips, study, rows, study=name)
         return name
 
     def expected(self, screen: Mapping[str, Any]) -> dict[str, Any]:
@@ -221,7 +221,7 @@ def started(home: Path) -> Iterator[Target]:
     """The whole app on a home folder, and its operator."""
     studio = Studio.open(home)
     try:
-        with served(home) as (port, _):
+        with serve(home) as (port, _):
             yield Target(home, port, studio)
     finally:
         studio.close()

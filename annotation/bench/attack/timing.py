@@ -12,7 +12,8 @@ import httpx
 
 from annotation.bench.attack.suite import attack
 from annotation.bench.attack.target import Target, expect
-from annotation.bench.load import served
+from annotation.bench.load import serve
+from annotation.store.benchmark import fill
 
 LONGEST_WAIT_SECONDS = 0.35  # of somebody else's request while the attack runs
 EVENTS = 100_000
@@ -63,7 +64,7 @@ def crafted_reports(target: Target) -> None:
 @attack("Withdrawing from a study that does not exist costs nothing, however long the log is.")
 def withdrawing_from_nowhere(target: Target) -> None:
     target.study(items=50)
-    target.studio.store.fill(EVENTS)
+    fill(target.studio.store, EVENTS)
     person = target.guest()
     began = time.perf_counter()
     for _ in range(3):
@@ -94,7 +95,7 @@ def uploads_while_only_rating(target: Target) -> None:
 
     os.environ["STUDIO_RATING_ONLY"] = "1"
     try:
-        with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as (port, _):
+        with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as (port, _):
             answer = httpx.post(
                 f"http://127.0.0.1:{port}/gradio_api/upload", files={"files": ("x.wav", b"x" * 10_000_000)}, timeout=60
             )
