@@ -140,6 +140,13 @@ def chaos(options: argparse.Namespace) -> Result:
     return run(options.submits, options.kills, seed=options.seed)
 
 
+def attack(options: argparse.Namespace) -> Result:
+    """Attacks on a freshly started app: which expectations hold, and what was found where one does not."""
+    from annotation.bench.attack import suite
+
+    return suite.run(options.names, progress=lambda outcome: print(suite.as_line(outcome), file=sys.stderr, flush=True))
+
+
 def coverage(options: argparse.Namespace) -> Result:
     """Coverage of 95 % intervals by simulation: naive, and clustered on raters and items."""
     from annotation.analysis.power import coverage as simulate
@@ -245,6 +252,9 @@ def _add_benchmarks(commands: Any) -> None:
     command.add_argument("--submits", type=int, default=1000, help="ratings sent; default: %(default)s")
     command.add_argument("--kills", type=int, default=6, help="default: %(default)s")
     command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    _add_report(command)
+    command = _add(commands, "attack", attack)
+    command.add_argument("names", nargs="*", metavar="NAME", help="attacks or kinds of attack; default: all")
     _add_report(command)
     command = _add(commands, "coverage", coverage)
     command.add_argument("--raters", type=int, default=20, help="default: %(default)s")
