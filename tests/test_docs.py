@@ -67,7 +67,9 @@ def test_every_command_and_option_exists(page):
         parser = cli.parser() if program == "emotion_omni" else annotation_cli.parser()
         words = shlex.split(line.replace("…", ""), comments=True)
         while words and not words[0].startswith("-") and not words[0].isupper():  # WHAT stands for any command
-            action = next((one for one in parser._actions if hasattr(one, "choices") and isinstance(one.choices, dict)), None)
+            action = next(
+                (one for one in parser._actions if hasattr(one, "choices") and isinstance(one.choices, dict)), None
+            )
             if action is None:
                 break
             assert words[0] in action.choices, f"{name(page)}: {program} {line}"
@@ -90,7 +92,9 @@ def test_requirements_hold_no_weights_and_no_gpl():
 
 
 def test_the_repository_names_no_machine():
-    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.splitlines()
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.splitlines()
     if not files:
         pytest.skip("not a git checkout")
     for file in files:

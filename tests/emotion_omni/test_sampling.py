@@ -32,9 +32,7 @@ def test_scores_that_overflowed_are_no_words(overflow, temperature):
     with pytest.raises(EmotionOmniError, match="dtype.*bfloat16 or float32") as caught:
         sample_one(torch.tensor(overflow, dtype=torch.float16), SamplingParams(temperature), generator)
     assert caught.value.code == "not-finite"
-    assert (
-        sample_one(torch.tensor([-torch.inf, 0.0]), SamplingParams(temperature), generator) == 1
-    )  # a excluded token
+    assert sample_one(torch.tensor([-torch.inf, 0.0]), SamplingParams(temperature), generator) == 1  # a excluded token
 
 
 def test_a_batch_gives_what_each_row_gives_alone():

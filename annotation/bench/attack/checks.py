@@ -111,8 +111,7 @@ def a_repeat_is_recognized_by_its_samples(target: Target) -> None:
         screen = person.next(study)
         if screen["screen"] != "rate":
             break
-        with target.studio.store.read() as view:
-            item = view.assignment(screen["assignment"])["item"]
+        item = target.assignment(screen)["item"]
         sounds.setdefault(item, []).append(decoded(person.get(screen["clips"][0]["url"]).content))
         person.rate(screen)
     twice = [found for found in sounds.values() if len(found) > 1]
@@ -138,7 +137,8 @@ def clips_differ_audibly(target: Target) -> None:
 
 def verdict_after(target: Target, kind: str) -> str:
     """The verdict on a rater who skips every check of one kind and rates the rest."""
-    study = target.study(items=4, block_size=4, **{f"{kind}_per_block": 2})
+    rules: dict[str, Any] = {"block_size": 4, f"{kind}_per_block": 2}
+    study = target.study(items=4, **rules)
     person = target.enrolled(study)
     for _ in range(MOST_SCREENS):
         screen = person.next(study)
@@ -207,9 +207,10 @@ def the_whole_bot(target: Target) -> None:
         if screen["screen"] == "done":
             expect(not screen.get("code"), "it got the completion code")
             return
-        screen = _bot_step(person, study, screen, known, digits)
-        if screen is None:
+        following = _bot_step(person, study, screen, known, digits)
+        if following is None:
             return
+        screen = following
 
 
 DIGITS = {

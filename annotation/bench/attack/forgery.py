@@ -43,7 +43,8 @@ def values_off_the_scale(target: Target) -> None:
     screen = person.next(study)
     receipt, good = person.listen(screen), filled(screen)
     name = next(iter(good))
-    for bad in (99, -1, 1.5, "x", None, [], {}, True, "neutral\u0000", 10**40):
+    bad_values: tuple[Any, ...] = (99, -1, 1.5, "x", None, [], {}, True, "neutral\u0000", 10**40)
+    for bad in bad_values:
         status = person.submit(screen, receipt, values=good | {name: bad, "intensity": bad}).status_code
         expect(status in (400, 422), f"{bad!r}: {status}")
     expect(person.submit(screen, receipt, values={}).status_code == 422, "no values at all are stored")

@@ -133,7 +133,8 @@ def a_space_that_forgets(target: Target) -> None:
 def a_restart_forgets_raters(target: Target) -> None:
     with tempfile.TemporaryDirectory() as folder:
         home, port = Path(folder), free_port()
-        cookies, known = {}, []
+        cookies: dict[str, str] = {}
+        known = []
         for _ in range(2):
             with serve(home, port), httpx.Client(base_url=f"http://127.0.0.1:{port}", cookies=cookies) as browser:
                 if not cookies:
@@ -169,6 +170,6 @@ def codes_nobody_can_look_up(target: Target) -> None:
     code = person.next(study).get("code")
     expect(bool(code), "no completion code")
     answer = target.invited("researcher").get(f"codes/{study}")
-    expect(answer.status_code == 200 and code in answer.text, f"looking up: {answer.status_code}")
+    expect(answer.status_code == 200 and str(code) in answer.text, f"looking up: {answer.status_code}")
     stranger = target.guest().get(f"codes/{study}")
     expect(stranger.status_code in (401, 403), f"a guest looks codes up: {stranger.status_code}")

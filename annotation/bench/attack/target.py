@@ -185,12 +185,18 @@ class Target:
     def expected(self, screen: Mapping[str, Any]) -> dict[str, Any]:
         """What the operator knows to be right for a check."""
         with self.studio.store.read() as view:
-            return view.item(view.assignment(screen["assignment"])["item"])["expected"] or {}
+            item = view.item(self.assignment(screen)["item"])
+        return (item and item["expected"]) or {}
 
     def kind(self, screen: Mapping[str, Any]) -> str:
         """What an item is in truth: rate, trap, gold, repeat, sound, training."""
+        return self.assignment(screen)["kind"]
+
+    def assignment(self, screen: Mapping[str, Any]) -> dict[str, Any]:
         with self.studio.store.read() as view:
-            return view.assignment(screen["assignment"])["kind"]
+            found = view.assignment(screen["assignment"])
+        expect(found is not None, "the assignment of a screen is not in the store")
+        return dict(found or {})
 
     def ratings(self, study: str) -> list[dict[str, Any]]:
         with self.studio.store.read() as view:
