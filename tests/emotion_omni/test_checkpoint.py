@@ -791,3 +791,16 @@ def test_base_models_are_loaded_at_their_revision(monkeypatch):
     with pytest.raises(EmotionOmniError, match="cannot be loaded"):
         language_model.load(paper.language_model, paper.lora)
     assert asked == [("Qwen/Qwen2.5-7B-Instruct", "a09a35458c702b33eeacc393d103063234e8bc28")]
+
+
+def test_all_files_are_flushed_to_the_disk_before_a_checkpoint_takes_its_place(tmp_path, monkeypatch):
+    flushed, put = [], atomic._put
+    monkeypatch.setattr(atomic, "_flush", lambda path: flushed.append(path.name))
+
+    def look(new, folder, old):
+        assert set(flushed) == {*(path.name for path in new.iterdir()), new.name}
+        put(new, folder, old)
+
+    monkeypatch.setattr(atomic, "_put", look)
+    tiny_omni.save(tmp_path / "mine")
+    assert flushed[-1] == tmp_path.name, "and the folder it lies in afterwards"
