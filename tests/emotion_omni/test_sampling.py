@@ -23,6 +23,8 @@ def test_draws_follow_the_probabilities_within_top_p_and_top_k():
     assert shares(top_p=0.79) == pytest.approx([0.625, 0.375, 0, 0], abs=0.04)
     assert shares(top_p=0.81) == pytest.approx([0.526, 0.316, 0.158, 0], abs=0.04)
     assert shares(temperature=0) == [1, 0, 0, 0]
+    assert shares(temperature=0.5) == pytest.approx([0.685, 0.247, 0.062, 0.007], abs=0.04), "squared probabilities"
+    assert shares(temperature=2) == pytest.approx([0.379, 0.294, 0.208, 0.120], abs=0.04), "their square roots"
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])

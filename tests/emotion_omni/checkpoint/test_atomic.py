@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny_omni
 from tiny_checkpoints import (
     ROOT,
 )
@@ -91,3 +92,16 @@ def can_exchange(folder: Path) -> bool:
 
 def test_folders_change_places_in_one_step_where_the_system_can(tmp_path):
     assert can_exchange(tmp_path) or not sys.platform.startswith("linux")
+
+
+def test_all_files_are_flushed_to_the_disk_before_a_checkpoint_takes_its_place(tmp_path, monkeypatch):
+    flushed, put = [], atomic._put
+    monkeypatch.setattr(atomic, "_flush", lambda path: flushed.append(path.name))
+
+    def look(new, folder, old):
+        assert set(flushed) == {*(path.name for path in new.iterdir()), new.name}
+        put(new, folder, old)
+
+    monkeypatch.setattr(atomic, "_put", look)
+    tiny_omni.save(tmp_path / "mine")
+    assert flushed[-1] == tmp_path.name, "and the folder it lies in afterwards"
