@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from annotation.bench.attack.suite import attack
+from annotation.bench.attack.registry import attack
 from annotation.bench.attack.target import Person, Target, decoded, expect, filled, same_sound
 from annotation.study import checks
 

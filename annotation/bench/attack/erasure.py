@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 import uuid
 from typing import Any
 
-from annotation.bench.attack.suite import attack
+from annotation.bench.attack.registry import attack
 from annotation.bench.attack.target import Person, Target, expect, filled, tone
 from annotation.study import lifecycle
 
@@ -98,15 +97,10 @@ def a_voice_taken_back_after_deletion(target: Target) -> None:
 def withdrawal_under_a_long_reader(target: Target) -> None:
     note = mark()
     person = noted(target, target.study(), "Paula", note)
-    reader = sqlite3.connect(target.home / "studio.db", isolation_level=None)
-    try:
-        reader.execute("BEGIN")
-        reader.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    with target.studio.store.read() as view:  # of another process than the app: a backup, a long export
+        view.studies()
         answer = person.post("withdraw")
-        expect(answer.status_code == 200, f"the withdrawal was refused: {answer.text[:200]}")
-    finally:
-        reader.execute("ROLLBACK")
-        reader.close()
+    expect(answer.status_code == 200, f"the withdrawal was refused: {answer.text[:200]}")
     noted(target, target.study(), "Later", mark())  # life goes on
     nothing_left(target, note)
 

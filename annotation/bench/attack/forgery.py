@@ -6,7 +6,7 @@ import json
 import uuid
 from typing import Any
 
-from annotation.bench.attack.suite import attack
+from annotation.bench.attack.registry import attack
 from annotation.bench.attack.target import HEADERS, Target, expect, filled, tone
 from annotation.study import lifecycle
 

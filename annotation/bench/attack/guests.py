@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from annotation.bench.attack.suite import attack
+from annotation.bench.attack.registry import attack
 from annotation.bench.attack.target import Person, Target, expect
 
 FLOOD = 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from annotation.bench.attack.suite import attack
+from annotation.bench.attack.registry import attack
 from annotation.bench.attack.target import Person, Target, expect
 
 SECONDS = 1.2  # of the clips: long enough to tell waiting from not waiting

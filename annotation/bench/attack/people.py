@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from annotation.bench.attack.suite import attack
+from annotation.bench.attack.registry import attack
 from annotation.bench.attack.target import Target, expect, filled
 from annotation.bench.load import free_port, serve
 from annotation.people.logins import COOKIE

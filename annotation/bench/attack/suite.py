@@ -11,20 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from annotation.bench.attack import checks, erasure, forgery, guests, hearing, people, timing  # noqa: F401 (lists them)
+from annotation.bench.attack.registry import ATTACKS, Attack
 from annotation.bench.attack.target import Breach, Target, started
 from emotion_omni import processors
 
 AT_ONCE = 4
-
-
-@dataclass(frozen=True)
-class Attack:
-    """``run`` raises :class:`Breach` where the expectation does not hold."""
-
-    kind: str
-    name: str
-    expectation: str
-    run: Callable[[Target], None]
 
 
 @dataclass(frozen=True)
@@ -37,30 +29,10 @@ class Outcome:
     seconds: float
 
 
-ATTACKS: list[Attack] = []
-
-
-def attack(expectation: str) -> Callable[[Callable[[Target], None]], Callable[[Target], None]]:
-    """Lists a function as an attack. ``expectation``: what must happen, one sentence."""
-
-    def listed(run: Callable[[Target], None]) -> Callable[[Target], None]:
-        ATTACKS.append(Attack(run.__module__.rpartition(".")[2], run.__name__, expectation, run))
-        return run
-
-    return listed
-
-
-def all_attacks() -> list[Attack]:
-    """Importing the modules lists their attacks."""
-    from annotation.bench.attack import checks, erasure, forgery, guests, hearing, people, timing  # noqa: F401
-
-    return list(ATTACKS)
-
-
 def run(names: Iterable[str] = (), progress: Callable[[Outcome], None] = lambda outcome: None) -> dict[str, Any]:
     """Every attack (or those named, by name or kind) → one object: passed, failed, and each outcome."""
     wanted = set(names)
-    chosen = [one for one in all_attacks() if not wanted or wanted & {one.name, one.kind}]
+    chosen = [one for one in ATTACKS if not wanted or wanted & {one.name, one.kind}]
     alone = [one for one in chosen if one.kind == "timing"]  # what measures time must not share the machine
     with tempfile.TemporaryDirectory() as folder, started(Path(folder)) as target:
         with ThreadPoolExecutor(AT_ONCE) as pool:

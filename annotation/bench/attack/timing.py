@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from annotation.bench.attack.suite import attack
+from annotation.bench.attack.registry import attack
 from annotation.bench.attack.target import Target, expect
 from annotation.bench.load import serve
 from annotation.store.benchmark import fill
