@@ -1,4 +1,4 @@
-"""The documentation is true: code runs, trees name every file, commands and links exist, and it is short enough to read."""
+"""The documentation is true: code runs, every file is named, commands and links exist, and it is short enough."""
 
 from __future__ import annotations
 

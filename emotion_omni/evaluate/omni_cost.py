@@ -153,7 +153,6 @@ class Bench:
         tokens: Sequence[int] = ()
         with closing(generator.stream(reading, [seed])) as pieces:
             first = True
-            tokens: tuple[int, ...] = ()
             for piece in pieces:
                 if isinstance(piece, SpeechChunk):
                     tokens = piece.tokens[0]
