@@ -24,7 +24,7 @@ from emotion_omni.types import EmotionOmniError
 LEVEL = 0.95
 TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 LEAST_EFFECTIVE = 4.0  # raters and items; with fewer, simulated intervals contained the truth in as little as 83 %
-FEW_EFFECTIVE = 7.0  # with fewer, up to 98.5 %
+FEW_EFFECTIVE = 8.0  # with fewer, up to 98 %
 LEAST_RATINGS = 24  # with fewer, 92 to 98.5 %
 FEW_RATINGS = 40
 
@@ -34,7 +34,8 @@ class Interval:
     """An estimate with its 95 % interval. ``low``, ``high`` and ``se`` are ``None`` where ``reason`` says why.
 
     ``se``: standard error in the unit of the ratings. ``n``: ratings used. ``items`` counts groups where items come
-    in groups. ``note``: a caution about an interval that is given.
+    in groups. ``note``: a caution about an interval that is given; where only one bound is ``None``, that side is open
+    and ``note`` says why.
     """
 
     mean: float | None
@@ -167,11 +168,9 @@ def verdict(difference: Interval, smallest: float = 0.0) -> str:
         raise EmotionOmniError(
             f"The smallest difference that matters is 0 or more, not {smallest}. Give its size.", "smallest"
         )
-    if difference.low is None or difference.high is None:
-        return "not shown"
-    if difference.low > smallest:
+    if difference.low is not None and difference.low > smallest:
         return "better"
-    return "worse" if difference.high < -smallest else "not shown"
+    return "worse" if difference.high is not None and difference.high < -smallest else "not shown"
 
 
 # --- from an estimate to its interval ----------------------------------------------------------------------------
