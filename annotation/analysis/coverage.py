@@ -18,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 from annotation.analysis.crossed import CrossedDesign, Estimate
-from annotation.analysis.intervals import bounds, caution, estimate, t_quantile, too_few_effective
+from annotation.analysis.intervals import bounds, caution, estimate, too_few_effective
 from annotation.analysis.power import assign, check_design, effects
 from emotion_omni.types import EmotionOmniError
 
@@ -55,7 +55,9 @@ class SimulatedDesign:
                 raise EmotionOmniError(f"Unknown design {value!r}. Use one of: {', '.join(allowed)}.", "plan")
         shares = (self.rater_share, self.item_share)
         if not (min(shares) >= 0 and sum(shares) <= 1):
-            raise EmotionOmniError(f"Shares of the variance are 0 or more and at most 1 together, not {shares}.", "plan")
+            raise EmotionOmniError(
+                f"Shares of the variance are 0 or more and at most 1 together, not {shares}.", "plan"
+            )
 
     def assign(self, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """→ codes of raters [N] and items [N]; who gets nothing is left out."""
@@ -178,7 +180,8 @@ def designs() -> Iterator[SimulatedDesign]:
 def table(simulations: int, seed: int = 0, every: int = 1) -> dict[str, Any]:
     """:func:`simulate` for all of :func:`designs`, or for one in ``every``, and a summary of them."""
     rows = [
-        simulate(one, simulations, seed + number) for number, one in enumerate(itertools.islice(designs(), 0, None, every))
+        simulate(one, simulations, seed + number)
+        for number, one in enumerate(itertools.islice(designs(), 0, None, every))
     ]
     plain = [row for row in rows if not row["note"]]
     noted = [row for row in rows if row["note"] and row["given"]]

@@ -105,10 +105,31 @@ class CrossedDesign:
     @cached_property
     def _expected(self) -> np.ndarray:
         """E [3, 3]: Q of raters, items, cells for a unit variance of rater, item, error."""
-        effects = (*self._clusters, np.arange(self.size))
-        return np.array(
-            [[sum(_expected(g[a], h[a]) for a in self.arms) for h in effects] for g in (*self._clusters, self.cells)]
-        )
+        groups = int(self.cells.max()) + 1
+        owner = [np.zeros(groups, dtype=np.intp) for _ in self._clusters]  # the rater and the item of each cell
+        for of_cell, codes in zip(owner, self._clusters, strict=True):
+            of_cell[self.cells] = codes
+        return np.sum([self._expected_in(arm, *owner) for arm in self.arms], axis=0)
+
+    def _expected_in(self, arm: np.ndarray, rater: Codes, item: Codes) -> np.ndarray:
+        """The part of one arm. Entry g, h: sum_gh ((n_gh - n_g n_h / n) / n)², n_gh the ratings of group g that share
+        effect h. ``rater``, ``item``: of each cell.
+        """
+        n = len(arm)
+        cells = np.bincount(self.cells[arm], minlength=len(rater)).astype(float)
+        raters, items = np.bincount(rater, cells), np.bincount(item, cells)
+        groups = ((raters, raters[rater]), (items, items[item]), (cells, cells))  # n_g of each group, of each cell
+
+        def entry(shared: np.ndarray, g: np.ndarray, h: np.ndarray, squares: float) -> float:
+            return float((np.square(shared).sum() - 2 / n * (shared * g) @ h + squares / n**2) / n**2)
+
+        found = np.empty((3, 3))
+        for k, (of_group, g) in enumerate(groups):
+            for j, (of_effect, h) in enumerate(groups[:2]):
+                squares = (of_group @ of_group) * (of_effect @ of_effect)
+                found[k, j] = entry(of_group, of_group, of_group, squares) if k == j else entry(cells, g, h, squares)
+            found[k, 2] = (n - of_group @ of_group / n) / n**2  # every rating has an error of its own
+        return found
 
     @cached_property
     def _true(self) -> np.ndarray:
@@ -178,12 +199,3 @@ def _satterthwaite(total: np.ndarray, parts: np.ndarray, freedom: Sequence[np.nd
 def _loads(codes: Codes) -> np.ndarray:
     """The share of the ratings that each cluster has."""
     return np.bincount(codes) / len(codes)
-
-
-def _expected(groups: Codes, effects: Codes) -> float:
-    """sum_gh ((n_gh - n_g n_h / n) / n)², n_gh the ratings of group g that share effect h."""
-    pairs, count = np.unique(groups.astype(np.int64) * (effects.max() + 1) + effects, return_counts=True)
-    group, effect = np.divmod(pairs, effects.max() + 1)
-    n, n_g, n_h = len(groups), np.bincount(groups).astype(float), np.bincount(effects).astype(float)
-    cross = (count * n_g[group] * n_h[effect]).sum()
-    return float((np.square(count.astype(float)).sum() - 2 * cross / n + (n_g @ n_g) * (n_h @ n_h) / n**2) / n**2)

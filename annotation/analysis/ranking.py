@@ -213,7 +213,9 @@ def rank(
     reason = too_few(votes.raters, votes.items) or ("" if len(samples.fits) > 1 else "no bootstrap was asked for")
     bounds = None if reason else _Bounds(model, votes, best, samples, component, anchors)
     table = _table(votes, strengths, bounds, component, minimum)
-    return Ranking(table, tie, _position_bias(votes, bounds, best[size], with_bias, reason), _note(votes, component, reason))
+    return Ranking(
+        table, tie, _position_bias(votes, bounds, best[size], with_bias, reason), _note(votes, component, reason)
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -126,5 +126,5 @@ def open_in_samples(pairs: np.ndarray, size: int, counts: np.ndarray, anchors: n
     needed = anchors[:, None] == anchors[None, :]  # [K, K]: the anchors of each system's own component
     needed &= (anchors >= 0)[None, :]
     below, above = (needed & ~beats).any(axis=2), (needed & ~beats.transpose(0, 2, 1)).any(axis=2)
-    undecided = ~counts[:, :, [0, 2]].any(axis=(1, 2))
+    undecided: np.ndarray = counts[:, :, [0, 2]].sum(axis=(1, 2)) == 0
     return np.stack([below | undecided[:, None], above | undecided[:, None]], axis=1)

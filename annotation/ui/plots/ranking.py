@@ -33,7 +33,8 @@ from annotation.ui.plots.values import (
 def ranking_plot(rows: Any, position_bias: Any = None) -> str:
     """Bradley–Terry strengths in the order given. Row: system or label, strength, low, high, votes, status, reason.
 
-    ``low`` or ``high`` alone may be ``None``: that side is open, and ``reason`` says why. ``status``: "listed", "preliminary" (marked) or "hidden" (too few votes: the strength is shown neither in the
+    ``low`` or ``high`` alone may be ``None``: that side is open, and ``reason`` says why.
+    ``status``: "listed", "preliminary" (marked) or "hidden" (too few votes: the strength is shown neither in the
     picture nor in the table). ``position_bias``: mean, low, high and reason, in log-odds for the left answer.
     """
     records = as_records(rows)
@@ -59,7 +60,9 @@ def _ranking_row(row: Any, axis: Axis) -> str:
     if status == "hidden":
         why = "not shown because there are too few votes"
         return row_html(_system(row), axis, "", "", votes, why, badge)
-    marks = bar_html("plot-bar", _with_ends(row, axis), "low", "high", axis) + mark_html("plot-mean", number_of(row, "strength"), axis)
+    marks = bar_html("plot-bar", _with_ends(row, axis), "low", "high", axis) + mark_html(
+        "plot-mean", number_of(row, "strength"), axis
+    )
     why = reason_text(row, "strength", "low", "high")
     return row_html(_system(row), axis, marks, estimate_text(row, "strength"), votes, why, badge)
 
