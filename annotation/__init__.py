@@ -1,1 +1,1 @@
-"""The studio around the model: screens for talking and rating, the store of what people said, its analysis and exports."""
+"""The studio around the model: pages for talking and rating, the store of what people said, analysis and exports."""

@@ -83,7 +83,7 @@ def produce(options: argparse.Namespace) -> Result:
     studio = Studio.open()
     rules = Study.read({"title": options.title, "template": options.template})
     queries = [(Path(file).stem, audio.decode(file)) for file in options.files]
-    engines = [(name, engine.load(name)) for name in options.engines]
+    engines = [(engine.public(name), engine.load(name)) for name in options.engines]
     items, refused = producing.produce(engines, queries, rules, studio.clips, options.seed, _show_progress)
     study = lifecycle.create(studio.store, studio.clips, rules, items)
     return {"study": study, "items": len(items), "refused": refused}
@@ -107,7 +107,7 @@ def invite(options: argparse.Namespace) -> Result:
         if options.study and view.study(options.study) is None:
             raise EmotionOmniError(f"There is no study {options.study!r}. See: python -m annotation list.", "not-found")
     token = studio.people.invites.create(options.role, options.study, options.cohort, options.name)
-    return {"link": f"{options.url.rstrip('/')}/?invite={token}", "role": options.role}
+    return {"link": f"{options.url.rstrip('/')}/#invite={token}", "role": options.role}
 
 
 def rebuild(options: argparse.Namespace) -> Result:
@@ -116,10 +116,10 @@ def rebuild(options: argparse.Namespace) -> Result:
 
 
 def withdraw(options: argparse.Namespace) -> Result:
-    """Erase a rater, or a voice by its code, from the database, the event log and the sounds."""
+    """Erase a rater, or who a code belongs to, from the database, the event log and the sounds."""
     studio = Studio.open()
     if options.code:
-        return {"erased": studio.withdraw_voice(options.code)}
+        return {"erased": studio.withdraw_by_code(options.code)}
     with studio.store.read() as view:
         if view.rater(options.rater) is None:
             raise EmotionOmniError(f"There is no rater {options.rater!r}.", "not-found")
@@ -145,6 +145,13 @@ def bench_results(options: argparse.Namespace) -> Result:
     from annotation.bench.figures import run
 
     return run(options.ratings, options.raters, options.per_item, options.template)
+
+
+def attack(options: argparse.Namespace) -> Result:
+    """Attacks on a freshly started app: which expectations hold, and what was found where one does not."""
+    from annotation.bench.attack import suite
+
+    return suite.run(options.names, progress=lambda outcome: print(suite.as_line(outcome), file=sys.stderr, flush=True))
 
 
 def coverage(options: argparse.Namespace) -> Result:
@@ -243,7 +250,7 @@ def _add_people(commands: Any) -> None:
     command = _add(commands, "withdraw", withdraw)
     who = command.add_mutually_exclusive_group(required=True)
     who.add_argument("--rater", help="id of a rater")
-    who.add_argument("--code", help="of a voice given on the Talk tab")
+    who.add_argument("--code", help="of a rater, or of a voice given on the Talk tab")
     command.add_argument("--study", help="only what the rater gave in this study")
 
 
@@ -257,6 +264,9 @@ def _add_benchmarks(commands: Any) -> None:
     command.add_argument("--submits", type=int, default=1000, help="ratings sent; default: %(default)s")
     command.add_argument("--kills", type=int, default=6, help="default: %(default)s")
     command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    _add_report(command)
+    command = _add(commands, "attack", attack)
+    command.add_argument("names", nargs="*", metavar="NAME", help="attacks or kinds of attack; default: all")
     _add_report(command)
     command = _add(commands, "bench-results", bench_results)
     command.add_argument("--ratings", type=int, default=20_000, help="default: %(default)s")

@@ -84,8 +84,8 @@ def answer_with(heard: str, news: str) -> str:
     """The emotion to answer with: planned from what was heard and what it is about, never mirrored.
 
     Anger is met with calm concern, sadness with warmth, fear with reassurance, joy with joy. The words
-    decide where the tone leaves it open: good news is not met flatly nor bad news cheerfully, however
-    lightly either is told.
+    decide where the tone leaves it open: good news is not met flatly nor bad news cheerfully, whatever
+    the tone.
     """
     label = find(heard)
     if news == "bad":

@@ -74,7 +74,7 @@ class EngineName:
 
     @property
     def public(self) -> str:
-        """Without the folders of a path, which are nobody else's business."""
+        """Without the folders of a path, which other people need not see."""
         if self.kind == "cascade" and self.source:
             return f"{self.kind}:{Path(self.source).stem}"
         is_path = self.source and (self.kind == "embedded" or Path(self.source).exists())

@@ -61,7 +61,7 @@ class FakeEngine:
 
     @staticmethod
     def _classify(query: Audio, level: float) -> Emotion:
-        """Loud is angry, soft is sad, many zero crossings are happy: enough for a screen to show something that varies."""
+        """Loud is angry, soft is sad, many zero crossings are happy: something that varies, for a screen to show."""
         crossings = float(np.mean(np.diff(np.signbit(query.samples)) != 0))
         loudness = min(1.0, max(0.0, (level - QUIET_DBFS) / -QUIET_DBFS))
         return emotion.mixture({"angry": loudness, "sad": 1 - loudness, "happy": min(1.0, crossings), "neutral": 0.1})

@@ -121,8 +121,8 @@ def memory_explained(doing: str) -> Iterator[None]:
 
 def out_of_memory(doing: str) -> EmotionOmniError:
     return EmotionOmniError(
-        f"The GPU ran out of memory while {doing}. Close other programs that use it, set responder.four_bit to true, or "
-        "choose smaller models: the engine hub:light.",
+        f"The GPU ran out of memory while {doing}. Close other programs that use it, set responder.four_bit to true, "
+        "or choose smaller models: the engine hub:light.",
         "memory",
     )
 

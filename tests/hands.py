@@ -86,7 +86,7 @@ def _row(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def visit(page: Any, address: str) -> None:
-    """Open the page and wait until it is wired: it asks the server what to show first only once every part of it is mounted."""
+    """Open the page and wait until it is wired: it calls the server only once every part of it is mounted."""
     with page.expect_response("**/queue/join*", timeout=LOAD_MS):
         page.goto(address)
 
@@ -95,11 +95,13 @@ LOOK = """() => {
   const app = [...document.querySelectorAll('.rating')].find(one => one.getClientRects().length);
   if (!app) return {screen: 'none'};
   const heading = app.querySelector('.rating-heading'), submit = app.querySelector('.rating-submit');
-  const players = [...app.querySelectorAll('.rating-player')], plays = players.map(one => one.querySelector('.rating-play'));
+  const players = [...app.querySelectorAll('.rating-player')];
+  const plays = players.map(one => one.querySelector('.rating-play'));
   const questions = [...app.querySelectorAll('.rating-question')].filter(one => !one.hidden);
   return {screen: app.dataset.screen, kind: app.dataset.kind, left: !!heading?.left, heading: heading?.textContent,
     state: submit?.dataset.state, status: app.querySelector('.rating-status')?.textContent,
-    alert: app.querySelector('.rating-alert')?.textContent, note: app.querySelector('.rating-main > .rating-note')?.textContent,
+    alert: app.querySelector('.rating-alert')?.textContent,
+    note: app.querySelector('.rating-main > .rating-note')?.textContent,
     heard: players.map(one => +one.dataset.heard), loaded: plays.every(one => one.ariaDisabled !== 'true'),
     playing: plays.some(one => one.ariaLabel.startsWith('Pause')),
     questions: questions.map(one => ({scale: one.dataset.scale, current: one.hasAttribute('aria-current'),
@@ -110,7 +112,7 @@ LEFT = "() => { for (const one of document.querySelectorAll('.rating-heading')) 
 
 
 class Hand:
-    """A rater at the page, who answers by chance (by a seed). ``pressed``: assignment → what was answered, side as shown."""
+    """A rater at the page, who answers at random (by a seed). ``pressed``: assignment → answers, sides as shown."""
 
     def __init__(self, studio: Studio, page: Any, study: str, rater: str, seed: int = 0) -> None:
         self.studio, self.page, self.study, self.rater = studio, page, study, rater

@@ -25,26 +25,26 @@ zero_gpu.begin()
 
 
 def give(patch: pytest.MonkeyPatch) -> None:
-    """From here on a call is lent a GPU; the CPU stands for it."""
+    """From here on a call is lent a GPU, which the CPU stands for."""
     spaces = ModuleType("spaces")
     spaces.GPU = lambda task=None, duration=None: task or lend
     patch.setitem(sys.modules, "spaces", spaces)
     patch.setenv("SPACES_ZERO_GPU", "true")
-    patch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "")  # so that it is as before in the end
-    patch.setattr(torch, "set_num_threads", lambda count: None)  # nor shall the tests that follow have one thread
+    patch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "")  # so that it is restored at the end
+    patch.setattr(torch, "set_num_threads", lambda count: None)  # or later tests would have one thread
 
 
 def lend(task):
-    """What ZeroGPU does with a generator: runs it in a thread of a forked process, and pickles what goes in and what comes out."""
+    """What ZeroGPU does with a generator: runs it in a thread of a forked process, and pickles arguments and items."""
 
-    def lent(*given):
+    def lent(*arguments):
         context = multiprocessing.get_context("fork")
-        mail, parcel = context.SimpleQueue(), pickle.dumps(given)
+        queue, pickled = context.SimpleQueue(), pickle.dumps(arguments)
 
         def work():
-            for item in task(*pickle.loads(parcel)):
-                mail.put(item)
-            mail.put(None)
+            for item in task(*pickle.loads(pickled)):
+                queue.put(item)
+            queue.put(None)
 
         def child():
             thread = threading.Thread(target=work)
@@ -55,8 +55,8 @@ def lend(task):
         process.start()
         try:
             while True:
-                assert mail._reader.poll(60), "the forked process hangs"
-                item = mail.get()
+                assert queue._reader.poll(60), "the forked process hangs"
+                item = queue.get()
                 if item is None:
                     return
                 yield item
@@ -70,14 +70,17 @@ def lend(task):
 def announced(code: str, *arguments: str) -> str:
     """Run ``code`` where a GPU is announced by the package ``spaces`` itself → the last line it prints."""
     pytest.importorskip("spaces", reason="spaces is not installed (requirements-dev.txt)")
-    told = {
+    environment = {
         "SPACES_ZERO_GPU": "true",
         "SPACES_ZERO_DEVICE_API_URL": "http://127.0.0.1:9",
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", ANNOUNCED + code, *arguments], env=os.environ | told, capture_output=True, text=True
+        [sys.executable, "-c", ANNOUNCED + code, *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.strip().splitlines()[-1]

@@ -45,7 +45,7 @@ VALIDATION = {
 QUICK = {"batch_size": 4, "learning_rate": 3e-3, "lora_learning_rate": 3e-3}
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def small_codec(tmp_path_factory):
     """Speech tokens of random weights: nothing here depends on what they mean."""
     path = tmp_path_factory.mktemp("voice") / "codec.safetensors"

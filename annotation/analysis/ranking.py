@@ -27,12 +27,12 @@ OUTCOMES = ("left", "tie", "right")
 class Ranking:
     """Strengths fitted to votes.
 
-    ``table``, by ``low`` in falling order, hidden ones last: ``system``, ``strength`` (log-odds, mean 0 over those not hidden; where
-    some never lost or never won against the rest, over the largest group that did both), ``low``, ``high`` (``None``
-    where ``note`` or the row's ``reason`` says why: a side may be open), ``votes``, ``wins``, ``ties``, ``status``
-    ("listed", "preliminary", "hidden"), ``component`` (systems compared with each other, directly or through others,
-    share one) and ``reason``. ``tie``: ν of Davidson (1970); between equals a tie has probability ν / (2 + ν). ``position_bias``:
-    log-odds that the left side wins between equals.
+    ``table``, by ``low`` in falling order, hidden ones last: ``system``, ``strength`` (log-odds, mean 0 over those not
+    hidden; where some never lost or never won against the rest, over the largest group that did both), ``low``,
+    ``high`` (``None`` where ``note`` or the row's ``reason`` says why: a side may be open), ``votes``, ``wins``,
+    ``ties``, ``status`` ("listed", "preliminary", "hidden"), ``component`` (systems compared with each other, directly
+    or through others, share one) and ``reason``. ``tie``: ν of Davidson (1970); between equals a tie has probability
+    ν / (2 + ν). ``position_bias``: log-odds that the left side wins between equals.
     """
 
     table: pd.DataFrame

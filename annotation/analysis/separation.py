@@ -54,8 +54,8 @@ class Separation:
 
     @property
     def _conditions(self) -> np.ndarray:
-        """Rows r with r · d <= 0. With x = left - right + bias and t = log ν: a left win needs dx >= 0 and dt <= dx / 2,
-        a right win the reverse, a tie dt >= |dx| / 2.
+        """Rows r with r · d <= 0. With x = left - right + bias and t = log ν: a left win needs dx >= 0 and
+        dt <= dx / 2, a right win the reverse, a tie dt >= |dx| / 2.
         """
         pairs, size = self.model.pairs, self.model.systems
         x = np.zeros((len(pairs), size + 2))
@@ -73,8 +73,8 @@ class Separation:
         self, contrast: np.ndarray, held: np.ndarray, best: np.ndarray, side: int, weight: float, limit: float
     ) -> float:
         """The value of contrast · parameters, below (-1) or above (1) the best, at which the profile likelihood ratio
-        reaches ``limit``, with the ``held`` parameters as in ``best``; infinite beyond :data:`FARTHEST`. ``weight``: of each vote, below 1 where votes of
-        the same raters and items may not be independent.
+        reaches ``limit``, with the ``held`` parameters as in ``best``; infinite beyond :data:`FARTHEST`.
+        ``weight``: of each vote, below 1 where votes of the same raters and items may not be independent.
         """
         model, counts = replace(self.model, prior=VANISHING_PRIOR), self.counts * weight
         pivot = int(np.argmax(np.abs(contrast)))

@@ -224,7 +224,7 @@ def record(folder: Path = FOLDER) -> int:
     from emotion_omni import engine
 
     voice = engine.load("embedded")
-    if not isinstance(voice, engine.Reader):
+    if not isinstance(voice, engine.SpeaksText):
         raise EmotionOmniError(f"{voice.name} cannot speak given words.", "no-voice")
     folder.mkdir(exist_ok=True)
     for line in LINES.values():

@@ -24,7 +24,10 @@ from emotion_omni.synthesis.config import CosyVoice2Config, KokoroConfig, Synthe
 
 @dataclass(frozen=True)
 class CascadeConfig(Strict):
-    """The defaults are the preset ``embedded``. ``device``: ``auto`` (the first GPU, if any), ``cpu``, ``cuda``, ``cuda:1``."""
+    """The defaults are the parts of the preset ``embedded``.
+
+    ``device``: ``auto`` (the first GPU, if there is one), ``cpu``, ``cuda`` or ``cuda:1``.
+    """
 
     recognizer: RecognizerConfig = WhisperCT2Config()
     planner: PlannerConfig = PlannerConfig()

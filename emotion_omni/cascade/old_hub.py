@@ -1,6 +1,7 @@
 """``EMOTION_OMNI_HUB`` as of the last release, for one release more: a preset or a JSON file of the old form.
 
-The old form named its parts transcriber, recogniser, writer and speaker. It is read strictly and converted. Imports no torch.
+The old form named its parts transcriber, recogniser, writer and speaker. It is read strictly and converted. Imports no
+torch.
 """
 
 from __future__ import annotations

@@ -81,8 +81,8 @@ def embedded_with(source: str) -> tuple[str, CascadeConfig]:
     found = {name: str(folder / name) for name in PART_WEIGHTS if (folder / name).is_file()}
     if not found:
         raise EmotionOmniError(
-            f"The checkpoint {folder.name!r} of the embedded engine holds none of {', '.join(PART_WEIGHTS)}. Name a folder "
-            "that train recognizer, responder, guard or g2p has written.",
+            f"The checkpoint {folder.name!r} of the embedded engine holds none of {', '.join(PART_WEIGHTS)}. Name a "
+            "folder that train recognizer, responder, guard or g2p has written.",
             "checkpoint",
         )
     speech_emotion, responder, guard, g2p = (found.get(name, "") for name in PART_WEIGHTS)

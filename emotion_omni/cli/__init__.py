@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         return options.run(options)
     except UsageError as error:
         options.command.error(str(error))  # exits with status 2
+        return 2
     except EmotionOmniError as error:
         return fail(error, options)
     except BrokenPipeError:  # the reader of our output is gone, as with `head`

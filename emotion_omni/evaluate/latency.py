@@ -1,8 +1,8 @@
-"""How long until the first sound of the reply: the embedded engine beside a naive cascade, in one run.
+"""Time to the first sound of the reply: the embedded engine beside a naive cascade, in one run.
 
-The naive cascade is what one would write first with the same models: faster-whisper on 30 s of
-padded audio, the language model through transformers, the voice on the whole reply, one after the
-other. Both answer the same queries in turn (A B A B …), so a drift of the machine hits both.
+The naive cascade is what one would write first with the same models: faster-whisper on audio padded to 30 s, the
+language model through transformers, the voice on the whole reply, one after the other. Both answer the same queries
+alternately (A B A B …), so a drift of the machine affects both.
 
 All times are seconds from the end of the query. Percentiles are of the counted turns, nearest rank.
 """
@@ -16,14 +16,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from emotion_omni import audio, engine, processors, weights
+from emotion_omni.cascade.engine import CascadeEngine
+from emotion_omni.response.responder import Responder
+from emotion_omni.response.smollm2_responder import SmolLM2Responder
 from emotion_omni.types import Audio, Delivery, Done, EmotionOmniError, Speech, Turn
 
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
-WARM_UP = 2  # turns of each that do not count
+WARM_UP = 2  # turns that do not count
 
 _COLD = """
 import json, sys, time
@@ -38,14 +42,14 @@ print(json.dumps([ready, processors.peak_megabytes()]))
 """
 
 
-def measure(runs: int, file: str | None = None) -> dict:
+def measure(runs: int, file: str | None = None) -> dict[str, Any]:
     """The report: percentiles of both, by stage, the machine, cold start and peak memory."""
     queries = [audio.decode(path) for path in ([file] if file else sorted(EXAMPLES.glob("*.wav")))]
     if not queries:
-        raise EmotionOmniError("There are no example clips here. Name a clip of 3 to 4 s with --file.", "missing")
+        raise EmotionOmniError("The example clips are missing. Name a clip of 3 to 4 s with --file.", "missing")
     ready, peak = _cold(file or str(sorted(EXAMPLES.glob("*.wav"))[0]))
-    ours, naive = engine.load("embedded"), _Naive()
-    turns: list[dict] = []
+    ours, naive = CascadeEngine.load(), _Naive()
+    turns: list[dict[str, Any]] = []
     theirs: list[float] = []
     for number in range(runs + WARM_UP):
         query = queries[number % len(queries)]
@@ -69,14 +73,14 @@ def measure(runs: int, file: str | None = None) -> dict:
         "stages_p95": {stage: _percentile([turn["stages"][stage] for turn in turns], 95) for stage in stages},
         "real_time_factor_p50": _percentile([turn["done"] / turn["spoken"] for turn in turns], 50),
         "reply_seconds_p50": _percentile([turn["spoken"] for turn in turns], 50),
-        "decode_tokens_per_second": _decode_speed(ours),
+        "decode_tokens_per_second": _decode_speed(ours.responder),
         "peak_memory_mb": round(peak),
         "cold_start_s": round(ready, 2),
-        "naive_recogniser": naive.recogniser,
+        "naive_recogniser": naive.recognizer,
     }
 
 
-def as_text(report: dict) -> str:
+def as_text(report: dict[str, Any]) -> str:
     lines = [f"{report['machine']['processor']}, {report['machine']['cores']} cores, {report['runs']} turns"]
     lines.append(f"{'':24}{'p50':>8}{'p95':>8}")
     lines.append(f"{'first sound':24}{report['first_audio_p50']:8.2f}{report['first_audio_p95']:8.2f} s")
@@ -94,7 +98,7 @@ def as_text(report: dict) -> str:
     return "\n".join(lines)
 
 
-def _one(chosen: engine.Engine, query: Audio) -> dict:
+def _one(chosen: engine.Engine, query: Audio) -> dict[str, Any]:
     spoken, done = 0.0, Done()
     for event in chosen.respond(Turn(query)):
         if isinstance(event, Speech):
@@ -110,7 +114,7 @@ def _one(chosen: engine.Engine, query: Audio) -> dict:
 
 
 class _Naive:
-    """The same models, put together without care."""
+    """The same models, without any optimization."""
 
     def __init__(self) -> None:
         import torch
@@ -120,27 +124,27 @@ class _Naive:
 
         self._smollm2, self._torch = smollm2, torch
         folder = weights.fetch("whisper-base/model.bin").parent
-        self._transcribe, self.recogniser = _recogniser(folder)
+        self._transcribe, self.recognizer = _recognizer(folder)
         checkpoint = smollm2.read_gguf(weights.fetch("smollm2/smollm2-135m-instruct-q4_1.gguf"))
         self._tokenizer = checkpoint.tokenizer
         self._model = LlamaForCausalLM(smollm2.transformers_config()).eval()
         tensors = {name: torch.from_numpy(values) for name, values in checkpoint.tensors.items()}
         self._model.load_state_dict(tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"]})
-        self._synthesizer = engine.load("embedded").synthesizer
+        self._synthesizer = CascadeEngine.load().synthesizer
 
     def first_audio(self, query: Audio) -> float:
         started = time.perf_counter()
         text = self._transcribe(audio.resample(query, 16_000).samples)
         prompt = f"{self._smollm2.BOS}user\n{text}{self._smollm2.EOS}\n{self._smollm2.BOS}assistant\n"
         ids = self._torch.tensor([self._tokenizer.encode(prompt).ids])
-        end = self._tokenizer.token_to_id(self._smollm2.EOS)
+        eos = self._tokenizer.token_to_id(self._smollm2.EOS)
         with self._torch.inference_mode():
             out = self._model.generate(
                 ids,
                 max_new_tokens=40,
                 do_sample=False,
-                eos_token_id=end,
-                pad_token_id=end,
+                eos_token_id=eos,
+                pad_token_id=eos,
                 attention_mask=self._torch.ones_like(ids),
             )
         reply = self._tokenizer.decode(out[0, ids.shape[1] :].tolist())
@@ -148,12 +152,12 @@ class _Naive:
         return time.perf_counter() - started
 
 
-def _recogniser(folder: Path) -> tuple[Callable[[np.ndarray], str], str]:
-    """faster-whisper as it comes; without it, the same network on the same 30 s of padding."""
+def _recognizer(folder: Path) -> tuple[Callable[[np.ndarray], str], str]:
+    """faster-whisper with its defaults; if it is not installed, the same network on audio padded to 30 s."""
     try:
         from faster_whisper import WhisperModel
     except ImportError:
-        return _padded_recogniser(folder), "ctranslate2 on 30 s of padding (faster-whisper is not installed)"
+        return _padded_recognizer(folder), "ctranslate2 on audio padded to 30 s (faster-whisper is not installed)"
     model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=2)
 
     def transcribe(samples: np.ndarray) -> str:
@@ -163,7 +167,7 @@ def _recogniser(folder: Path) -> tuple[Callable[[np.ndarray], str], str]:
     return transcribe, "faster-whisper"
 
 
-def _padded_recogniser(folder: Path) -> Callable[[np.ndarray], str]:
+def _padded_recognizer(folder: Path) -> Callable[[np.ndarray], str]:
     import ctranslate2
     import tokenizers
     import torch
@@ -183,9 +187,10 @@ def _padded_recogniser(folder: Path) -> Callable[[np.ndarray], str]:
     return transcribe
 
 
-def _decode_speed(chosen: engine.Engine) -> float:
-    """Tokens a second of the language model alone, after its first token: the best of three."""
-    generator, tokenizer = chosen.responder.generator, chosen.responder.tokenizer
+def _decode_speed(responder: Responder) -> float:
+    """Tokens per second of the language model alone, after its first token: the best of three."""
+    assert isinstance(responder, SmolLM2Responder)  # that of the preset
+    generator, tokenizer = responder.generator, responder.tokenizer
     prompt = tokenizer.encode(
         "<|im_start|>user\n(sad, bad) I lost my job today.<|im_end|>\n<|im_start|>assistant\n"
     ).tokens

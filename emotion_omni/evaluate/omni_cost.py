@@ -1,8 +1,8 @@
-"""What an answer of the end-to-end model costs: time by stage, speed beside the memory's, several at once.
+"""What a reply of the end-to-end model costs: time by stage, speed beside the memory's, several replies at once.
 
-A decoding step reads every weight it uses and the keys and values so far, so it cannot take less time
-than their bytes divided by the memory's bandwidth, which is measured here, in the same run. Random
-weights cost what trained ones do; only the length of an answer differs, so the words are given.
+A decoding step reads every weight it uses and the keys and values so far. So it cannot be faster than their bytes
+divided by the memory's bandwidth, which is measured in the same run. Random weights cost as much as trained ones; only
+the length of a reply would differ, so its text is given.
 
 Times are seconds from the end of the query; percentiles are of the counted turns, nearest rank.
 
@@ -33,14 +33,13 @@ from emotion_omni.synthesis.codec import CodecVocoder
 from emotion_omni.synthesis.token2wav import Token2Wav
 from emotion_omni.types import Audio
 
-WARM_UP = 2  # turns of each kind that do not count
+WARM_UP = 2  # turns that do not count
 READ_BYTES = {"cpu": 2**28, "cuda": 2**32}  # far more than any cache holds
 QUERY_SECONDS = 3.5
 ANSWER = "Oh, that is hard to hear. I am here, and there is no hurry at all. Do you want to tell me more about it?"
 AT_ONCE = (1, 4, 16)
-LENGTH = SpeechSampling(
-    max_tokens_per_text_token=6.0, max_extra_tokens=0
-)  # as people speak; random weights would hardly ever come to an end
+# speech as long as people's: with random weights EOS hardly ever comes
+LENGTH = SpeechSampling(max_tokens_per_text_token=6.0, max_extra_tokens=0)
 VOCODERS = {"codec": "our own", "cosyvoice2": "random"}
 
 
@@ -48,16 +47,16 @@ def measure(
     config: OmniConfig, name: str, runs: int, device: str | None = None, compiled: bool | None = None
 ) -> dict[str, Any]:
     """The report. ``compiled``: by default where there is a GPU."""
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    compiled = place.type == "cuda" if compiled is None else compiled
-    bench = Bench.load(config, place, compiled)
-    speed = bandwidth(place)
+    on = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    on_gpu = on.type == "cuda"
+    compiled = on_gpu if compiled is None else compiled
+    bench = Bench.load(config, on, compiled)
+    speed = bandwidth(on)
     turns = [bench.turn(seed) for seed in range(runs + WARM_UP)][WARM_UP:]
     text, speech = bench.decoding(runs)
-    report = {
+    report: dict[str, Any] = {
         "config": name,
-        "machine": processors.describe()
-        | ({"device": torch.cuda.get_device_name(place)} if place.type == "cuda" else {}),
+        "machine": processors.describe() | ({"device": torch.cuda.get_device_name(on)} if on_gpu else {}),
         "dtype": str(bench.dtype).removeprefix("torch."),
         "compiled": compiled,
         "runs": runs,
@@ -79,10 +78,10 @@ def measure(
         "speech_decoding": _beside_floor(speech, bench.speech_bytes(), speed),
         "at_once": {str(count): bench.at_once(count, max(2, runs // 4)) for count in AT_ONCE},
     }
-    peak = {"process_peak_mb": round(processors.peak_megabytes())}
-    return report | (
-        peak | {"device_peak_mb": round(torch.cuda.max_memory_allocated(place) / 1e6)} if place.type == "cuda" else peak
-    )
+    report["process_peak_mb"] = round(processors.peak_megabytes())
+    if on_gpu:
+        report["device_peak_mb"] = round(torch.cuda.max_memory_allocated(on) / 1e6)
+    return report
 
 
 def _beside_floor(seconds: float, read: int, speed: float) -> dict[str, float]:
@@ -98,10 +97,10 @@ def _beside_floor(seconds: float, read: int, speed: float) -> dict[str, float]:
 
 @dataclass
 class Bench:
-    """The model with all that stands before and behind it, on one device."""
+    """The model, its encoders and its vocoder, on one device."""
 
     config: OmniConfig
-    place: torch.device
+    device: torch.device
     dtype: torch.dtype
     semantic: encoders.Encoder
     emotion: encoders.Encoder
@@ -112,9 +111,9 @@ class Bench:
     words: tuple[int, ...]
 
     @classmethod
-    def load(cls, config: OmniConfig, place: torch.device, compiled: bool) -> Bench:
-        dtype = torch.bfloat16 if place.type == "cuda" else torch.float32
-        model = cast_parameters(Omni.build(config, str(place), dtype), dtype)
+    def load(cls, config: OmniConfig, device: torch.device, compiled: bool) -> Bench:
+        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+        model = cast_parameters(Omni.build(config, str(device), dtype), dtype)
         model.language_model.merge_adapter()  # as the engine does
         runner = ModelRunner(model, static=compiled, compiled=compiled)
         vocoder: Token2Wav | CodecVocoder = CodecVocoder.load() if config.voice == "codec" else Token2Wav.random()
@@ -122,10 +121,10 @@ class Bench:
         sound = Audio(generator.normal(0, 0.1, int(QUERY_SECONDS * 16_000)).clip(-1, 1).astype(np.float32), 16_000)
         return cls(
             config,
-            place,
+            device,
             dtype,
-            encoders.semantic_encoder(config.semantic, place),
-            encoders.emotion_encoder(config.emotion, place),
+            encoders.semantic_encoder(config.semantic, device),
+            encoders.emotion_encoder(config.emotion, device),
             model,
             runner,
             vocoder,
@@ -134,38 +133,41 @@ class Bench:
         )
 
     @torch.inference_mode()
-    def hear(self, marks: Marks) -> Query:
+    def encode(self, marks: Marks) -> Query:
+        """The frames of both encoders."""
         prepared = encoders.prepare(self.query)
         marks("prepare")
         words, lengths = self.semantic([prepared])
         marks("encode_words")
         tone, tone_lengths = self.emotion([prepared])
         marks("encode_tone")
-        return Query(words.to(self.place), lengths, tone.to(self.place), tone_lengths)
+        return Query(words.to(self.device), lengths, tone.to(self.device), tone_lengths)
 
     def turn(self, seed: int) -> dict[str, float]:
         """One query to its first sound → seconds of each stage, and of all."""
-        marks = Marks(self.place)
-        query = self.hear(marks)
+        marks = Marks(self.device)
+        query = self.encode(marks)
         generator = ReplyGenerator(self.model, runner=self.runner)
         reading = generator.prefill(query, [self.model.prompt_builder.prompt()], [seed], [self.words])
         marks("prefill")
+        tokens: Sequence[int] = ()
         with closing(generator.stream(reading, [seed])) as pieces:
             first = True
             for piece in pieces:
                 if isinstance(piece, SpeechChunk):
+                    tokens = piece.tokens[0]
                     marks("speech_tokens")
                     break
                 if first:
                     marks("first_text")
                     first = False
-        self.vocoder.stream(seed).push(piece.tokens[0])
+        self.vocoder.stream(seed).push(tokens)
         marks("vocoder")
         return marks.laps | {"first_audio": sum(marks.laps.values())}
 
     def decoding(self, runs: int) -> tuple[float, float]:
-        """Seconds of a text token and of a speech token, alone, the median over tokens of the best turn."""
-        query = self.hear(Marks(self.place))
+        """Seconds per text token and per speech token, one reply at a time: medians, of the best turn."""
+        query = self.encode(Marks(self.device))
         text, speech = [], []
         for seed in range(WARM_UP + max(2, runs // 4)):
             generator = ReplyGenerator(self.model, runner=self.runner)
@@ -173,7 +175,7 @@ class Bench:
             steps, pieces = [], []
             reading.step()
             while not reading.done:
-                steps.append(timed(lambda: pieces.append(reading.step()), self.place))  # noqa: B023 (run at once)
+                steps.append(timed(lambda: pieces.append(reading.step()), self.device))  # noqa: B023 (run at once)
             reading.close()
             text.append(float(np.median(steps)))
             speech.append(self._speech_step(seed))
@@ -184,32 +186,32 @@ class Bench:
         stream = self.runner.start_speech([seed], SpeechSampling(max_extra_tokens=200), chunked=True)
         weight = self.model.speech_decoder.embedding.weight
         shape = (1, len(self.words), self.config.speech.width)
-        states, embeddings = (torch.randn(shape, device=self.place, dtype=weight.dtype) for _ in range(2))
-        emotion = torch.randn(1, 1, self.config.emotion.width, device=self.place, dtype=weight.dtype)
-        stream.add_text(TextInputs(states, embeddings, emotion, torch.tensor([len(self.words)], device=self.place)))
+        states, embeddings = (torch.randn(shape, device=self.device, dtype=weight.dtype) for _ in range(2))
+        emotion = torch.randn(1, 1, self.config.emotion.width, device=self.device, dtype=weight.dtype)
+        stream.add_text(TextInputs(states, embeddings, emotion, torch.tensor([len(self.words)], device=self.device)))
         stream.end_text()
         took = []
         token, speaking = (
-            torch.full((1,), self.config.speech.sos_token_id, device=self.place),
-            torch.ones(1, dtype=torch.bool, device=self.place),
+            torch.full((1,), self.config.speech.sos_token_id, device=self.device),
+            torch.ones(1, dtype=torch.bool, device=self.device),
         )
         for _ in range(3 * self.config.speech.speech_chunk):
-            took.append(timed(lambda: stream.step(token, speaking), self.place))
+            took.append(timed(lambda: stream.step(token, speaking), self.device))
         self.runner.release_speech(stream)
         return float(np.median(took))
 
     def at_once(self, count: int, runs: int) -> dict[str, float]:
-        """``count`` answers side by side → seconds from the prefill's start to the first speech tokens of all, and tokens a second."""
-        one = self.hear(Marks(self.place))
+        """``count`` replies in one batch → seconds to the first speech tokens, and tokens per second of all."""
+        one = self.encode(Marks(self.device))
         query = Query(
-            *(
-                getattr(one, name).repeat(count, *[1] * (getattr(one, name).ndim - 1))
-                for name in one.__dataclass_fields__
-            )
+            one.semantic.repeat(count, 1, 1),
+            one.semantic_lengths.repeat(count),
+            one.emotion.repeat(count, 1, 1),
+            one.emotion_lengths.repeat(count),
         )
         first, rate = [], []
         for seed in range(runs + 1):
-            seeds, begun = list(range(seed, seed + count)), time.perf_counter()
+            seeds, started = list(range(seed, seed + count)), time.perf_counter()
             generator = ReplyGenerator(self.model, speech_sampling=LENGTH, runner=self.runner)
             reading = generator.prefill(
                 query, [self.model.prompt_builder.prompt()] * count, seeds, [self.words] * count
@@ -218,27 +220,27 @@ class Bench:
             with closing(generator.stream(reading, seeds)) as pieces:
                 for piece in pieces:
                     if isinstance(piece, SpeechChunk):
-                        heard = heard or time.perf_counter() - begun
+                        heard = heard or time.perf_counter() - started
                         tokens += sum(map(len, piece.tokens))
                     else:
                         tokens += sum(map(len, piece.ids))
-            settle(self.place)
+            synchronize(self.device)
             first.append(heard or math.nan)
-            rate.append(tokens / (time.perf_counter() - begun))
+            rate.append(tokens / (time.perf_counter() - started))
         return {
             "first_speech_tokens_s": percentile(first[1:], 50),
             "tokens_per_second": round(float(np.median(rate[1:])), 1),
         }
 
     def text_bytes(self) -> int:
-        """What a text token reads: the layers, the output matrix and, on average, half the answer's keys and values with the prompt's."""
+        """What a text token reads: layers, output matrix, keys and values of the prompt and of half the answer."""
         causal = self.model.causal_lm
         shape = causal.config
-        looked_up = 0 if shape.tie_word_embeddings else size_of(causal.get_input_embeddings())  # one row of it
+        unread = 0 if shape.tie_word_embeddings else size_of(causal.get_input_embeddings())  # all but one row
         rows = len(self.model.prompt_builder.prompt().before) + QUERY_SECONDS * 10 + len(self.words) / 2
         head = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
-        kept = 2 * shape.num_hidden_layers * shape.num_key_value_heads * head * rows * self.dtype.itemsize
-        return size_of(causal) - looked_up + int(kept)
+        cached = 2 * shape.num_hidden_layers * shape.num_key_value_heads * head * rows * self.dtype.itemsize
+        return size_of(causal) - unread + int(cached)
 
     def speech_bytes(self) -> int:
         """What a speech token reads: the blocks and the output matrix."""
@@ -247,43 +249,43 @@ class Bench:
 
 
 class Marks:
-    """Seconds between one mark and the next."""
+    """Seconds from one mark to the next."""
 
-    def __init__(self, place: torch.device) -> None:
-        self.place, self.laps = place, dict[str, float]()
-        settle(place)
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.laps = device, dict[str, float]()
+        synchronize(device)
         self.last = time.perf_counter()
 
     def __call__(self, name: str) -> None:
-        settle(self.place)
+        synchronize(self.device)
         now = time.perf_counter()
         self.laps[name], self.last = now - self.last, now
 
 
-def bandwidth(place: torch.device) -> float:
-    """Bytes a second that a matrix times a vector reads, which is what decoding does. The best of eight."""
-    width, dtype = 4096, torch.bfloat16 if place.type == "cuda" else torch.float32
-    matrix = torch.ones(READ_BYTES[place.type] // (dtype.itemsize * width), width, dtype=dtype, device=place)
-    vector = torch.ones(width, dtype=dtype, device=place)
-    return matrix.numel() * matrix.element_size() / min(timed(lambda: matrix @ vector, place) for _ in range(8))
+def bandwidth(device: torch.device) -> float:
+    """Bytes per second read by a matrix-vector product, as in decoding. The best of eight."""
+    width, dtype = 4096, torch.bfloat16 if device.type == "cuda" else torch.float32
+    matrix = torch.ones(READ_BYTES[device.type] // (dtype.itemsize * width), width, dtype=dtype, device=device)
+    vector = torch.ones(width, dtype=dtype, device=device)
+    return matrix.numel() * matrix.element_size() / min(timed(lambda: matrix @ vector, device) for _ in range(8))
 
 
-def timed(run: Callable[[], object], place: torch.device) -> float:
-    settle(place)
-    begun = time.perf_counter()
+def timed(run: Callable[[], object], device: torch.device) -> float:
+    synchronize(device)
+    started = time.perf_counter()
     run()
-    settle(place)
-    return time.perf_counter() - begun
+    synchronize(device)
+    return time.perf_counter() - started
 
 
-def settle(place: torch.device) -> None:
-    """Wait for what was sent to a GPU: without it only the sending is timed."""
-    if place.type == "cuda":
-        torch.cuda.synchronize(place)
+def synchronize(device: torch.device) -> None:
+    """Wait for a GPU to finish; otherwise only the launch is timed."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def size_of(module: torch.nn.Module) -> int:
-    """Bytes of its weights, shared ones once."""
+    """Bytes of its weights; shared ones count once."""
     return sum({value.data_ptr(): value.numel() * value.element_size() for value in module.parameters()}.values())
 
 
@@ -301,11 +303,9 @@ def as_text(report: dict[str, Any]) -> str:
     lines.append(f"memory reads {report['memory_bandwidth_gb_s']:.1f} GB/s")
     for name in ("text_decoding", "speech_decoding"):
         one = report[name]
-        lines.append(
-            f"{name.replace('_', ' '):16}{one['ms_per_token']:9.2f} ms a token, {one['times_the_floor']:.2f} times the floor"
-        )
-    lines += [
-        f"{count:>3} at once: {one['tokens_per_second']:.0f} tokens/s, first speech tokens after {one['first_speech_tokens_s']:.2f} s"
-        for count, one in report["at_once"].items()
-    ]
+        floor = f"{one['times_the_floor']:.2f} times the floor"
+        lines.append(f"{name.replace('_', ' '):16}{one['ms_per_token']:9.2f} ms per token, {floor}")
+    for count, one in report["at_once"].items():
+        first = f"first speech tokens after {one['first_speech_tokens_s']:.2f} s"
+        lines.append(f"{count:>3} at once: {one['tokens_per_second']:.0f} tokens/s, {first}")
     return "\n".join(lines)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emotion_omni import audio, emotion, engine
+from emotion_omni import audio, emotion
+from emotion_omni.cascade.engine import CascadeEngine
 from emotion_omni.types import EmotionOmniError
 
 SENTENCES = 32
@@ -76,9 +77,10 @@ def choose_tones(clips: list[Clip]) -> dict[str, tuple[str, str]]:
     best: dict[str, tuple[tuple[int, ...], tuple[str, str]]] = {}
     for sentence in source:
         for tones in itertools.combinations(emotion.NAMES, 2):
-            train, test = ([count[sentence, tone, split] for tone in tones] for split in ("train", "test"))
+            train = [count[sentence, tone, "train"] for tone in tones]
+            test = [count[sentence, tone, "test"] for tone in tones]
             rank = (min(test), sum(test), min(min(train), MAX_CLIPS))
-            if min(train) >= MIN_CLIPS and sum(test) and (sentence not in best or rank > best[sentence][0]):
+            if min(train) >= MIN_CLIPS and any(test) and (sentence not in best or rank > best[sentence][0]):
                 best[sentence] = rank, tones
     ranked = sorted(best, key=lambda sentence: (best[sentence][0], sentence), reverse=True)
     taken: list[str] = []
@@ -87,8 +89,8 @@ def choose_tones(clips: list[Clip]) -> dict[str, tuple[str, str]]:
     taken += [sentence for sentence in ranked if source[sentence] not in SENTENCES_FROM][: SENTENCES - len(taken)]
     if len(taken) < SENTENCES:
         raise EmotionOmniError(
-            f"Only {len(taken)} sentences are said in two tones by speakers of both train and test; {SENTENCES} are needed. "
-            "Give a larger set of recordings.",
+            f"Only {len(taken)} sentences are said in two tones by speakers of both train and test. "
+            f"{SENTENCES} are needed: use a larger set of recordings.",
             "too-few",
         )
     return {sentence: best[sentence][1] for sentence in taken}
@@ -120,9 +122,11 @@ def synthesize_answers(pairs: list[Pair], folder: Path) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = {pair.reply: folder / f"{number:02}.wav" for number, pair in enumerate(pairs)}
     missing = [pair for pair in pairs if not files[pair.reply].exists()]
-    voice = engine.load("embedded") if missing else None
-    for pair in missing:
-        files[pair.reply].write_bytes(audio.wav_bytes(audio.join(list(voice.speak(pair.reply, pair.reply_emotion)))))
+    if missing:
+        embedded = CascadeEngine.load()
+        for pair in missing:
+            sound = audio.join(list(embedded.speak(pair.reply, pair.reply_emotion)))
+            files[pair.reply].write_bytes(audio.wav_bytes(sound))
     return files
 
 

@@ -244,8 +244,9 @@ class OmniConfig(Strict):
         super().__post_init__()
         if self.speech.width != self.language_model.width:
             raise refuse(
-                f"speech.width is {self.speech.width} and language_model.width {self.language_model.width}; they must be "
-                "equal, because the gate mixes the language model's hidden states into the decoder. Set both to one number."
+                f"speech.width is {self.speech.width} and language_model.width {self.language_model.width}; they must "
+                "be equal, because the gate mixes the language model's hidden states into the decoder. Set both to one "
+                "number."
             )
         if self.semantic.hz != self.emotion.hz:
             raise refuse(

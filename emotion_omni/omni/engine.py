@@ -92,7 +92,7 @@ class OmniEngine:
 
     @classmethod
     def load(cls, source: str | Path, device: str | None = None, compiled: bool | None = None) -> OmniEngine:
-        """A checkpoint: a folder, a name of :func:`checkpoint.listed` or a hub id. ``device``: by default a GPU, if any.
+        """A checkpoint: a folder, a name of :func:`checkpoint.listed` or a hub id. ``device``: default a GPU, if any.
 
         On a GPU the model is bfloat16 and steps have static shapes; the encoders stay in float32, as in training.
         ``compiled`` also sends steps through torch.compile, and loading takes minutes longer; by default as
@@ -252,8 +252,9 @@ class OmniEngine:
 
 def no_voice(name: str) -> EmotionOmniError:
     return EmotionOmniError(
-        f"The checkpoint of {name!r} has not learned to speak; it answers with text only. Train it: python -m emotion_omni "
-        "train speak --parent ITS_FOLDER --data DATA --out FOLDER. Or choose one whose stages are understand and speak.",
+        f"The checkpoint of {name!r} has not learned to speak; it answers with text only. Train it: python -m "
+        "emotion_omni train speak --parent ITS_FOLDER --data DATA --out FOLDER. Or choose one whose stages are "
+        "understand and speak.",
         "no-voice",
     )
 

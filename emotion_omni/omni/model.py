@@ -228,7 +228,8 @@ class Omni(nn.Module):
         for name, value in tensors.items():
             if value.shape != expected[name].shape:
                 raise EmotionOmniError(
-                    f"{name!r} is {list(value.shape)} in the checkpoint and {list(expected[name].shape)} by its config.",
+                    f"{name!r} is {list(value.shape)} in the checkpoint and {list(expected[name].shape)} "
+                    "by its config.",
                     "checkpoint",
                 )
         with torch.no_grad():

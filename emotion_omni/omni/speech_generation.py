@@ -17,7 +17,7 @@ from torch import Tensor
 from emotion_omni.omni.config import SpeechDecoderConfig, SpeechSampling
 from emotion_omni.omni.speech_decoder import SPEECH, TEXT, Rows, SpeechDecoder, TextInputs, attention_mask, make_rows
 from emotion_omni.omni.transformer import KVCache
-from emotion_omni.sampling import sample
+from emotion_omni.sampling import check_finite, sample
 from emotion_omni.types import EmotionOmniError
 
 
@@ -164,6 +164,7 @@ class SpeechStream(SpeechState):
                 break
             sampled = torch.where(self.speaking, sampled, self.config.pad_token_id)
             self.tokens = torch.cat([self.tokens, sampled[:, None]], 1)
+        check_finite(logits)  # once a chunk: NaN stays NaN, through the cache
         return self.tokens[:, start:]
 
 

@@ -1,8 +1,8 @@
-"""emotion2vec: the network, from a folder or a repository, with or without its head of emotions.
+"""emotion2vec: the network, from a folder or a repository, with or without its classification head.
 
-Built by the classes of the package funasr and filled here. Not by funasr's AutoModel: that evaluates a string of
-the configuration as code, leaves random whatever the file of weights lacks, and sets the threads and the seeds
-of the whole process. The frames are what the end-to-end model reads; the head is what the hub engine asks.
+Built from the classes of the package funasr, loaded here. Not by funasr's AutoModel: that evaluates a string of the
+configuration as code, leaves weights that the file lacks random, and sets threads and seeds of the whole process. The
+end-to-end model uses the frames, the cascade the head.
 
 Axes: B recordings, N samples (16 kHz), T frames (50 Hz), E width, K labels.
 Source: Ma et al. 2023, "emotion2vec" (arXiv 2312.15185).
@@ -27,15 +27,15 @@ from torch import Tensor, nn
 
 from emotion_omni.types import EmotionOmniError
 
-LAYERS = re.compile(r"(?:[\d\s\[\](),+]|\*(?!\*))+")  # a list of tuples of numbers, perhaps added and multiplied
+LAYERS = re.compile(r"(?:[\d\s\[\](),+]|\*(?!\*))+")  # lists of tuples of numbers, with + and *
 EPSILON = 1e-5  # of the layer norm over a whole recording
-UNUSED = "unuse"  # a label that begins so keeps its place in the head and is never given
-PREFIXES = ("", "d2v_model.", "module.")  # of a tensor's name in the file: as it is, below a head, trained on many GPUs
+UNUSED = "unuse"  # prefix of labels that the head has and never predicts
+PREFIXES = ("", "d2v_model.", "module.")  # of a tensor's name in the file: none, below a head, trained on several GPUs
 
 
 @dataclass(frozen=True, eq=False)
 class Emotion2vec:
-    """``labels``: of the head, all K; none without it. ``files``: what the network was made of."""
+    """``labels``: all K of the head, none without it. ``files``: those that the network was loaded from."""
 
     network: Any
     width: int
@@ -46,9 +46,9 @@ class Emotion2vec:
 
     @classmethod
     def load(cls, name: str, revision: str = "", head: bool = False) -> Emotion2vec:
-        """A hub id (``id@revision``, too), an id of ModelScope (``iic/…``) or a folder; on the CPU, frozen, in evaluation mode.
+        """A hub id, ``id@revision``, an id of ModelScope (``iic/…``) or a folder; on the CPU, without gradients.
 
-        Raises :class:`EmotionOmniError` (code ``missing-package``), and what clients of hubs and readers of files raise.
+        Raises :class:`EmotionOmniError` (code ``missing-package``), and what hub clients and file readers raise.
         """
         network_of = _package("funasr.models.emotion2vec.model", "funasr").Emotion2vec
         folder = _folder(name, revision)
@@ -65,29 +65,29 @@ class Emotion2vec:
 
     @property
     def used(self) -> list[str]:
-        """The labels that :meth:`probabilities` are of."""
+        """The labels of :meth:`probabilities`."""
         return [label for label in self.labels if not label.startswith(UNUSED)]
 
     def frames(self, samples: Tensor) -> Tensor:
-        """[B, N], set to mean 0 and variance 1 where it is trained so → [B, T, E]."""
+        """[B, N], normalized to mean 0 and variance 1 if ``normalised`` → [B, T, E]."""
         return self.network.extract_features(samples, padding_mask=None)["x"]
 
     @torch.inference_mode()
     def probabilities(self, samples: Tensor) -> Tensor:
         """One recording [N] → a probability for each of :attr:`used`.
 
-        One at a time: funasr keeps a table of the most recordings by the longest that it ever saw, gigabytes for a batch.
+        One at a time: funasr keeps a table of the largest batch by the longest recording so far, gigabytes for a batch.
         """
         samples = samples.to(self.network.proj.weight)
         samples = F.layer_norm(samples, samples.shape, eps=EPSILON) if self.normalised else samples
-        scores = self.network.proj(self.frames(samples[None]).mean(1))[0]
-        kept = [place for place, label in enumerate(self.labels) if not label.startswith(UNUSED)]
-        return scores[kept].softmax(0)
+        logits = self.network.proj(self.frames(samples[None]).mean(1))[0]
+        kept = [index for index, label in enumerate(self.labels) if not label.startswith(UNUSED)]
+        return logits[kept].softmax(0)
 
 
 def _package(module: str, package: str) -> Any:
     try:
-        with redirect_stdout(sys.stderr):  # funasr greets, where the command line's JSON goes
+        with redirect_stdout(sys.stderr):  # funasr prints a greeting, and stdout is for JSON
             return importlib.import_module(module)
     except ImportError as error:
         raise EmotionOmniError(
@@ -107,73 +107,75 @@ def _folder(name: str, revision: str) -> Path:
 
 
 def _about(folder: Path) -> dict[str, Any]:
-    """How the repository's files are called: ``init_param`` the weights, ``tokenizer_conf`` the list of labels."""
+    """Names of the repository's files: ``init_param`` the weights, ``tokenizer_conf`` the list of labels."""
     about = folder / "configuration.json"
     return json.loads(about.read_text("utf-8")).get("file_path_metas", {}) if about.exists() else {}
 
 
 class _Reader(yaml.SafeLoader):
-    """Takes 1e-05 for a number, as the published files mean it; to YAML 1.1 it is a word."""
+    """Reads 1e-05 as a number, as the published files mean it; in YAML 1.1 it is a string."""
 
 
 _Reader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), [*"-+0123456789"])
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    """The network's, as config.yaml has them.
+    """The network's settings in config.yaml.
 
-    References are refused, which funasr's classes would follow: one may name a secret of the environment, and errors would tell it.
+    References are refused. funasr's classes would follow them: one may name a secret of the environment, which an error
+    would then show.
     """
     try:
         settings = yaml.load((folder / "config.yaml").read_text("utf-8"), _Reader)
         refers = "${" in json.dumps(settings, default=str)
     except (yaml.YAMLError, TypeError) as error:
-        raise ValueError("Its config.yaml is no YAML of plain settings.") from error
+        raise ValueError("Its config.yaml is not YAML with plain settings.") from error
     if refers:
-        raise ValueError("Its config.yaml refers to what stands elsewhere (${…}), and no reference is followed.")
+        raise ValueError("Its config.yaml refers to other values (${…}), and no reference is followed.")
     if not isinstance(settings, dict) or not isinstance(settings.get("model_conf"), dict):
         raise ValueError("Its config.yaml has no model_conf.")
     return settings["model_conf"]
 
 
 def _built(network_of: Any, settings: dict[str, Any], labels: int) -> Any:
-    """The network with random weights; the generators stay as they were."""
+    """The network with random weights; the random generators stay as they are."""
     try:
         layers = settings["modalities"]["audio"]["feature_encoder_spec"]
         if not LAYERS.fullmatch(layers):
-            raise ValueError(
-                "feature_encoder_spec in its config.yaml is no list of numbers."
-            )  # funasr would run it as code
+            # funasr would run it as code
+            raise ValueError("feature_encoder_spec in its config.yaml is not a list of numbers.")
         with torch.random.fork_rng(devices=[]):
             network = network_of(model_conf=settings, vocab_size=labels)
     except ValueError:
         raise
-    except Exception as error:  # of any kind: funasr checks nothing
+    except Exception as error:  # of any type: funasr checks nothing
         raise ValueError(f"Its config.yaml describes no emotion2vec ({type(error).__name__}).") from error
     network.modality_encoders["AUDIO"].decoder = None  # of its pretraining
     return network
 
 
 def _labels(folder: Path, about: dict[str, Any]) -> tuple[str, ...]:
-    """A line each of the repository's list of tokens, in the order of the head."""
+    """The lines of the repository's list of tokens, in the order of the head."""
     path = folder / Path(about.get("tokenizer_conf", {}).get("token_list", "tokens.txt")).name
     if not path.is_file():
         raise ValueError(
-            f"It has no {path.name} with the names of emotions. Choose one that was tuned to tell them, as an emotion2vec+."
+            f"It has no {path.name} with the names of emotions. Choose one tuned to classify them, an emotion2vec+."
         )
     with path.open(encoding="utf-8") as lines:
         return tuple(line.rstrip() for line in lines)
 
 
 def _fill(network: nn.Module, checkpoint: Any) -> None:
-    """Every tensor the network wants, or none; what only its pretraining needed is left in the file."""
+    """Loads every tensor of the network; those of its pretraining alone stay in the file."""
     for key in ("state_dict", "model_state_dict", "model"):
         checkpoint = checkpoint.get(key, checkpoint)
-    wanted = network.state_dict()
-    found = {name: checkpoint[prefix + name] for prefix in PREFIXES for name in wanted if prefix + name in checkpoint}
-    if lacking := sorted(wanted.keys() - found.keys()):
+    expected = network.state_dict()
+    found = {name: checkpoint[prefix + name] for prefix in PREFIXES for name in expected if prefix + name in checkpoint}
+    if lacking := sorted(expected.keys() - found.keys()):
         raise ValueError(f"Its file of weights lacks {len(lacking)} tensors, {lacking[0]} for one.")
-    if wrong := [name for name in wanted if wanted[name].shape != found[name].shape]:
-        shapes = f"{list(found[wrong[0]].shape)} in its file of weights and {list(wanted[wrong[0]].shape)} by its configuration"
-        raise ValueError(f"The tensor {wrong[0]} is {shapes}.")
+    if wrong := [name for name in expected if expected[name].shape != found[name].shape]:
+        in_file, configured = list(found[wrong[0]].shape), list(expected[wrong[0]].shape)
+        raise ValueError(
+            f"The tensor {wrong[0]} is {in_file} in its file of weights and {configured} by its configuration."
+        )
     network.load_state_dict(found, strict=True)

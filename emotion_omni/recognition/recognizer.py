@@ -50,7 +50,7 @@ class Utterance:
 
 
 class SpeechRecognizer(abc.ABC):
-    """Base of recognizers that hear: subclasses encode an utterance, then read words and emotion from that."""
+    """Base class: subclasses encode an utterance, then read words and emotion from the result."""
 
     voice_activity: VoiceActivity
 

@@ -20,12 +20,12 @@ import numpy as np
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 
-from emotion_omni import emotion
+from emotion_omni import emotion, weights
 from emotion_omni.recognition.whisper_encoder import FRAME_HZ, WhisperEncoder
-from emotion_omni.types import Emotion, EmotionOmniError
+from emotion_omni.types import Emotion
 
 SHIPPED = Path(__file__).parent / "weights" / "speech_emotion.safetensors"  # trained by us, with its card
 WINDOW_SECONDS, HOP_SECONDS = 1.6, 0.4  # of the trajectory: long enough to classify, short enough to follow changes
@@ -151,9 +151,9 @@ class AttentiveStatisticsPooling(nn.Module):
         self.attention = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, 1))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        weights = self.attention(x).masked_fill(~mask[..., None], -1e4).softmax(1)
-        mean = (weights * x).sum(1)
-        std = ((weights * x**2).sum(1) - mean**2).clamp_min(1e-5).sqrt()
+        attention = self.attention(x).masked_fill(~mask[..., None], -1e4).softmax(1)
+        mean = (attention * x).sum(1)
+        std = ((attention * x**2).sum(1) - mean**2).clamp_min(1e-5).sqrt()
         return torch.cat([mean, std], -1)
 
 
@@ -211,18 +211,12 @@ class SpeechEmotionHead(nn.Module):
     @classmethod
     def load(cls, path: Path, encoder: WhisperEncoder) -> SpeechEmotionHead:
         """A file of :meth:`save`, also of earlier releases. Raises :class:`EmotionOmniError` (code ``checkpoint``)."""
-        try:
+        with weights.part_explained(path, "recognizer"):
             with safe_open(path, "pt") as file:
                 shape = json.loads(file.metadata()["shape"])
                 tensors = {_current_name(name): file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
             head = cls(encoder, HeadConfig(**shape | {"emotions": tuple(shape["emotions"])}))
             head.load_state_dict(tensors, strict=True)
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise EmotionOmniError(
-                f"{path.name} is not a speech emotion head ({str(error).splitlines()[0]}). "
-                "Name a speech_emotion.safetensors that train recognizer has written.",
-                "checkpoint",
-            ) from error
         return head.eval()
 
     @torch.inference_mode()

@@ -42,7 +42,7 @@ class VoiceActivity:
         return np.array(found, np.float32)
 
     def spans(self, samples: np.ndarray) -> list[tuple[int, int]]:
-        """Spans of speech in order, disjoint, with their margins. Empty where nobody speaks."""
+        """Spans of speech in order, disjoint, with their margins. Empty without speech."""
         speaking, start, raw = False, 0, []
         for index, probability in enumerate([*self.probabilities(samples), 0.0]):
             if not speaking and probability >= ON:

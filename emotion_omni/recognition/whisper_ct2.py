@@ -50,15 +50,13 @@ class WhisperCT2Recognizer(SpeechRecognizer):
     first_special: int  # the first token id that is not text
 
     @classmethod
-    def load(
-        cls, config: WhisperCT2Config = WhisperCT2Config(), threads: int = processors.THREADS
-    ) -> WhisperCT2Recognizer:
+    def load(cls, config: WhisperCT2Config | None = None, threads: int = processors.THREADS) -> WhisperCT2Recognizer:
         """Fetches Whisper base and voice activity detection. Raises :class:`EmotionOmniError` (code ``weights``)."""
         folder = fetch_whisper()
         encoder = WhisperEncoder.load(folder / "model.bin")
         decoder = ctranslate2.models.Whisper(str(folder), compute_type="int8", intra_threads=threads, inter_threads=1)
         tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-        head = SpeechEmotionHead.load(Path(config.weights or speech_emotion.SHIPPED), encoder)
+        head = SpeechEmotionHead.load(Path((config or WhisperCT2Config()).weights or speech_emotion.SHIPPED), encoder)
         voice_activity = VoiceActivity(weights.fetch("silero/vad.onnx"))
         first_special = tokenizer.token_to_id("<|endoftext|>")
         assert first_special is not None

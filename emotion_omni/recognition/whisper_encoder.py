@@ -48,6 +48,9 @@ def mel_filters(bands: int = MELS) -> Tensor:
 class WhisperEncoder(torch.nn.Module):
     """The encoder of a CTranslate2 Whisper file, without gradients."""
 
+    filters: Tensor
+    window: Tensor
+
     def __init__(self, tensors: dict[str, Tensor], heads: int) -> None:
         super().__init__()
         self.heads = heads

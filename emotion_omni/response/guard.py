@@ -14,13 +14,11 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from emotion_omni import weights
 from emotion_omni.emotion import NEWS
 from emotion_omni.response.sentence_encoder import WIDTH, SentenceEncoder
-from emotion_omni.types import EmotionOmniError
 
 SHIPPED = Path(__file__).parent / "weights" / "guard.safetensors"  # trained by us, with its card
 SURE = 0.55  # probability from which the words decide, whatever the tone
@@ -33,11 +31,14 @@ CONGRATULATES = re.compile(
     r"\b(congrat\w*|hooray|hurray|yay|woo ?hoo|bravo|well done|good for you|way to go|nice work|cheers to|"
     r"celebrat\w*|how (wonderful|exciting|lovely|fantastic|thrilling|marvell?ous|great|delightful|sweet)|"
     r"(that is|that's|this is|what|sounds|such) (an? )?(\w+ly )?(wonderful|great|fantastic|amazing|brilliant|exciting|"
-    r"lovely|awesome|terrific|thrilling|marvell?ous|fabulous|good|delightful|happy|superb)( news| day| moment|!| to hear)|"
+    r"lovely|awesome|terrific|thrilling|marvell?ous|fabulous|good|delightful|happy|superb)( news| day| moment|!|"
+    r" to hear)|"
     r"(so|very|really|truly) (happy|glad|pleased|excited|thrilled|delighted) (for you|to hear|with you|that)|"
     r"(wonderful|great|fantastic|amazing|brilliant|excellent|exciting|good|happy|lovely) news|glad to hear|"
-    r"(good|great|nice|lovely|glad|happy|pleased|wonderful) to (hear|know|see)|how (fun|nice|cool|happy)|what (a|an) (joy|delight|"
-    r"treat|thrill|pleasure|triumph|win)|good (job|on you)|finally done|enjoy (it|that|every)|sounds? (glad|pleased|happy|cheerful)|"
+    r"(good|great|nice|lovely|glad|happy|pleased|wonderful) to (hear|know|see)|how (fun|nice|cool|happy)|"
+    r"what (a|an) (joy|delight|"
+    r"treat|thrill|pleasure|triumph|win)|good (job|on you)|finally done|enjoy (it|that|every)|sounds? (glad|"
+    r"pleased|happy|cheerful)|"
     r"proud of you|well.deserved|you (must|should) be (so |very |really )?(proud|thrilled|happy|excited|delighted))\b",
     re.IGNORECASE,
 )
@@ -52,7 +53,8 @@ CONDOLES = re.compile(
     re.IGNORECASE,
 )
 PRESUMES = re.compile(
-    r"\byou('re| are| must be) (so |just |still |being )?(angry|scared|afraid|frightened|worried|sad|annoyed|disgusted|cross|upset|furious|"
+    r"\byou('re| are| must be) (so |just |still |being )?(angry|scared|afraid|frightened|worried|sad|annoyed|"
+    r"disgusted|cross|upset|furious|"
     r"mad|crying|ashamed)( \w+)? (with|of|at|about|for) (yourself|him|her|them|me|something|you)\b|"
     r"\byou('re| are) (stupid|to blame|wrong)\b",
     re.IGNORECASE,
@@ -60,7 +62,8 @@ PRESUMES = re.compile(
 CRISIS = re.compile(
     r"\b(kill(ing)? my ?self|suicid\w*|end(ing)? (my|it) (life|all)|take my (own )?life|"
     r"(don't|do not|dont|no longer) want to (live|be alive|be here any ?more|exist|wake up)|"
-    r"want to die|wish i (was|were) dead|better off (dead|without me)|hurt(ing)? my ?self|harm(ing)? my ?self|self.harm|"
+    r"want to die|wish i (was|were) dead|better off (dead|without me)|hurt(ing)? my ?self|harm(ing)? my ?self|"
+    r"self.harm|"
     r"cut(ting)? my ?self|overdos\w*|no reason to live|nothing to live for)\b",
     re.IGNORECASE,
 )
@@ -85,18 +88,12 @@ class Guard:
     def __init__(self, encoder: SentenceEncoder, heads: Path) -> None:
         self._encoder = encoder
         self._words, self._reply = NewsHead(), NewsHead()
-        try:
+        with weights.part_explained(heads, "guard"):
             tensors = {name: value.float() for name, value in safetensors.torch.load_file(heads).items()}
             self._words_encoder = encoder.with_layers(_with_prefix(tensors, "tuned."))
             for name, head in (("words.", self._words), ("reply.", self._reply)):
                 head.load_state_dict(_with_prefix(tensors, name), strict=True)
                 head.eval()
-        except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-            raise EmotionOmniError(
-                f"{heads.name} does not hold the heads of a guard ({str(error).splitlines()[0]}). "
-                "Name a guard.safetensors that train guard has written.",
-                "checkpoint",
-            ) from error
 
     @classmethod
     def load(cls, heads: str | Path = "") -> Guard:
@@ -134,7 +131,7 @@ class Guard:
         return "good" if good >= DIRECTED else "bad" if bad >= DIRECTED else "neutral"
 
     def allows(self, reply: str, news: str) -> bool:
-        """Whether this reply may be spoken: its direction is that of the news or neutral, and it presumes no feeling."""
+        """Whether this reply may be spoken: its direction fits the news, and it presumes no feeling."""
         cheers, comforts = bool(CONGRATULATES.search(reply)), bool(CONDOLES.search(reply))
         if PRESUMES.search(reply):
             return False

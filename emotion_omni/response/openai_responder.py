@@ -36,7 +36,7 @@ class OpenAIResponder:
     def reply(
         self, heard: Heard, plan: Plan, history: Sequence[Exchange] = (), *, seed: int = 0
     ) -> Generator[str, None, None]:
-        """See :class:`emotion_omni.response.responder.Responder`; the same seed gives the same reply where the server's does.
+        """See :class:`emotion_omni.response.responder.Responder`. A seed repeats a reply only where the server does.
 
         Raises :class:`EmotionOmniError` (code ``server``).
         """
@@ -84,14 +84,14 @@ class OpenAIResponder:
                 yield from self._events(response.iter_lines())
         except httpx.TimeoutException as error:
             raise EmotionOmniError(
-                f"The language model server at {self.config.base_url} sent nothing for {self.config.timeout:g} s. Check "
-                "that it is not overloaded, or raise responder.timeout.",
+                f"The language model server at {self.config.base_url} sent nothing for {self.config.timeout:g} s. "
+                "Check that it is not overloaded, or raise responder.timeout.",
                 "server",
             ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise EmotionOmniError(
-                f"The language model server at {self.config.base_url} cannot be reached ({type(error).__name__}). Start "
-                "it, or correct responder.base_url.",
+                f"The language model server at {self.config.base_url} cannot be reached ({type(error).__name__}). "
+                "Start it, or correct responder.base_url.",
                 "server",
             ) from error
 

@@ -1,4 +1,4 @@
-"""What was heard → the plan of the reply: which tone to rely on, what the words report, which emotion to answer with."""
+"""What was heard → the plan of the reply: the reliable tone, what the words report, the emotion to answer with."""
 
 from __future__ import annotations
 

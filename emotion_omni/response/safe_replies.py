@@ -17,8 +17,10 @@ SHORT = 8  # words; a longer thanks or goodbye says something else as well
 _ALWAYS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (  # the model is not asked at all
     (
         re.compile(
-            r"\b(ignore|forget|disregard) (all |any |your |the |my )*(previous |prior |earlier |above )?(instructions?|rules|prompts?)\b|"
-            r"\bsystem prompt\b|\b(say|tell me|write) (something|anything) (racist|sexist|hateful|offensive|nasty|mean)\b|"
+            r"\b(ignore|forget|disregard) (all |any |your |the |my )*(previous |prior |earlier |"
+            r"above )?(instructions?|rules|prompts?)\b|"
+            r"\bsystem prompt\b|\b(say|tell me|write) (something|anything) (racist|sexist|hateful|offensive|"
+            r"nasty|mean)\b|"
             r"\b(racist|sexist) (joke|slur|remark)",
             re.I,
         ),
@@ -29,7 +31,8 @@ _ALWAYS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (  # the model is
     ),
     (
         re.compile(
-            r"\b(you('re| are)?|this (thing|bot|assistant) is) (just |such |so |really |a |an |fucking |bloody |absolutely )*"
+            r"\b(you('re| are)?|this (thing|bot|assistant) is) (just |such |so |really |a |an |fucking |bloody |"
+            r"absolutely )*"
             r"(stupid|useless|idiot(ic)?|dumb|worthless|moron|garbage|trash|rubbish|pathetic|"
             r"horrible|terrible|annoying)\b|\byou suck\b|\bshut up\b|"
             r"\bfuck (you|off)\b|\bi hate you\b",
@@ -167,7 +170,7 @@ def follow_up(tone: str, news: str, seed: int) -> str:
 def safe_reply(text: str, tone: str, news: str, seed: int) -> str:
     """A reply that fits any turn of this kind."""
     if act_of(text) == "ask" and news != "good":
-        choices = _ASKED[news]
+        choices: tuple[str, ...] = _ASKED[news]
     else:
         choices = _TOLD.get((news, tone)) or _TOLD[news, ""]
     return choices[seed % len(choices)]

@@ -75,7 +75,7 @@ def _unpermute(values: np.ndarray, heads: int) -> np.ndarray:
 
 def build_tokenizer(tokens: list[str], merges: list[str], special: list[str]) -> tokenizers.Tokenizer:
     """Byte-level BPE that splits every digit, as SmolLM2 was trained."""
-    pairs = [tuple(merge.split(" ")) for merge in merges]
+    pairs = [(first, second) for first, second in (merge.split(" ") for merge in merges)]
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE({token: i for i, token in enumerate(tokens)}, pairs))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(
         [

@@ -18,18 +18,18 @@ import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import ctranslate2
 import safetensors.numpy
 import tokenizers
-from safetensors import SafetensorError
 
 from emotion_omni import weights
 from emotion_omni.response import smollm2
 from emotion_omni.response.config import SmolLM2Config
 from emotion_omni.response.guard import Guard, is_crisis
 from emotion_omni.response.safe_replies import CRISIS, act_of, fixed_reply, follow_up, safe_reply
-from emotion_omni.types import EmotionOmniError, Exchange, Heard, Plan
+from emotion_omni.types import Exchange, Heard, Plan
 
 log = logging.getLogger(__name__)
 
@@ -208,15 +208,9 @@ def prepare_model(adapter: Path = SHIPPED) -> Path:
     return folder
 
 
-def _read_adapter(path: Path) -> tuple[dict, float]:
+def _read_adapter(path: Path) -> tuple[dict[str, Any], float]:
     """LoRA tensors by name, and their scale. Raises :class:`EmotionOmniError` (code ``checkpoint``)."""
-    try:
+    with weights.part_explained(path, "responder"):
         with safetensors.safe_open(path, "np") as file:
             scale = float(file.metadata()["scale"])
         return safetensors.numpy.load_file(path), scale
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise EmotionOmniError(
-            f"{path.name} is not an adapter of SmolLM2 ({str(error).splitlines()[0]}). "
-            "Name a responder.safetensors that train responder has written.",
-            "checkpoint",
-        ) from error

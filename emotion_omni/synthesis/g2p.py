@@ -52,10 +52,11 @@ class GraphemeToPhoneme(nn.Module):
 
     @classmethod
     def load(cls, path: Path) -> GraphemeToPhoneme:
-        with safetensors.safe_open(path, "pt") as file:
-            network = cls(file.metadata()["symbols"])
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no mapping)
-        network.load_state_dict(tensors, strict=True)
+        with weights.part_explained(path, "g2p"):
+            with safetensors.safe_open(path, "pt") as file:
+                network = cls(file.metadata()["symbols"])
+                tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (no mapping)
+            network.load_state_dict(tensors, strict=True)
         return network.eval()
 
     @torch.inference_mode()
@@ -89,7 +90,7 @@ class G2P:
     def load(cls, network: str | Path = "") -> G2P:
         """Fetches misaki's lexicon. An empty ``network`` is the shipped one.
 
-        Raises :class:`EmotionOmniError` (code ``weights``).
+        Raises :class:`EmotionOmniError` (codes ``weights``, ``checkpoint``).
         """
         gold, silver = weights.fetch("misaki/us_gold.json"), weights.fetch("misaki/us_silver.json")
         return cls(gold, silver, Path(network or SHIPPED))

@@ -12,7 +12,7 @@ Axes: T positions, D width, S = 6561 codes and 3 special tokens. Source: Du et a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ class Text2Token:
             return cls(model.to(device), load_tokenizer(str(folder), ""))
 
     @torch.inference_mode()
-    def generate(self, text: str, instruction: str = "", seed: int = 0) -> Iterator[int]:
+    def generate(self, text: str, instruction: str = "", seed: int = 0) -> Generator[int, None, None]:
         """Speech tokens as they are sampled, at most ``MAX_RATIO`` for each text token; none for an empty text."""
         text_ids = self._encode(text)
         if not text_ids:

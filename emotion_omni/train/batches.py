@@ -87,7 +87,7 @@ class DialogueDataset:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def prepare(self, process: int = 0, processes: int = 1, progress: Callable[[], None] = lambda: None) -> int:
+    def prepare(self, process: int = 0, processes: int = 1, progress: Callable[[], object] = lambda: None) -> int:
         """Compute this process's share of the missing features → how many were computed."""
         requests = [request for row in self.rows for request in self.requests(row).values()]
         return self.features.compute_missing(requests, process, processes, progress)

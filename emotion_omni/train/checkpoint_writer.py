@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
 
 from accelerate import Accelerator
 from torch import Tensor
@@ -51,8 +50,7 @@ class CheckpointWriter:
         parts = UNDERSTAND if self.stage == "understand" else UNDERSTAND + SPEAK
         tensors = {key: full_tensor(value) for key, value in self.model.trained_state_dict(parts).items()}
         if self.accelerator.is_main_process:
-            # save() needs the configuration and the trained tensors of a model, nothing else
-            model = cast(Omni, TrainedTensors(self.model.config, tensors))
+            model = TrainedTensors(self.model.config, tensors)
             checkpoint.save(self.folder / name, model, self._about(step, metrics), parts)
         self.accelerator.wait_for_everyone()
 
@@ -64,11 +62,7 @@ class CheckpointWriter:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             parent=self.parent,
             data=(checkpoint.Data(self.rows.name, self.rows.sha256, len(self.rows.of("train"))),),
-            base_models={
-                "semantic": config.semantic.name,
-                "emotion": config.emotion.name,
-                "language_model": config.language_model.name,
-            },
+            base_models=checkpoint.base_models(config),
             steps=step,
             metrics=dict(metrics),
             seed=self.settings.seed,

@@ -218,7 +218,7 @@ def _hash(rows: Sequence[Dialogue]) -> str:
     return total.hexdigest()
 
 
-# --- where rows come from ----------------------------------------------------------------------------------------------
+# --- where rows come from -----------------------------------------------------------------------------------------
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -29,7 +29,7 @@ from emotion_omni.omni import encoders
 from emotion_omni.train.dialogues import Sound
 from emotion_omni.types import Audio, EmotionOmniError
 
-DECODED = 1  # to be raised when audio.decode returns other samples for the same bytes
+DECODE_VERSION = 2  # to be raised when audio.decode returns other samples for the same bytes
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class FeatureCache:
 
     def path(self, sound: Sound, extractor: FeatureExtractor) -> Path:
         dtype = "float16" if self.half else "float32"
-        key_parts = [sound.sha256, extractor.identity, str(DECODED), str(encoders.PREPARE_VERSION), dtype]
+        key_parts = [sound.sha256, extractor.identity, str(DECODE_VERSION), str(encoders.PREPARE_VERSION), dtype]
         key = hashlib.sha256("\n".join(key_parts).encode()).hexdigest()
         return self.folder / key[:2] / f"{key}.safetensors"
 
@@ -68,7 +68,7 @@ class FeatureCache:
         requests: Sequence[FeatureRequest],
         process: int = 0,
         processes: int = 1,
-        progress: Callable[[], None] = lambda: None,
+        progress: Callable[[], object] = lambda: None,
     ) -> int:
         """Compute what is missing of this process's share → how many were computed. Networks are unloaded afterwards.
 

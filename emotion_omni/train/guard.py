@@ -1,12 +1,12 @@
-"""Teach two small heads what words tell of, and which way a reply leans.
+"""Train two small heads: the kind of news that a user's words report, and the kind that a reply answers.
 
-`python -m emotion_omni.train.guard --dialogues empathetic_dialogues.jsonl.gz --comments goemotions.jsonl.gz
---out FOLDER`
+``python -m emotion_omni train guard --dialogues empathetic_dialogues.jsonl.gz --comments goemotions.jsonl.gz
+--out FOLDER``
 
-Words are labelled good, bad or neutral: our own ``events.tsv``, half of it minimal pairs that differ
-in a word or two; our own reply corpus by its events in an even tone; EmpatheticDialogues (Rashkin et
-al. 2019) by its situations; GoEmotions (Demszky et al. 2020) by its labels. Replies are labelled by
-the event they answer. The last two corpora are optional.
+The user's words are labelled good, bad or neutral news: our own ``events.tsv``, half of it minimal pairs that differ
+in a word or two; our own reply corpus by its events in an even tone; EmpatheticDialogues (Rashkin et al. 2019) by its
+situations; GoEmotions (Demszky et al. 2020) by its labels. Replies are labelled by the event they answer. The last two
+corpora are optional.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import collections
 import json
 import random
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from emotion_omni.emotion import NEWS
 from emotion_omni.response.guard import NewsHead
 from emotion_omni.response.sentence_encoder import SentenceEncoder
 from emotion_omni.train.part_settings import GuardSettings
-from emotion_omni.train.responder import is_validation, read_rows
+from emotion_omni.train.responder import Row, is_validation, read_rows
 
 SITUATIONS = {
     "good": "joyful excited proud grateful hopeful confident content impressed trusting",
@@ -40,7 +41,7 @@ COMMENTS = {
     "neutral": "neutral curiosity realization",
 }
 COMMENTS_A_CLASS = 1000
-TUNED_FROM = 3  # the encoder's layers from here on are tuned for the words: 5.3 M parameters
+TUNED_FROM = 3  # the encoder's layers from here on are fine-tuned for the user's words: 5.3 M parameters
 Example = tuple[str, int]
 
 
@@ -48,9 +49,9 @@ def _class_of(label: str, table: dict[str, str]) -> int | None:
     return next((NEWS.index(event) for event, names in table.items() if label in names.split()), None)
 
 
-def own_words(rows: list[dict]) -> list[Example]:
-    """One label a text: that of its even tones, else what all its tones agree on, else neutral."""
-    events: dict[str, list] = collections.defaultdict(list)
+def own_words(rows: list[Row]) -> list[Example]:
+    """One label per text: that of its even tones, else that of all its tones if they agree, else neutral."""
+    events: dict[str, list[tuple[bool, str]]] = collections.defaultdict(list)
     for row in rows:
         if not row.get("history"):
             events[row["text"]].append((row["emotion"] not in ("neutral", "calm"), row["event"]))
@@ -63,7 +64,7 @@ def own_words(rows: list[dict]) -> list[Example]:
 
 
 def own_events(path: Path) -> dict[bool, list[Example]]:
-    """Labelled sentences; True holds one in ten back. Minimal pairs stand beside each other, so tens stay together."""
+    """Labelled sentences; True: one in ten, for validation. Minimal pairs are neighbors, so tens stay together."""
     found: dict[bool, list[Example]] = {False: [], True: []}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
         label, text = line.split("\t")
@@ -71,7 +72,7 @@ def own_events(path: Path) -> dict[bool, list[Example]]:
     return found
 
 
-def own_replies(rows: list[dict]) -> list[Example]:
+def own_replies(rows: list[Row]) -> list[Example]:
     """Whole replies and their first sentences, by the event they answer."""
     found = []
     for row in rows:
@@ -81,7 +82,7 @@ def own_replies(rows: list[dict]) -> list[Example]:
 
 
 def dialogues(path: Path) -> dict[bool, list[Example]]:
-    """Opening words of each dialogue; True holds the dev split."""
+    """First words of each dialogue; True: the dev split."""
     found: dict[bool, list[Example]] = {False: [], True: []}
     for row in read_rows(path):
         kind = _class_of(row["emotion"], SITUATIONS)
@@ -91,7 +92,7 @@ def dialogues(path: Path) -> dict[bool, list[Example]]:
 
 
 def comments(path: Path, rng: random.Random) -> list[Example]:
-    by_class: dict[int, list] = collections.defaultdict(list)
+    by_class: dict[int, list[Example]] = collections.defaultdict(list)
     for row in read_rows(path):
         kind = _class_of(row["labels"][0], COMMENTS) if len(row["labels"]) == 1 and row["split"] == "train" else None
         if kind is not None:
@@ -111,23 +112,24 @@ def embed(encoder: SentenceEncoder, examples: list[Example]) -> tuple[torch.Tens
 
 def fit(examples: list[Example], encoder: SentenceEncoder, epochs: int = 60) -> NewsHead:
     vectors, kinds = embed(encoder, examples)
-    balance = 1 / torch.bincount(kinds, minlength=len(NEWS)).float()
+    class_weight = 1 / torch.bincount(kinds, minlength=len(NEWS)).float()
     head = NewsHead()
     optimizer = torch.optim.AdamW(head.parameters(), lr=2e-3, weight_decay=0.05)
     for _ in range(epochs):
         for chosen in torch.randperm(len(kinds)).split(256):
             loss = torch.nn.functional.cross_entropy(
-                head(vectors[chosen]), kinds[chosen], weight=balance / balance.mean(), label_smoothing=0.05
+                head(vectors[chosen]), kinds[chosen], weight=class_weight / class_weight.mean(), label_smoothing=0.05
             )
             loss.backward()
-            optimizer.step(), optimizer.zero_grad()
+            optimizer.step()
+            optimizer.zero_grad()
     return head.eval()
 
 
 def fit_with_layers(
     examples: list[Example], encoder: SentenceEncoder, epochs: int
 ) -> tuple[NewsHead, dict[str, torch.Tensor]]:
-    """The head together with the encoder's upper layers: word order and negation live there."""
+    """The head together with the encoder's upper layers, which represent word order and negation."""
     rng = random.Random(0)
     tuned = {name: tensor.clone().requires_grad_() for name, tensor in encoder.layers(TUNED_FROM).items()}
     head, tunable = NewsHead(), encoder.with_layers(tuned)
@@ -135,32 +137,34 @@ def fit_with_layers(
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
     steps = epochs * (len(examples) // 32)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [6e-5, 1e-3], total_steps=steps, pct_start=0.1)
-    balance = 1 / torch.bincount(torch.tensor([kind for _, kind in examples]), minlength=len(NEWS)).float()
+    class_weight = 1 / torch.bincount(torch.tensor([kind for _, kind in examples]), minlength=len(NEWS)).float()
     for epoch in range(epochs):
         order = sorted(examples, key=lambda example: len(example[0]) + rng.random() * 30)
         chunks = [order[at : at + 32] for at in range(0, len(order) - 31, 32)]
         rng.shuffle(chunks)
         for chunk in chunks:
-            scores = head(tunable.vectors([text for text, _ in chunk]))
+            logits = head(tunable.vectors([text for text, _ in chunk]))
             kinds = torch.tensor([kind for _, kind in chunk])
             loss = torch.nn.functional.cross_entropy(
-                scores, kinds, weight=balance / balance.mean(), label_smoothing=0.05
+                logits, kinds, weight=class_weight / class_weight.mean(), label_smoothing=0.05
             )
             loss.backward()
-            optimizer.step(), schedule.step(), optimizer.zero_grad()
-        print(f"words, epoch {epoch}: loss {loss.item():.3f}", flush=True)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+        print(f"words, epoch {epoch}: loss {loss.item():.3f}", file=sys.stderr, flush=True)
     return head.eval(), {name: tensor.detach() for name, tensor in tuned.items()}
 
 
 @torch.no_grad()
-def report(head: NewsHead, encoder: SentenceEncoder, examples: list[Example]) -> dict:
+def report(head: NewsHead, encoder: SentenceEncoder, examples: list[Example]) -> dict[str, Any]:
     vectors, kinds = embed(encoder, examples)
-    guess = head(vectors).argmax(1)
+    prediction = head(vectors).argmax(1)
     recalls = {
-        event: (guess[kinds == k] == k).float().mean().item() for k, event in enumerate(NEWS) if (kinds == k).any()
+        event: (prediction[kinds == k] == k).float().mean().item() for k, event in enumerate(NEWS) if (kinds == k).any()
     }
-    # the mistakes that would hurt: good taken for bad, bad for good
-    flips = ((guess == 0) & (kinds == 1)).float().mean() + ((guess == 1) & (kinds == 0)).float().mean()
+    # the worst errors: good news taken for bad, bad for good
+    flips = ((prediction == 0) & (kinds == 1)).float().mean() + ((prediction == 1) & (kinds == 0)).float().mean()
     return {"examples": len(kinds), "recall": recalls, "flipped": flips.item()}
 
 

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from emotion_omni.omni.config import OmniConfig
 from emotion_omni.train.settings import modernize
 from emotion_omni.types import EmotionOmniError
 
@@ -103,9 +104,12 @@ def load(path: Path) -> State:
 
 
 def _modernize(about: dict[str, Any]) -> dict[str, Any]:
-    """Keys of release 0.1 → those of today."""
+    """Keys and settings of release 0.1 → those of today."""
     if "begun_with" not in about:
         return about
     renamed = {"begun_with": "run", "held_out": "validation"}
     about = {renamed.get(name, name): value for name, value in about.items()}
-    return about | {"run": modernize(about["run"].get("stage", "understand"), about["run"])}
+    run = modernize(about["run"].get("stage", "understand"), about["run"])
+    if "config" in run:
+        run["config"] = json.loads(OmniConfig.from_json(json.dumps(run["config"])).to_json())
+    return about | {"run": run}

@@ -23,6 +23,8 @@ def test_draws_follow_the_probabilities_within_top_p_and_top_k():
     assert shares(top_p=0.79) == pytest.approx([0.625, 0.375, 0, 0], abs=0.04)
     assert shares(top_p=0.81) == pytest.approx([0.526, 0.316, 0.158, 0], abs=0.04)
     assert shares(temperature=0) == [1, 0, 0, 0]
+    assert shares(temperature=0.5) == pytest.approx([0.685, 0.247, 0.062, 0.007], abs=0.04), "squared probabilities"
+    assert shares(temperature=2) == pytest.approx([0.379, 0.294, 0.208, 0.120], abs=0.04), "their square roots"
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
@@ -32,9 +34,7 @@ def test_scores_that_overflowed_are_no_words(overflow, temperature):
     with pytest.raises(EmotionOmniError, match="dtype.*bfloat16 or float32") as caught:
         sample_one(torch.tensor(overflow, dtype=torch.float16), SamplingParams(temperature), generator)
     assert caught.value.code == "not-finite"
-    assert (
-        sample_one(torch.tensor([-torch.inf, 0.0]), SamplingParams(temperature), generator) == 1
-    )  # a excluded token
+    assert sample_one(torch.tensor([-torch.inf, 0.0]), SamplingParams(temperature), generator) == 1  # a excluded token
 
 
 def test_a_batch_gives_what_each_row_gives_alone():

@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
 import raters
-from store_events import add_study, bytes_of, die, dies, give_rating, join
+from store_events import add_study, bytes_of, die, dies, give_rating, in_one_batch, item, join
 
 from annotation.store.store import Store
+from annotation.store.transaction import Transaction
 
 pytest_plugins = ("databases",)
 
@@ -150,3 +152,33 @@ def test_a_voice_that_is_taken_back_goes_with_its_ratings_and_leaves_the_raters_
     before = raters.tables_of(opened)
     opened.rebuild()
     assert raters.tables_of(opened) == before
+
+
+def test_a_withdrawal_in_the_same_batch_as_the_erasing_of_another_is_erased_as_well(opened: Store, home: Path) -> None:
+    """Its event is not in the log yet when the log is erased, so it must stay to be done."""
+    rater = opened.write(lambda transaction: join(transaction, SECRET))
+
+    def withdraw(transaction: Transaction) -> None:
+        transaction.record("rater.withdrawn", rater=rater, study=None)
+
+    for future in in_one_batch(opened, [withdraw, opened._erase]):
+        future.result(10)
+    assert SECRET.encode() in bytes_of(home)
+    opened._finish_erasure()
+    assert SECRET.encode() not in bytes_of(home)
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_the_words_of_a_voice_that_is_taken_back_are_gone_and_other_items_stay(
+    opened: Store, home: Path, others: int
+) -> None:
+    """Whether its item was added alone or together with others, in one event."""
+    voice = item("voice", "code-1") | {"content": {"clips": {}, "texts": {"speech": SECRET}}}
+    rows = [voice, *(item(f"other-{number}") for number in range(others))]
+    opened.write(lambda transaction: add_study(transaction, 1))
+    opened.write(lambda transaction: transaction.record("items.added", study="s1", items=rows))
+    opened.withdraw_contributor("code-1", ["voice"])
+    assert SECRET.encode() not in bytes_of(home)
+    opened.rebuild()
+    with opened.read() as view:
+        assert [row["id"] for row in view.items("s1")] == [row["id"] for row in rows[1:]] + ["s1-0"]

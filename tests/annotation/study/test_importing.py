@@ -28,6 +28,8 @@ from annotation.study import checks, importing, lifecycle
 from annotation.study.clips import HZ, LEAD_SECONDS, LUFS, TAIL_SECONDS, Clips, equalized, flac, without_words
 from annotation.study.importing import read_source
 from annotation.study.items import make_item
+from annotation.study.live_turns import save_turn
+from annotation.study.producing import answer, produce
 from annotation.study.rules import Study
 from annotation.study.source import Source
 from annotation.study.templates import TEMPLATES
@@ -109,7 +111,8 @@ def test_a_manifest_in_json_lines_becomes_items(tmp_path: Path, clips: Clips, so
 
 
 def test_a_manifest_in_csv_becomes_items(tmp_path: Path, clips: Clips) -> None:
-    table = '\ufeffspeech,text_speech,expected,guess,guess_probability,corpus\na.wav,"Hello, you",sad,,,x\nb.wav,,,angry,0.5,\n'
+    header = "\ufeffspeech,text_speech,expected,guess,guess_probability,corpus"
+    table = header + '\na.wav,"Hello, you",sad,,,x\nb.wav,,,angry,0.5,\n'
     _, items = read_source(folder(tmp_path / "in", {"a.wav": WAV, "b.wav": WAV, "items.csv": table}), clips, RULES)
     assert [item["role"] for item in items] == ["gold", "rate"]
     assert items[0]["expected"] == {"primary": "sad"} and items[0]["content"]["texts"] == {"speech": "Hello, you"}
@@ -429,6 +432,45 @@ def test_masking_keeps_the_melody_in_its_time() -> None:
 
 
 # --- by engines, from the tab -----------------------------------------------------------------------------------
+
+
+class SeedRecorder(FakeEngine):
+    """Keeps the seeds that it was asked with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seeds: list[int] = []
+
+    def respond(self, turn: Turn, *, seed: int = 0) -> Iterator[Event]:
+        self.seeds.append(seed)
+        return super().respond(turn, seed=seed)
+
+
+@pytest.mark.parametrize(("template", "seeds"), [("compare", [7, 8]), ("empathy", [7])])
+def test_one_engine_is_compared_with_itself_under_two_seeds(clips: Clips, template: str, seeds: list[int]) -> None:
+    engine = SeedRecorder()
+    rules = Study.read(RULES | {"template": template})
+    items, refused_answers = produce([("fake", engine)], [("hello", tone(0.5))], rules, clips, seed=7)
+    assert engine.seeds == seeds and len(items) == 1 and refused_answers == []
+
+
+def test_a_live_turn_belongs_to_its_code_and_its_study_stays_paused(store: Store, clips: Clips) -> None:
+    given = answer(FakeEngine(), tone(0.5))
+    code = save_turn(store, clips, tone(0.5), given, {"emotion": "sad"})
+    with store.read() as view:
+        (item,) = view.contributed(code)
+        assert item["content"]["about"]["corrections"] == {"emotion": "sad"}
+        assert view.study(item["study"])["state"] == "paused"
+        assert view.contributed("another code") == []
+
+
+def test_an_engine_that_gives_no_answer_is_reported(clips: Clips) -> None:
+    class Silent(FakeEngine):
+        def respond(self, turn: Turn, *, seed: int = 0) -> Iterator[Event]:
+            return iter(())
+
+    items, refused_answers = produce([("fake", Silent())], [("hello", tone(0.5))], Study.read(RULES), clips)
+    assert items == [] and len(refused_answers) == 1 and refused_answers[0].startswith("hello: ")
 
 
 class GatedEngine(FakeEngine):

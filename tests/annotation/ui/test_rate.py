@@ -29,7 +29,8 @@ MARKS = ("MARKSYSTEM", "MARKGUESS", "MARKEXPECTED", "MARKFILE", "MARKWORDS", "MA
 ANSWERS = {"primary": "sad", "intensity": 1, "valence": 1, "arousal": 1, "dominance": 1, "heard_from": "both"}
 SUBMIT = """async body => {
   const draft = JSON.parse(localStorage.getItem(Object.keys(localStorage).find(key => key.endsWith(body.assignment))));
-  const reply = await fetch('/studio/submit', {method: 'POST', headers: {'Content-Type': 'application/json', 'X-Studio': '1'},
+  const headers = {'Content-Type': 'application/json', 'X-Studio': '1'};
+  const reply = await fetch('/studio/submit', {method: 'POST', headers,
     body: JSON.stringify({...body, receipt: draft.saved.receipt})});
   return {status: reply.status, ...await reply.json()};
 }"""
@@ -213,7 +214,7 @@ def test_muted_skipped_or_hidden_play_is_no_hearing(studio, served, browser):
 
 
 class Spy:
-    """Everything that reaches a browser: bodies, headers, addresses, the console; and what the page holds at any moment."""
+    """Everything that reaches a browser: bodies, headers, addresses, the console, and what the page holds."""
 
     def __init__(self, page) -> None:
         self.page, self.seen, self.clips, self.waiting = page, [], [], []
@@ -333,9 +334,9 @@ def test_a_researcher_makes_a_study_from_a_zip_file_and_a_link_to_it(studio, res
     researcher.locator("button.label-wrap").filter(has_text=re.compile("^Raters")).click()
     researcher.click("#make-link")
     researcher.wait_for_function(
-        "document.querySelector('#invite-link :is(textarea, input)').value.includes('?invite=')"
+        "document.querySelector('#invite-link :is(textarea, input)').value.includes('#invite=')"
     )
-    token = researcher.input_value("#invite-link :is(textarea, input)").split("?invite=")[1]
+    token = researcher.input_value("#invite-link :is(textarea, input)").split("#invite=")[1]
     assert studio.people.invites.read(token)["study"] == made["id"]
 
 

@@ -63,7 +63,8 @@ def test_a_file_chooses_parts_by_kind(tmp_path):
     (tmp_path / "mine.yaml").write_text(
         "recognizer:\n  kind: whisper-hf\n  transcriber: {name: openai/whisper-tiny}\n"
         "  emotion: {kind: transformers, name: me/classifier}\n"
-        "responder:\n  kind: openai\n  base_url: http://127.0.0.1:1/v1\n  model: mine\n  temperature: 1e-05\ndevice: cpu\n"
+        "responder:\n  kind: openai\n  base_url: http://127.0.0.1:1/v1\n  model: mine\n  temperature: 1e-05\n"
+        "device: cpu\n"
     )
     found = CascadeConfig.read(tmp_path / "mine.yaml")
     assert found == CascadeConfig(

@@ -13,6 +13,7 @@ from engine_contract import (  # noqa: F401 (the whole contract, run again for t
     test_closing_early_frees_everything,
     test_corrections_replace_what_is_heard,
     test_hostile_words_are_answered,
+    test_it_is_an_engine,
     test_the_conversation_travels_in_the_turn,
     test_the_same_seed_gives_the_same_bytes,
     test_turns_do_not_leak,
@@ -24,13 +25,39 @@ from emotion_omni.cascade.engine import CascadeEngine
 from emotion_omni.types import Done, EmotionOmniError, Turn
 
 
-@pytest.fixture(params=["kokoro", "cosyvoice2"])
+@pytest.fixture(params=["kokoro", "cosyvoice2", "mixed"])
 def chosen(request, hub) -> CascadeEngine:
     """What the contract's tests ask for."""
     if request.param == "kokoro":
         return hub
+    if request.param == "mixed":
+        return request.getfixturevalue("mixed")
     synthesizer = request.getfixturevalue("cosyvoice2")
     return CascadeEngine(hub.recognizer, hub.planner, hub.responder, synthesizer, "hub")
+
+
+@pytest.fixture(scope="module")
+def mixed(checkpoints, embedded, tmp_path_factory) -> engine.Engine:
+    """A file that mixes a Whisper of transformers, our small language model and Kokoro."""
+    file = tmp_path_factory.mktemp("files") / "mixed.yaml"
+    file.write_text(
+        f"""
+recognizer:
+  kind: whisper-hf
+  transcriber: {{name: {checkpoints / "whisper"}}}
+  emotion: {{kind: speech-emotion}}
+responder: {{kind: smollm2}}
+synthesizer: {{kind: kokoro, voice: af_bella}}
+device: cpu
+"""
+    )
+    return engine.load(f"cascade:{file}")
+
+
+def test_a_file_makes_the_engine_that_it_describes(mixed, embedded, hub):
+    assert mixed.name == "cascade:mixed" and isinstance(mixed, CascadeEngine)
+    assert type(mixed.recognizer) is type(hub.recognizer) and type(mixed.responder) is type(embedded.responder)
+    assert type(mixed.synthesizer) is type(embedded.synthesizer) and mixed.planner.guard is mixed.responder.guard
 
 
 def test_it_is_an_engine_that_also_reads_aloud(hub):

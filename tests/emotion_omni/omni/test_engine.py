@@ -68,7 +68,7 @@ def written(omni, said: str = "My cat is back.", tone: str = "happy", **more) ->
     return list(omni.respond(Turn(None, transcript=said, emotion=tone, **more)))
 
 
-# --- one turn ---------------------------------------------------------------------------------------------------------
+# --- one turn -----------------------------------------------------------------------------------------------
 
 
 def test_it_is_named_after_its_checkpoint_and_can_read_aloud(omni):
@@ -89,7 +89,7 @@ def test_speech_comes_before_the_text_has_ended(omni):
     assert Speech in kinds[:last_text]
 
 
-def test_the_model_hears_the_voice_and_not_only_the_ears_words(omni, query):
+def test_the_model_hears_the_voice_and_not_only_the_recognized_words(omni, query):
     turned = Audio(query.samples[::-1].copy(), query.hz)  # no words in it, and another tone
     told = {"transcript": "My cat is back.", "emotion": "happy", "speak": False}
 
@@ -101,7 +101,7 @@ def test_the_model_hears_the_voice_and_not_only_the_ears_words(omni, query):
 
 
 def test_the_model_hears_a_recording_as_it_does_in_training(omni, query):
-    """Training encodes ``encoders.prepare(recording)``; anything else here would be a voice it has never learnt from."""
+    """Training encodes ``encoders.prepare(recording)``; any other preparation would be unlike all training data."""
     quiet = Audio(np.concatenate([np.zeros(query.hz // 2, np.float32), query.samples * np.float32(0.1)]), query.hz)
     _, samples = omni._hear(Turn(quiet))
     assert np.array_equal(samples, encoders.prepare(quiet))
@@ -133,7 +133,7 @@ def test_the_plan_is_the_nearest_emotion_of_the_training_set(omni, mute):
         assert plan.emotion == emotion.answer_with(tone, "neutral")
 
 
-def test_who_speaks_of_self_harm_is_answered_with_care_in_fixed_words(omni):
+def test_words_about_self_harm_are_answered_with_care_in_fixed_words(omni):
     events = written(omni, "I want to die.", "sad")
     assert words(events) in CRISIS and any(isinstance(event, Speech) for event in events)
     assert [event.emotion for event in events if isinstance(event, Plan)] == ["calm"]
@@ -186,7 +186,7 @@ def test_barging_in_frees_what_was_remembered(omni, until):
     assert remembered() == before
 
 
-# --- without a voice ----------------------------------------------------------------------------------------------------
+# --- without a voice ----------------------------------------------------------------------------------------
 
 
 def test_without_stage_two_it_answers_in_words(mute):
@@ -229,7 +229,7 @@ def test_a_voice_that_is_not_there_or_not_the_models_is_refused(monkeypatch, hom
         assert isinstance(voice.load_tokenizer(name, tiny.speech.codebook_size), codec.CodecTokenizer)
 
 
-# --- choosing it ----------------------------------------------------------------------------------------------------------
+# --- choosing it --------------------------------------------------------------------------------------------
 
 
 def test_a_checkpoint_without_a_name_is_plainly_omni(embedded, home, tmp_path):
@@ -318,11 +318,14 @@ def test_visitors_load_nothing_that_is_not_offered(home):
 
 
 def test_choosing_an_engine_needs_no_torch(home):
-    code = "import sys, emotion_omni.cli, emotion_omni.engine as e; assert 'omni:tiny' in e.offered(); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, emotion_omni.cli, emotion_omni.engine as e; assert 'omni:tiny' in e.offered(); "
+        "sys.exit('torch' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-P", "-c", code], check=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
 
 
-# --- the command line -----------------------------------------------------------------------------------------------------
+# --- the command line ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_nobody_speaks_in_noise_and_music(embedded):
 
 def test_the_tone_head_hears_acted_speech(embedded, speech_pack):
     """The first bar on the pack's test split: every third clip, with the margin that so few clips need."""
-    from emotion_omni.train.recognizer import read_manifest, unweighted_average_recall
+    from emotion_omni.train.emotion_corpus import read_manifest, unweighted_average_recall
 
     clips = [clip for clip in read_manifest(speech_pack) if clip.split == "test"][::3]
     guesses = []

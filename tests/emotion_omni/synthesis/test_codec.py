@@ -13,7 +13,11 @@ from emotion_omni import audio
 from emotion_omni.synthesis import codec as codecs
 from emotion_omni.synthesis.codec import CODES, HZ, SHIPPED, CodecTokenizer, CodecVocoder
 from emotion_omni.train import codec as training
+from emotion_omni.train.codec_evaluation import transcribe, words_of
+from emotion_omni.train.codec_recordings import WHISPER_WIDTH, Recording
+from emotion_omni.train.g2p import distance
 from emotion_omni.train.part_settings import CodecSettings
+from emotion_omni.train.pitch_tracking import track_pitch
 from emotion_omni.types import Audio, EmotionOmniError
 
 SAMPLES = 960  # of a token
@@ -195,18 +199,18 @@ def test_a_weights_file_that_does_not_fit_is_refused_whole(tmp_path):
 def test_the_tracked_pitch_is_that_of_a_gliding_tone():
     pitch = np.geomspace(120, 300, 200)
     wave, _ = codecs.pulse_train(pitch, 0.0)
-    found, voiced = training.track_pitch(0.1 * wave)
+    found, voiced = track_pitch(0.1 * wave)
     assert np.abs(found[10:190] / pitch[10:190] - 1).max() < 0.02
     assert voiced[10:190].min() > 0.9
-    _, unvoiced = training.track_pitch(noise(1.0, HZ).samples)
+    _, unvoiced = track_pitch(noise(1.0, HZ).samples)
     assert unvoiced.mean() < 0.1
 
 
 def test_a_few_steps_of_training_come_nearer_to_the_recording():
     pitch = 200 + 40 * np.sin(np.arange(150) / 9)
     samples = np.convolve(codecs.pulse_train(pitch, 0.0)[0], np.hanning(24))[:36_000].astype(np.float32) / 200
-    heard = np.random.default_rng(0).normal(size=(75, training.HEARD)).astype(np.float32)
-    recordings = [training.Recording("", samples, *training.track_pitch(samples), heard)]
+    heard = np.random.default_rng(0).normal(size=(75, WHISPER_WIDTH)).astype(np.float32)
+    recordings = [Recording("", samples, *track_pitch(samples), heard)]
     settings = CodecSettings(max_steps=16, batch_size=2, excerpt_tokens=15)
     original = Audio(samples, HZ)
 
@@ -231,8 +235,8 @@ def test_no_tokens_make_the_shipped_voice_clip(shipped):
 def test_a_recogniser_hears_the_same_words_in_what_the_codec_repeats(embedded, spoken, shipped, tokenizer):
     """One word of thirteen is lost here, and 18 % over the held-out sentences (see the card)."""
     said = shipped.decode(tokenizer(spoken))
-    asked = training.words_of("I have lost my keys, and I do not know what to do.")
-    assert training.distance(asked, training.words_of(training.transcribe(embedded.recognizer, said))) <= 3
+    asked = words_of("I have lost my keys, and I do not know what to do.")
+    assert distance(asked, words_of(transcribe(embedded.recognizer, said))) <= 3
     assert abs(audio.dbfs(said.samples) - audio.dbfs(spoken.samples)) < 3
 
 

@@ -12,8 +12,9 @@ from tiny_training import (
 )
 
 from emotion_omni import audio
+from emotion_omni.omni import encoders
 from emotion_omni.synthesis import codec
-from emotion_omni.train import dialogues, feature_extractors
+from emotion_omni.train import dialogues, feature_extractors, features
 from emotion_omni.train.features import FeatureCache, FeatureExtractor, FeatureRequest
 from emotion_omni.types import EmotionOmniError
 
@@ -97,3 +98,12 @@ def test_no_encoder_is_loaded_when_nothing_is_missing(sounds, monkeypatch):
     again = dataset(sounds, speech=True).batch([0, 1])
     assert torch.equal(first.query.semantic, again.query.semantic) and torch.equal(first.speech, again.speech)
     assert again.speech_lengths.tolist() == [23, 27] and again.frame_lengths.tolist() == [45, 53]
+
+
+@pytest.mark.parametrize(("module", "version"), [(encoders, "PREPARE_VERSION"), (features, "DECODE_VERSION")])
+def test_another_preparation_of_the_audio_finds_no_file(sounds, tmp_path, monkeypatch, module, version):
+    extractor, used = counting()
+    request = wanted(sounds, extractor)
+    FeatureCache(tmp_path).compute_missing([request])
+    monkeypatch.setattr(module, version, getattr(module, version) + 1)
+    assert FeatureCache(tmp_path).compute_missing([request]) == 1 and used.count("used") == 2

@@ -12,6 +12,7 @@ from tiny_training import (
     dataset,
 )
 
+from emotion_omni.omni.emotion_targets import token_targets
 from emotion_omni.omni.model import Omni
 from emotion_omni.train import stage
 from emotion_omni.train.settings import Settings
@@ -102,3 +103,27 @@ def test_prototypes_are_the_mean_of_each_labels_answers(sounds):
     torch.testing.assert_close(found[1], (means[0] + means[1]) / 2)  # happy
     torch.testing.assert_close(found[7], means[2])  # calm
     assert not found[[0, 2, 3, 4, 5, 6]].any()
+
+
+def paths(frames: int, tokens: int, frame: int = 0, token: int = 0):
+    """All ways from the first frame and token to the last ones, one step by frame, token or both."""
+    if (frame, token) == (frames - 1, tokens - 1):
+        yield [(frame, token)]
+        return
+    for step in ((1, 1), (1, 0), (0, 1)):
+        if frame + step[0] < frames and token + step[1] < tokens:
+            for rest in paths(frames, tokens, frame + step[0], token + step[1]):
+                yield [(frame, token), *rest]
+
+
+def test_tokens_are_aligned_by_the_least_squared_distance_of_all_paths():
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(30):
+        frames = torch.randn(1, 6, 2, generator=generator)
+        predictions = torch.randn(1, 3, 2, generator=generator)
+        found = token_targets(frames, torch.tensor([6]), predictions, torch.tensor([3]))[0]
+        cost = (frames[0][:, None] - predictions[0][None]).square().sum(-1).tolist()
+        best = min(paths(6, 3), key=lambda path: sum(cost[frame][token] for frame, token in path))
+        for token in range(3):
+            mean = frames[0, [frame for frame, at in best if at == token]].mean(0)
+            torch.testing.assert_close(found[token], mean)

@@ -1,0 +1,114 @@
+"""One visitor who tries to stall the server for all. Each attack looks at how long somebody else waits."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+
+from annotation.bench.attack.registry import attack
+from annotation.bench.attack.target import Target, expect
+from annotation.bench.load import serve
+from annotation.store.benchmark import fill
+
+LONGEST_WAIT_SECONDS = 0.35  # of somebody else's request while the attack runs
+EVENTS = 100_000
+
+
+def waits(target: Target, act: Callable[[], object]) -> float:
+    """The longest answer that another visitor waits for while ``act`` runs, in seconds."""
+    visitor, over, longest = target.person(), threading.Event(), 0.0
+    visitor.get("me")
+
+    def look() -> None:
+        nonlocal longest
+        while not over.is_set():
+            began = time.perf_counter()
+            visitor.get("me")
+            longest = max(longest, time.perf_counter() - began)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        act()
+    finally:
+        over.set()
+        thread.join()
+    return longest
+
+
+@attack("Reports of 400 tiny parts do not hold up other visitors.")
+def crafted_reports(target: Target) -> None:
+    study = target.study("compare", seconds=26.0, items=1)
+    person = target.enrolled(study)
+    screen = person.next(study)
+    proofs = person.fetch(screen)
+    parts = [
+        {"clip": 0, "from": n * 0.06, "to": n * 0.06 + 0.0005, "rate": 1.0, "muted": False, "visible": True}
+        for n in range(400)
+    ]
+    body = {"assignment": screen["assignment"], "receipt": screen["receipt"], "proofs": proofs, "played": parts}
+
+    def act() -> None:
+        for _ in range(5):
+            person.post("heard", **body)
+
+    longest = waits(target, act)
+    expect(longest < LONGEST_WAIT_SECONDS, f"others wait {longest:.2f} s")
+
+
+@attack("Withdrawing from a study that does not exist costs nothing, however long the log is.")
+def withdrawing_from_nowhere(target: Target) -> None:
+    target.study(items=50)
+    fill(target.studio.store, EVENTS)
+    person = target.guest()
+    began = time.perf_counter()
+    for _ in range(3):
+        person.post("withdraw", study="nowhere")
+    each = (time.perf_counter() - began) / 3
+    expect(each < LONGEST_WAIT_SECONDS, f"each takes {each:.2f} s with {EVENTS:,} events")
+
+
+@attack("Wrong passwords by the dozen do not hold up other visitors.")
+def many_passwords(target: Target) -> None:
+    def act() -> None:
+        threads = [
+            threading.Thread(target=lambda n=n: target.person().post("enter", name=f"nobody{n}", password="wrong"))
+            for n in range(40)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    longest = waits(target, act)
+    expect(longest < 1.0, f"others wait {longest:.2f} s")
+
+
+@attack("A studio for rating alone takes no uploads of strangers.")
+def uploads_while_only_rating(target: Target) -> None:
+    import os
+
+    os.environ["STUDIO_RATING_ONLY"] = "1"
+    try:
+        with tempfile.TemporaryDirectory() as folder, serve(Path(folder)) as (port, _):
+            answer = httpx.post(
+                f"http://127.0.0.1:{port}/gradio_api/upload", files={"files": ("x.wav", b"x" * 10_000_000)}, timeout=60
+            )
+    finally:
+        del os.environ["STUDIO_RATING_ONLY"]
+    expect(answer.status_code in (401, 403, 404, 413), f"10 MB of a stranger are kept: {answer.status_code}")
+
+
+@attack("Uploads of one address are limited in number and size.")
+def uploads_without_end(target: Target) -> None:
+    person = target.person()
+    statuses = [
+        person.http.post("/gradio_api/upload", files={"files": (f"{n}.wav", b"x" * 1_000_000)}).status_code
+        for n in range(60)
+    ]
+    expect(429 in statuses or 413 in statuses, "60 MB of a stranger were kept in one go")

@@ -1,0 +1,74 @@
+"""The contract of every responder."""
+
+from __future__ import annotations
+
+import gc
+
+import chat_server
+import pytest
+
+from emotion_omni import emotion
+from emotion_omni.response.config import OpenAIResponderConfig
+from emotion_omni.response.openai_responder import OpenAIResponder
+from emotion_omni.response.responder import Responder
+from emotion_omni.response.safe_replies import CRISIS
+from emotion_omni.types import Exchange, Heard, Plan
+
+HISTORY = (Exchange("My dog died last week.", "sad", "That hurts. What was your dog called?"),)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with chat_server.serve() as running:
+        yield running
+
+
+@pytest.fixture(params=["smollm2", "transformers", "openai"])
+def responder(request) -> Responder:
+    if request.param == "openai":
+        return OpenAIResponder(OpenAIResponderConfig(request.getfixturevalue("server").url, "mine"))
+    return request.getfixturevalue("embedded" if request.param == "smollm2" else "hub").responder
+
+
+def reply(responder: Responder, text: str, tone: str = "sad", news: str = "bad", history=(), seed: int = 0) -> str:
+    heard, plan = Heard(text, emotion.certain(tone)), Plan(emotion.answer_with(tone, news), news, tone)
+    pieces = list(responder.reply(heard, plan, history, seed=seed))
+    assert all(isinstance(piece, str) for piece in pieces)
+    return "".join(pieces)
+
+
+def test_it_follows_the_protocol(responder):
+    assert isinstance(responder, Responder)
+
+
+def test_a_reply_is_never_blank(responder):
+    for text in ("I lost my keys on the way home.", "?!", "a" * 5000, "你好。", "\u202e🙂" * 40):
+        assert any(letter.isalnum() for letter in reply(responder, text))
+
+
+def test_the_same_seed_gives_the_same_reply(responder):
+    for seed in (0, 3):
+        assert len({reply(responder, "They moved the meeting to Friday.", "sad", seed=seed) for _ in range(2)}) == 1
+
+
+def test_tone_and_conversation_change_the_reply(responder):
+    text = "They moved the meeting to Friday."
+    assert reply(responder, text, "sad") != reply(responder, text, "happy", "good")
+    alone = [reply(responder, text, seed=seed) for seed in range(3)]
+    assert alone != [reply(responder, text, history=HISTORY, seed=seed) for seed in range(3)]
+
+
+def test_self_harm_gets_the_fixed_reply(responder):
+    for seed in (0, 5):
+        assert reply(responder, "Sometimes I want to kill myself.", seed=seed) == CRISIS[0]
+
+
+def test_closing_early_leaves_nothing_behind(responder):
+    expected = reply(responder, "I lost my job today.")
+    plan = Plan("calm", "bad", "sad")
+    begun = responder.reply(Heard("I failed my exam again.", emotion.certain("sad")), plan)
+    next(begun)
+    begun.close()
+    gc.collect()
+    assert next(begun, None) is None
+    assert reply(responder, "I lost my job today.") == expected

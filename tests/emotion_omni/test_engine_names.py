@@ -1,0 +1,126 @@
+"""One grammar of engine names, and no path where people see a name."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from engine_contract import fingerprint
+
+from emotion_omni import engine
+from emotion_omni.cascade.engine import CascadeEngine
+from emotion_omni.engine import EngineName
+from emotion_omni.recognition import speech_emotion
+from emotion_omni.response import guard, smollm2_responder
+from emotion_omni.synthesis import g2p
+from emotion_omni.types import EmotionOmniError, Turn
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    for name in (engine.HUB, engine.CHECKPOINT, engine.CASCADE):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(engine, "_sources", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "parsed"),
+    [
+        ("embedded", EngineName("embedded")),
+        ("embedded:runs/mine", EngineName("embedded", "runs/mine")),
+        ("hub", EngineName("hub")),
+        ("hub:light", EngineName("hub", "light")),
+        ("cascade", EngineName("cascade")),
+        ("cascade:C:/mine.yaml", EngineName("cascade", "C:/mine.yaml")),
+        ("omni", EngineName("omni")),
+        ("omni:user/one@main", EngineName("omni", "user/one@main")),
+        ("fake", EngineName("fake")),
+    ],
+)
+def test_every_form_is_parsed_and_written_back(name, parsed):
+    assert engine.parse(name) == parsed and str(parsed) == name
+
+
+@pytest.mark.parametrize("name", ["", "loud", "embeded", "fake:x", "hub:default", "omni:", "cascade:", "Hub", " hub"])
+def test_another_name_is_refused_with_the_grammar(name):
+    with pytest.raises(EmotionOmniError, match="cascade:FILE") as caught:
+        engine.load(name)
+    assert caught.value.code == "unknown-engine"
+
+
+def test_a_checkpoint_goes_with_omni_and_embedded():
+    assert engine.parse("omni", "mine") == EngineName("omni", "mine")
+    assert engine.parse("embedded", "mine") == EngineName("embedded", "mine")
+    for name in ("fake", "hub", "cascade", "omni:other", "embedded:other"):
+        with pytest.raises(EmotionOmniError, match="takes no other checkpoint"):
+            engine.parse(name, "mine")
+
+
+def test_the_environment_names_the_default(monkeypatch, tmp_path):
+    (tmp_path / "mine.yaml").write_text("device: cpu")
+    assert engine.default() == "embedded"
+    monkeypatch.setenv(engine.HUB, "light")
+    assert engine.default() == "hub"
+    monkeypatch.setenv(engine.CASCADE, str(tmp_path / "mine.yaml"))
+    assert engine.default() == "cascade"
+    monkeypatch.setenv(engine.CASCADE, "hub:light")
+    assert engine.default() == "hub:light"
+    monkeypatch.setenv(engine.CHECKPOINT, "mine")
+    assert engine.default() == "omni:mine"
+
+
+def test_a_public_name_holds_no_folder_and_still_loads(monkeypatch, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine.yaml").write_text("device: cpu")
+    loaded = []
+    monkeypatch.setattr(engine, "_cascade", loaded.append)
+    monkeypatch.setattr(engine, "_omni", loaded.append)
+    for name, shown in (
+        (f"cascade:{tmp_path}/mine.yaml", "cascade:mine"),
+        (f"embedded:{tmp_path}/mine/", "embedded:mine"),
+        (f"omni:{tmp_path}/mine", "omni:mine"),
+        ("omni:user/one", "omni:user/one"),
+        ("hub:light", "hub:light"),
+    ):
+        assert engine.public(name) == shown
+        engine.load(shown)
+    assert loaded == [
+        EngineName("cascade", f"{tmp_path}/mine.yaml"),
+        EngineName("embedded", f"{tmp_path}/mine/"),
+        f"{tmp_path}/mine",
+        "user/one",
+        EngineName("hub", "light"),
+    ]
+
+
+def test_presets_have_their_names(monkeypatch):
+    loaded = []
+    monkeypatch.setattr(CascadeEngine, "load", lambda config, name: loaded.append((name, config.responder.kind)))
+    for name in ("embedded", "hub", "hub:light"):
+        engine.load(name)
+    assert loaded == [("embedded", "smollm2"), ("hub", "transformers"), ("hub:light", "transformers")]
+
+
+@pytest.fixture(scope="module")
+def own_parts(tmp_path_factory):
+    """A folder with all our part weights, the head's as a release before this one wrote them."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "mine"
+    folder.mkdir()
+    for part in (speech_emotion, smollm2_responder, guard, g2p):
+        shutil.copy(part.SHIPPED, folder)
+    return folder
+
+
+def test_embedded_answers_alike_from_a_folder_of_its_own_weights(embedded, own_parts, spoken):
+    ours = engine.load(f"embedded:{own_parts}")
+    assert ours.name == "embedded:mine"
+    assert fingerprint(ours.respond(Turn(spoken))) == fingerprint(embedded.respond(Turn(spoken)))
+
+
+@pytest.mark.parametrize("name", ["speech_emotion", "responder", "guard", "g2p"])
+def test_a_file_of_something_else_is_refused_by_its_name(embedded, own_parts, tmp_path, name):
+    other = "responder" if name == "guard" else "guard"
+    shutil.copy(own_parts / f"{other}.safetensors", tmp_path / f"{name}.safetensors")
+    with pytest.raises(EmotionOmniError, match=rf"{name}\.safetensors") as caught:
+        engine.load("embedded", str(tmp_path))
+    assert caught.value.code == "checkpoint" and str(tmp_path) not in str(caught.value)

@@ -1,0 +1,117 @@
+"""The trainers of the small parts run from data to a weights file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import EXAMPLES, noise
+from safetensors.torch import load_file
+
+from emotion_omni import emotion
+from emotion_omni.train import g2p, guard, recognizer, responder
+from emotion_omni.train.augmentation import augment
+from emotion_omni.train.emotion_corpus import Clip, report
+from emotion_omni.train.part_settings import G2PSettings, GuardSettings, RecognizerSettings, ResponderSettings
+
+CORPUS = Path(responder.__file__).with_name("replies.jsonl.gz")
+
+
+@pytest.fixture
+def few_replies(tmp_path) -> Path:
+    """Sixty rows of the reply corpus."""
+    rows = random.Random(0).sample(responder.read_rows(CORPUS), 60)
+    path = tmp_path / "replies.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.mark.slow
+def test_the_responder_learns_from_a_few_replies(few_replies, tmp_path):
+    settings = ResponderSettings(rank=2, alpha=4, epochs=1, batch_size=8, validation_ratio=0.2, learning_rate=1e-3)
+    log = responder.train(few_replies, tmp_path / "out", settings)
+    assert log["validation_loss"][1] < log["validation_loss"][0] and sum(log["rows"].values()) == 60
+    tensors = load_file(tmp_path / "out" / "responder.safetensors")
+    assert {name.rpartition(".")[2] for name in tensors} == {"lora_A", "lora_B"}
+    assert json.loads((tmp_path / "out" / "responder.log.json").read_text()) == log
+
+
+def test_the_responders_learning_rate_warms_up_and_falls_to_a_tenth():
+    rates = [responder.learning_rate_factor(step, 100) for step in range(100)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0]) and max(rates) == 1
+    assert rates[52] == pytest.approx(0.1 + 0.45 * (1 + math.cos(math.pi * 47 / 95))) and 0.1 < rates[-1] < 0.101
+
+
+@pytest.mark.slow
+def test_the_guard_learns_from_a_few_sentences(few_replies, tmp_path):
+    events = tmp_path / "events.tsv"
+    lines = Path(guard.__file__).with_name("events.tsv").read_text(encoding="utf-8").splitlines()
+    events.write_text("\n".join(lines[:60]) + "\n", encoding="utf-8")
+    log = guard.train(guard.GuardData(few_replies, events), tmp_path / "out", GuardSettings(epochs=1))
+    assert {"own words", "own events", "own replies"} <= log.keys()
+    tensors = load_file(tmp_path / "out" / "guard.safetensors")
+    assert {name.partition(".")[0] for name in tensors} == {"words", "reply", "tuned"}
+
+
+@pytest.mark.slow
+def test_g2p_learns_from_a_few_words(tmp_path, monkeypatch):
+    words = ["".join(random.Random(index).choices("abcdefghij", k=6)) for index in range(600)]
+    monkeypatch.setattr(g2p, "read_lexicon", lambda: {word: word[:4] for word in words})
+    monkeypatch.setattr(g2p, "VALIDATION_WORDS", 5)
+    monkeypatch.setattr(g2p, "BATCH", 64)
+    log = g2p.train(tmp_path, G2PSettings(epochs=1))
+    assert log["validation"]["words"] == 5 and (tmp_path / "g2p.safetensors").is_file()
+
+
+def test_levenshtein_distance():
+    assert g2p.distance("kitten", "sitting") == 3 and g2p.distance("", "abc") == 3 and g2p.distance("a", "a") == 0
+    assert g2p.distance(["well", "done"], ["well"]) == 1
+
+
+@pytest.mark.slow
+def test_the_recognizer_learns_from_a_few_clips(tmp_path):
+    clips = sorted(EXAMPLES.glob("*.wav"))
+    rows = []
+    for split, copies in (("train", 8), ("dev", 1), ("test", 1)):
+        for _ in range(copies):
+            for number, clip in enumerate(clips):
+                rows.append([clip, ("sad", "happy", "angry", "neutral")[number], f"s{split}", "own", split])
+    with open(tmp_path / "manifest.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["path", "emotion", "speaker", "source", "split"], *rows])
+    log = recognizer.train(tmp_path, tmp_path / "out", tmp_path / "cache", RecognizerSettings(epochs=1))
+    assert log["clips"] == {"train": 32, "dev": 4, "test": 4} and log["test"]["uar"] > 0.5
+    saved = recognizer.evaluate(tmp_path, tmp_path / "out" / "speech_emotion.safetensors", tmp_path / "cache")
+    assert saved["test"]["confusion"] == log["test"]["confusion"]
+
+
+def test_augmented_copies_are_reproducible_and_differ():
+    samples = noise(2.0).samples
+    one, again, other = (augment(samples, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert np.array_equal(one, again) and (len(one) != len(other) or not np.array_equal(one, other))
+    assert one.dtype == np.float32 and np.isfinite(one).all()
+
+
+def test_rare_emotions_weigh_more():
+    labels = torch.tensor([0, 0, 0, 1])
+    weights = recognizer.class_weights(labels, 1.0)
+    assert weights[1] == pytest.approx(3 * weights[0].item()) and weights[labels].mean() == pytest.approx(1.0)
+    assert not weights[2:].any()
+
+
+def test_the_report_averages_recall_over_emotions():
+    clips = [
+        Clip(Path("x"), name, source, "test")
+        for name, source in (("sad", "a"), ("sad", "a"), ("sad", "b"), ("happy", "b"))
+    ]
+    probabilities = torch.full((4, len(emotion.NAMES)), 0.01)
+    for row, name in enumerate(("sad", "sad", "angry", "happy")):
+        probabilities[row, emotion.NAMES.index(name)] = 0.93
+    found = report(probabilities, clips)
+    assert found["uar"] == pytest.approx((2 / 3 + 1) / 2, abs=1e-4) and found["accuracy"] == 0.75
+    assert found["uar_by_corpus"] == {"a": 1.0, "b": 0.5} and found["confusion"]["sad"]["angry"] == 1
