@@ -1,8 +1,8 @@
 """Rate limits: how often one login, and one address, may ask for what costs the server something.
 
-A request counts for its rater if it has a valid login, otherwise for its address: a class behind one address can
-rate, and a new cookie with every request gains nothing. Only entering and what strangers may ask for counts for the
-address in any case. Everything is in memory; addresses are kept as keyed hashes, with a key that dies with the process.
+A request counts for its login if it has one, otherwise for its address: a class behind one address can rate, and a new
+cookie with every request gains nothing. Only entering and what strangers may ask for counts for the address in any
+case. Everything is in memory; addresses are kept as keyed hashes, with a key that dies with the process.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ LOCKED = "Too many wrong passwords. Wait a minute and try again."
 class Limit:
     """Both hold. Each is a list of numbers per time, as the library ``limits`` reads them; empty: no limit."""
 
-    each: str = ""  # rater; where nobody is signed in: address
-    address: str = ""  # all raters of an address together, and strangers
+    each: str = ""  # login; where nobody is signed in: address
+    address: str = ""  # all logins of an address together, and strangers
     message: str = BUSY
 
 
@@ -78,14 +78,14 @@ class TooMany(EmotionOmniError):
 
 @dataclass(frozen=True)
 class Visitor:
-    """Who sends a request. ``rater``: of a valid login, or empty; ``address``: a keyed hash."""
+    """Who sends a request. ``address``: a keyed hash; ``login``: empty for strangers."""
 
     address: str
-    rater: str = ""
+    login: str = ""
 
     @property
     def key(self) -> str:
-        return f"rater {self.rater}" if self.rater else self.address
+        return f"login {self.login}" if self.login else self.address
 
 
 class Limits:

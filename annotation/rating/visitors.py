@@ -11,6 +11,7 @@ from annotation.studio import Studio
 
 
 def visitor(studio: Studio, connection: HTTPConnection) -> Visitor:
-    """By the signature of the login alone: asking the store would cost what the limits are to spare."""
-    rater = studio.people.logins.read(connection.cookies) or hub_user(connection.scope.get("session", {}))
-    return Visitor(studio.limits.hidden(client_address(connection)), rater or "")
+    """By what is signed alone: asking the store would cost what the limits are to spare."""
+    user = hub_user(connection.scope.get("session", {}))
+    login = user.login if user else studio.people.logins.login(connection.cookies)
+    return Visitor(studio.limits.hidden(client_address(connection)), login or "")

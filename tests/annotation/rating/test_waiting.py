@@ -1,4 +1,4 @@
-"""Raters for whom nothing is free: who waits, who comes first, who gets a code; and the share of an address's guests."""
+"""Raters for whom nothing is free: who waits, who is first, who gets a code; the share of guests."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def test_a_lease_ends_after_three_times_its_minutes_however_often_it_is_renewed(
         assert look(studio, other) == "wait"
     clock.on(4 * 60)
     assert look(studio, other) == "wait"
-    clock.on(59)
+    clock.on(30)
     renew(studio, hoarder, screen["assignment"])
     assert look(studio, other) == "wait"
-    clock.on(2)
+    clock.on(35)
     assert hoarder.next()["screen"] == "wait"  # the one who waits comes first
     assert look(studio, other) == "rate"
     refused("lease-lost", hoarder.submit, hoarder.filled(screen))
