@@ -109,7 +109,7 @@ class Handlers:
             drawn.queue,
             gr.update(choices=list(drawn.queue["item"])),
             gr.update(choices=drawn.raters),
-            f'<a class="download" href="studio/export/{html.escape(study)}.zip" download>Download everything (zip)</a>',
+            _downloads(html.escape(study)),
         ]
 
     def listen(self, study: str, item: str, request: gr.Request) -> tuple[str, Any]:
@@ -152,6 +152,13 @@ class Handlers:
                 "decided", decision=decision, study=study, subject=subject, by=by, **facts
             )
         )
+
+
+def _downloads(study: str) -> str:
+    return (
+        f'<a class="download" href="studio/export/{study}.zip" download>Download everything (zip)</a> · '
+        f'<a class="download" href="studio/codes/{study}?format=csv" download>Completion codes (CSV)</a>'
+    )
 
 
 def _players(item: str, content: dict[str, Any]) -> str:
