@@ -42,8 +42,11 @@ class Study:
     takes_turns: bool = False  # whether visitors may add turns of their own from the Talk tab
 
     def __post_init__(self) -> None:
-        good = isinstance(self.title, str) and 0 < len(self.title.strip()) <= LONGEST_TITLE
+        _require(isinstance(self.title, str), "title", self.title, "a text; put it in quotation marks")
+        good = 0 < len(self.title.strip()) <= LONGEST_TITLE
         _require(good, "title", self.title, f"1 to {LONGEST_TITLE} characters")
+        _require(isinstance(self.licence, str) and bool(self.licence.strip()), "licence", self.licence, "a text")
+        _require(isinstance(self.takes_turns, bool), "takes_turns", self.takes_turns, "true or false")
         _one_of("template", self.template, tuple(TEMPLATES))
         _one_of("order", self.order, ("balanced", "disagreement"))
         _one_of("access", self.access, ("open", "invited"))
@@ -72,8 +75,18 @@ class Study:
         for key in ("title", "template"):
             if not settings.get(key):
                 raise EmotionOmniError(f"A study needs a {key}.", "missing-setting")
+        settings = _repaired(settings)
         lists = {key: tuple(value) for key, value in settings.items() if isinstance(value, list)}
         return cls(**dict(settings) | lists)
+
+    @classmethod
+    def check_setting(cls, name: str, value: Any) -> None:
+        """Refuse one setting of a file. :meth:`read` repairs what old studies hold; new ones have to be right."""
+        if value is None:
+            raise EmotionOmniError(f"{name} is empty. Give it a value, or leave the line out.", "bad-setting")
+        if name == "takes_turns":
+            _require(isinstance(value, bool), name, value, "true or false, without quotation marks")
+        cls.read({"title": "t", "template": "empathy"} | {name: value})
 
     def settings(self) -> dict[str, Any]:
         """As a mapping that JSON can hold; :meth:`read` reads it back."""
@@ -81,6 +94,16 @@ class Study:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
+def _repaired(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as studies were once stored: empty ones are left out, and a text stands for true or false."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    takes_turns = given.get("takes_turns")
+    if isinstance(takes_turns, str) and takes_turns.strip().lower() in _TRUTHS:
+        given["takes_turns"] = _TRUTHS[takes_turns.strip().lower()]
+    return given
+
+
+_TRUTHS = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
 _RANGES = (
     ("ratings_per_item", 1, 1000),
     ("block_size", 1, 200),
