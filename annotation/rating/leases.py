@@ -57,6 +57,7 @@ class Leases:
             slot=enrolment.slot,
             flip=flip,
             guess=guess,
+            at=self._now(),
             leased_until=self._end(enrolment.rules),
         )
         return HandedItem(event | {"id": event["assignment"]}, item)

@@ -19,7 +19,7 @@ def create(
 ) -> str:
     """A new study with its items and the checks of its template → its id."""
     study = study or "s" + uuid.uuid4().hex[:12]
-    with_checks = [*items, *checks.items(rules.form, clips)]
+    with_checks = [*items, *checks.items(rules.form, clips, items)]
     rows = [new_row(item) for item in with_checks]
 
     def add(transaction: Transaction) -> str:
