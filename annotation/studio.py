@@ -72,6 +72,8 @@ class Studio:
         """Erase what a rater gave in one study, or everything and the rater too → the number of events erased."""
         self.sessions.forget(rater)
         erased = self.store.withdraw_rater(rater, study)
+        if study is None:
+            self.people.logins.forget(rater)
         self._clean_up([])
         return erased
 
@@ -84,6 +86,11 @@ class Studio:
         erased = self.store.withdraw_contributor(code, [item["id"] for item in items])
         self._clean_up(items)
         return erased
+
+    def withdraw_by_code(self, code: str) -> int:
+        """Erase a rater by the withdrawal code, or a voice by the code of its contribution."""
+        rater = self.people.rater_of_code(code)
+        return self.withdraw(rater) if rater else self.withdraw_voice(code)
 
     def _clean_up(self, erased: Sequence[Row]) -> None:
         """Delete the sounds of erased items, and bring the backup up to date."""

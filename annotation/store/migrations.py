@@ -36,7 +36,13 @@ def m002_decisions(connection: Connection) -> None:
     tables.decisions.create(connection)
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (m001_first, m002_decisions)
+def m003_logins(connection: Connection) -> None:
+    """Invites with a number of uses, and signed-in browsers. Earlier ones were known by their signature alone."""
+    tables.invites.create(connection)
+    tables.logins.create(connection)
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (m001_first, m002_decisions, m003_logins)
 version = Table("version", MetaData(), Column("number", Integer, nullable=False))
 
 

@@ -8,7 +8,19 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Table, select
 
-from annotation.store.tables import Row, assignments, decisions, enrolments, items, meta, raters, ratings, studies
+from annotation.store.tables import (
+    Row,
+    assignments,
+    decisions,
+    enrolments,
+    invites,
+    items,
+    logins,
+    meta,
+    raters,
+    ratings,
+    studies,
+)
 
 # Building a statement costs more than running it, so the statements that every rating needs are built once.
 
@@ -79,6 +91,31 @@ class View:
         chosen = select(raters).order_by(raters.c.created, raters.c.id)
         enrolled = select(enrolments.c.rater).where(enrolments.c.study == study)
         return self._all(chosen.where(raters.c.id.in_(enrolled)) if study else chosen)
+
+    def invite(self, invite: str) -> Row | None:
+        return self._one(_found_by(invites, "id"), id=invite)
+
+    def invites(self, rater: str | None = None) -> list[Row]:
+        """Newest first."""
+        chosen = select(invites).order_by(invites.c.created.desc(), invites.c.id)
+        return self._all(chosen.where(invites.c.rater == rater) if rater else chosen)
+
+    def login(self, login: str) -> Row | None:
+        return self._one(_found_by(logins, "id"), id=login)
+
+    def logins(self, rater: str | None = None) -> list[Row]:
+        """Newest first."""
+        chosen = select(logins).order_by(logins.c.created.desc(), logins.c.id)
+        return self._all(chosen.where(logins.c.rater == rater) if rater else chosen)
+
+    def first_login(self) -> float | None:
+        """When the oldest known login began; None if there is none."""
+        return self.connection.execute(select(sa.func.min(logins.c.created))).scalar_one()
+
+    def last_ratings(self) -> dict[str, float]:
+        """When each rater last gave a rating."""
+        newest = select(ratings.c.rater, sa.func.max(ratings.c.at)).group_by(ratings.c.rater)
+        return {row[0]: row[1] for row in self.connection.execute(newest)}
 
     def enrolment(self, study: str, rater: str) -> Row | None:
         return self._one(_found_by(enrolments, "study", "rater"), study=study, rater=rater)
