@@ -127,7 +127,7 @@ class Results:
         """From hand-out to answer, by the server's clock, without the least time in which the clips can be heard."""
         content = self.items[row["item"]]["content"]
         clips = content.get("clips", {}).values() if content.get("mode") != "words" else ()
-        return max(0.0, row["at"] - row["handed"] - sum(clip["seconds"] for clip in clips) / FASTEST)
+        return max(0.0, row["at"] - row["handed"] - sum(clip.get("seconds", 0.0) for clip in clips) / FASTEST)
 
     @cached_property
     def _main_answers(self) -> dict[str, dict[str, Any]]:
