@@ -172,7 +172,7 @@ def routes(options: argparse.Namespace) -> Result:
 
     studio = Studio.open()
     application = Starlette(routes=[Mount("/studio", app=server.routes(studio))])
-    uvicorn.run(application, host=options.host, port=options.port, log_level="warning")
+    uvicorn.run(application, host=options.host, port=options.port, log_level="warning", proxy_headers=False)
     return {}
 
 
