@@ -27,6 +27,7 @@ class Study:
     gold_per_block: int = 1
     repeats_per_block: int = 1
     block_minutes: float = 30.0  # then a break is proposed
+    break_seconds: int = 30  # after a block, at least
     lease_minutes: float = 15.0  # for which an item is kept for the rater who has it
     guess_hidden_share: float = 0.3  # of the items that have a model's guess, from 0 to 1
     training_right: int = 2  # right answers in one round; 0: no training
@@ -112,6 +113,7 @@ _RANGES = (
     ("gold_per_block", 0, 10),
     ("repeats_per_block", 0, 10),
     ("block_minutes", 1, 240),
+    ("break_seconds", 0, 3600),
     ("lease_minutes", 0.01, 240),
     ("guess_hidden_share", 0, 1),
     ("training_right", 0, 10),
