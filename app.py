@@ -110,8 +110,11 @@ def main(host: str | None = None, port: int | None = None, default_engine: str |
     page = build(engines, default_engine, studio).queue(default_concurrency_limit=1, max_size=64)
     _, url, _ = page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options(studio))
     if not os.environ.get("SPACE_ID"):
-        token = studio.people.invites.create("admin", name="Admin of this machine")
-        message = f"To create studies and see results, sign in as admin:\n  {url}?invite={token}"
+        token = studio.people.invites.create_for_machine()
+        message = (
+            "To create studies and see results, sign in as admin (this link works once, within 24 hours):\n"
+            f"  {url}#invite={token}"
+        )
         print(message, file=sys.stderr, flush=True)
     try:
         page.block_thread()

@@ -107,7 +107,7 @@ def invite(options: argparse.Namespace) -> Result:
         if options.study and view.study(options.study) is None:
             raise EmotionOmniError(f"There is no study {options.study!r}. See: python -m annotation list.", "not-found")
     token = studio.people.invites.create(options.role, options.study, options.cohort, options.name)
-    return {"link": f"{options.url.rstrip('/')}/?invite={token}", "role": options.role}
+    return {"link": f"{options.url.rstrip('/')}/#invite={token}", "role": options.role}
 
 
 def rebuild(options: argparse.Namespace) -> Result:
@@ -116,10 +116,10 @@ def rebuild(options: argparse.Namespace) -> Result:
 
 
 def withdraw(options: argparse.Namespace) -> Result:
-    """Erase a rater, or a voice by its code, from the database, the event log and the sounds."""
+    """Erase a rater, or who a code belongs to, from the database, the event log and the sounds."""
     studio = Studio.open()
     if options.code:
-        return {"erased": studio.withdraw_voice(options.code)}
+        return {"erased": studio.withdraw_by_code(options.code)}
     with studio.store.read() as view:
         if view.rater(options.rater) is None:
             raise EmotionOmniError(f"There is no rater {options.rater!r}.", "not-found")
@@ -238,7 +238,7 @@ def _add_people(commands: Any) -> None:
     command = _add(commands, "withdraw", withdraw)
     who = command.add_mutually_exclusive_group(required=True)
     who.add_argument("--rater", help="id of a rater")
-    who.add_argument("--code", help="of a voice given on the Talk tab")
+    who.add_argument("--code", help="of a rater, or of a voice given on the Talk tab")
     command.add_argument("--study", help="only what the rater gave in this study")
 
 

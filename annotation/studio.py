@@ -79,6 +79,8 @@ class Studio:
                     return 0
         self.sessions.forget(rater)
         erased = self.store.withdraw_rater(rater, study)
+        if study is None:
+            self.people.logins.forget(rater)
         self._clean_up()
         return erased
 
@@ -92,10 +94,16 @@ class Studio:
         self._clean_up()
         return erased
 
+    def withdraw_by_code(self, code: str) -> int:
+        """Erase a rater by the withdrawal code, or a voice by the code of its contribution."""
+        rater = self.people.rater_of_code(code)
+        return self.withdraw(rater) if rater else self.withdraw_voice(code)
+
     def delete_study(self, study: str) -> None:
         """Erase a study with all that was given in it, and the guests who rated in no other."""
         for guest in lifecycle.delete(self.store, self.clips, study):
             self.sessions.forget(guest)
+            self.people.logins.forget(guest)
         if self.mirror:
             self.mirror.flush()
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from annotation.people.signing_key import require_lasting_key
 from annotation.store.queries import View
 from annotation.store.tables import Row
 from annotation.store.transaction import Transaction
+from annotation.study.lifecycle import PRACTICE
 from annotation.study.rules import Study
 from emotion_omni.types import EmotionOmniError
 
@@ -25,6 +27,8 @@ class Enrolment:
     def open(cls, transaction: Transaction, study: str, rater: str) -> Enrolment:
         """The rater's enrolment; a new one where the rater may take part and has not asked before."""
         row = known_study(transaction, study)
+        if not row["id"].startswith(PRACTICE):
+            require_lasting_key()
         rules = Study.read(row["settings"])
         enrolled = transaction.enrolment(row["id"], rater)
         if enrolled is None:

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from annotation.rating.completion_codes import as_csv, completion_codes
 from annotation.rating.login_routes import current_rater, enter, leave, me, require_role, signed_out
 from annotation.rating.playback import NEEDED
 from annotation.rating.request_guard import read_body, refuse_foreign
@@ -36,6 +37,7 @@ STATUSES = {
     "lease-lost": 409,
     "conflict": 409,
     "skipped": 409,
+    "signed-in": 409,
     "too-large": 413,
     "locked": 429,
     "closed": 503,
@@ -50,13 +52,13 @@ Handler = Callable[[Studio, Request, Body], Awaitable[Response]]
 
 
 async def next_screen(studio: Studio, request: Request, body: Body) -> Response:
-    rater, study = current_rater(studio, request), str(body.get("study"))
+    rater, study = await current_rater(studio, request), str(body.get("study"))
     return JSONResponse(await _write(studio, lambda transaction: studio.sessions.next(transaction, study, rater)))
 
 
 async def clip(studio: Studio, request: Request, _: Body) -> Response:
     """The bytes of a clip, under a name that tells nothing. A header has the proof that they were fetched."""
-    rater, number = current_rater(studio, request), request.path_params["number"]
+    rater, number = await current_rater(studio, request), request.path_params["number"]
     assignment = request.path_params["assignment"].hex
     found = studio.sessions.cached_clip(rater, assignment, number)
     if found is None:
@@ -79,7 +81,7 @@ async def example(studio: Studio, request: Request, _: Body) -> Response:
 
 async def heard(studio: Studio, request: Request, body: Body) -> Response:
     """A report of what was played. An empty one is a heartbeat: it renews the lease."""
-    rater = current_rater(studio, request)
+    rater = await current_rater(studio, request)
     answer = studio.sessions.heard(body)
     if not body.get("played"):
         await _write(studio, lambda transaction: studio.sessions.renew(transaction, rater, str(body.get("assignment"))))
@@ -87,7 +89,7 @@ async def heard(studio: Studio, request: Request, body: Body) -> Response:
 
 
 async def submit(studio: Studio, request: Request, body: Body) -> Response:
-    rater = current_rater(studio, request)
+    rater = await current_rater(studio, request)
     receipt = await _write(studio, lambda transaction: studio.sessions.submit(transaction, rater, body))
     announce = None
     if studio.webhooks is not None and not receipt["repeat_of_known"]:
@@ -96,12 +98,12 @@ async def submit(studio: Studio, request: Request, body: Body) -> Response:
 
 
 async def skip(studio: Studio, request: Request, body: Body) -> Response:
-    rater = current_rater(studio, request)
+    rater = await current_rater(studio, request)
     return JSONResponse(await _write(studio, lambda transaction: studio.sessions.skip(transaction, rater, body)))
 
 
 async def phase(studio: Studio, request: Request, body: Body) -> Response:
-    rater = current_rater(studio, request)
+    rater = await current_rater(studio, request)
     answer = await _write(studio, lambda transaction: studio.sessions.confirm_phase(transaction, rater, body))
     announce = None
     if studio.webhooks is not None and body.get("phase") == "survey":
@@ -128,9 +130,8 @@ async def withdraw(studio: Studio, request: Request, body: Body) -> Response:
 
 
 async def take_back(studio: Studio, request: Request, body: Body) -> Response:
-    """Erase a voice that was given on the Talk tab, by the code that was shown for it."""
-    erased = await run_in_threadpool(studio.withdraw_voice, str(body.get("code")))
-    return JSONResponse({"erased": erased})
+    """Erase by a code: a rater by their withdrawal code, or a voice that was given on the Talk tab."""
+    return JSONResponse({"erased": await run_in_threadpool(studio.withdraw_by_code, str(body.get("code")))})
 
 
 # --- for researchers --------------------------------------------------------------------------------------------
@@ -144,6 +145,17 @@ async def export(studio: Studio, request: Request, _: Body) -> Response:
     study = request.path_params["study"]
     path = await run_in_threadpool(export_zip, studio, study)
     return FileResponse(path, filename=f"{study}.zip", background=BackgroundTask(path.unlink, missing_ok=True))
+
+
+async def codes(studio: Studio, request: Request, _: Body) -> Response:
+    """The completion codes of a study, with the raters' pseudonyms: JSON, or CSV with ``?format=csv``."""
+    await require_role(studio, request, "researcher")
+    study = request.path_params["study"]
+    rows = await run_in_threadpool(completion_codes, studio.store, studio.people.key, study)
+    if request.query_params.get("format") != "csv":
+        return JSONResponse({"study": study, "codes": rows})
+    headers = {"Content-Disposition": f'attachment; filename="{study}-codes.csv"', "Cache-Control": "no-store"}
+    return Response(as_csv(rows), media_type="text/csv", headers=headers)
 
 
 async def listen(studio: Studio, request: Request, _: Body) -> Response:
@@ -183,6 +195,7 @@ GETS: dict[str, Handler] = {
     "/example/{name}": example,
     "/listen/{item}/{role}": listen,
     "/export/{study}.zip": export,
+    "/codes/{study}": codes,
 }
 
 

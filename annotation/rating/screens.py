@@ -5,14 +5,13 @@ Traps, gold items and repeats look like any other item; clips have numbers, not 
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from annotation.rating.assignment import seeded
 from annotation.rating.catalog import Catalog, Catalogs
+from annotation.rating.completion_codes import completion_code
 from annotation.rating.enrolment import Enrolment
 from annotation.rating.leases import HandedItem
 from annotation.rating.playback import PlaybackProof
@@ -70,7 +69,7 @@ class Screens:
         return screen(enrolment, "survey", scales=[scale.form() for scale in SURVEY])
 
     def done(self, enrolment: Enrolment) -> Screen:
-        code = self._completion_code(enrolment.study_id, enrolment.rater)
+        code = completion_code(self._secret, enrolment.study_id, enrolment.rater)
         return screen(enrolment, "done", text=DONE, code=code, receipts=enrolment.row["done"])
 
     def wait(self, enrolment: Enrolment) -> Screen:
@@ -131,10 +130,6 @@ class Screens:
 
     def _catalog(self, enrolment: Enrolment) -> Catalog:
         return self._catalogs.get(enrolment.transaction, enrolment.study_id)
-
-    def _completion_code(self, study: str, rater: str) -> str:
-        """For platforms that pay on proof of having finished."""
-        return hmac.new(self._secret, f"done:{study}:{rater}".encode(), hashlib.sha256).hexdigest()[:8].upper()
 
 
 def screen(enrolment: Enrolment, name: str, /, **content: Any) -> Screen:

@@ -20,7 +20,9 @@ from annotation.store.tables import (
     assignments,
     decisions,
     enrolments,
+    invites,
     items,
+    logins,
     meta,
     raters,
     ratings,
@@ -58,7 +60,7 @@ def _study_changed(connection: Connection, event: Event) -> None:
 
 
 def _study_deleted(connection: Connection, event: Event) -> None:
-    for table in (ratings, skips, assignments, enrolments, items, decisions):
+    for table in (ratings, skips, assignments, enrolments, items, decisions, invites):
         connection.execute(table.delete().where(table.c.study == event["study"]))
     connection.execute(studies.delete().where(studies.c.id == event["study"]))
     for guest in event.get("guests", ()):  # who were in this study only; release 0.1 kept them
@@ -86,7 +88,7 @@ def _rater_joined(connection: Connection, event: Event) -> None:
 
 
 def _rater_changed(connection: Connection, event: Event) -> None:
-    update(connection, raters, {"id": event["rater"]}, **_given(event, "role", "cohort", "secret", "name"))
+    update(connection, raters, {"id": event["rater"]}, **_given(event, "role", "cohort", "secret", "name", "account"))
 
 
 def _enrolled(connection: Connection, event: Event) -> None:
@@ -157,6 +159,32 @@ def _enrolment(event: Event) -> Row:
     return {"study": event["study"], "rater": event["rater"]}
 
 
+# --- invites and logins -----------------------------------------------------------------------------------------
+
+
+def _invite_created(connection: Connection, event: Event) -> None:
+    names = ("rater", "role", "study", "cohort", "name", "by", "uses", "expires")
+    row = {name: event[name] for name in names}
+    connection.execute(_insert(invites), row | {"id": event["invite"], "used": 0, "created": event["at"]})
+
+
+def _invite_used(connection: Connection, event: Event) -> None:
+    _count(connection, invites, {"id": event["invite"]}, used=1)
+
+
+def _invite_revoked(connection: Connection, event: Event) -> None:
+    update(connection, invites, {"id": event["invite"]}, revoked=event["at"])
+
+
+def _login_created(connection: Connection, event: Event) -> None:
+    row = {"id": event["login"], "rater": event["rater"], "how": event["how"], "created": event["at"]}
+    connection.execute(_insert(logins), row | {"revoked": None})
+
+
+def _login_revoked(connection: Connection, event: Event) -> None:
+    update(connection, logins, {"id": event["login"]}, revoked=event["at"])
+
+
 # --- researchers ------------------------------------------------------------------------------------------------
 
 
@@ -176,7 +204,7 @@ def _rater_withdrawn(connection: Connection, event: Event) -> None:
     for row in connection.execute(counted).mappings().all():
         steps = {"claimed": -1, "flipped": -row["flip"], "done": -int(row["state"] == "done")}
         _count(connection, items, {"id": row["item"]}, **steps)
-    for table in (ratings, skips, assignments, enrolments, decisions):
+    for table in (ratings, skips, assignments, enrolments, decisions, invites):
         gone = [table.c.rater == rater] + ([] if study is None else [table.c.study == study])
         connection.execute(table.delete().where(*gone))
     if study is None:
@@ -201,6 +229,8 @@ def _erased(connection: Connection, event: Event) -> None:
 
 def _delete_rater(connection: Connection, rater: str) -> None:
     """A person, after all that they gave."""
+    for table in (logins, invites):
+        connection.execute(table.delete().where(table.c.rater == rater))
     connection.execute(raters.delete().where(raters.c.id == rater))
 
 
@@ -222,6 +252,11 @@ EFFECTS: Mapping[str, Callable[[Connection, Event], None]] = {
     "rated": _rated,
     "skipped": _skipped,
     "expired": _expired,
+    "invite.created": _invite_created,
+    "invite.used": _invite_used,
+    "invite.revoked": _invite_revoked,
+    "login.created": _login_created,
+    "login.revoked": _login_revoked,
     "decided": _decided,
     "rater.withdrawn": _rater_withdrawn,
     "contributor.withdrawn": _contributor_withdrawn,

@@ -33,7 +33,8 @@ def requested(log: EventLog, last: int) -> Erased:
             if _REQUEST.search(line):
                 event = decode(line.rstrip(b"\n"), f"{path.name}, line {number}")
                 if event["event"] in REQUESTS and event["sequence"] <= last:
-                    found.update(dict.fromkeys(_subjects(event), event["sequence"]))
+                    for subject in _subjects(event):
+                        found[subject] = event["sequence"]
     return found
 
 

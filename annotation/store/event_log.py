@@ -86,6 +86,15 @@ class EventLog:
                 if event["sequence"] > after:
                     yield event
 
+    def has_line_with(self, *texts: str) -> bool:
+        """Whether some line holds all of these texts. Reads bytes only, so a line that is being written is no harm."""
+        wanted = [text.encode() for text in texts]
+        for path in self.segments():
+            with path.open("rb") as file:
+                if any(all(text in line for text in wanted) for line in file):
+                    return True
+        return False
+
     def exchange(self, path: Path, before: bytes, after: bytes) -> bool:
         """Put ``after`` in the place of ``before`` at the start of a segment, unless it begins differently by now.
 

@@ -13,7 +13,9 @@ from annotation.store.tables import (
     assignments,
     decisions,
     enrolments,
+    invites,
     items,
+    logins,
     meta,
     raters,
     ratings,
@@ -110,6 +112,31 @@ class View:
             .order_by(skips.c.at, skips.c.assignment)
         )
         return self._all(chosen)
+
+    def invite(self, invite: str) -> Row | None:
+        return self._one(_found_by(invites, "id"), id=invite)
+
+    def invites(self, rater: str | None = None) -> list[Row]:
+        """Newest first."""
+        chosen = select(invites).order_by(invites.c.created.desc(), invites.c.id)
+        return self._all(chosen.where(invites.c.rater == rater) if rater else chosen)
+
+    def login(self, login: str) -> Row | None:
+        return self._one(_found_by(logins, "id"), id=login)
+
+    def logins(self, rater: str | None = None) -> list[Row]:
+        """Newest first."""
+        chosen = select(logins).order_by(logins.c.created.desc(), logins.c.id)
+        return self._all(chosen.where(logins.c.rater == rater) if rater else chosen)
+
+    def first_login(self) -> float | None:
+        """When the oldest known login began; None if there is none."""
+        return self.connection.execute(select(sa.func.min(logins.c.created))).scalar_one()
+
+    def last_ratings(self) -> dict[str, float]:
+        """When each rater last gave a rating."""
+        newest = select(ratings.c.rater, sa.func.max(ratings.c.at)).group_by(ratings.c.rater)
+        return {row[0]: row[1] for row in self.connection.execute(newest)}
 
     def enrolment(self, study: str, rater: str) -> Row | None:
         return self._one(_found_by(enrolments, "study", "rater"), study=study, rater=rater)

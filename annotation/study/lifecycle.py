@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
+from annotation.people.signing_key import require_lasting_key
 from annotation.store.store import Store
 from annotation.store.transaction import Transaction
 from annotation.study import checks
@@ -13,12 +14,16 @@ from annotation.study.items import Item, new_row
 from annotation.study.rules import STATES, Study
 from emotion_omni.types import EmotionOmniError
 
+PRACTICE = "practice-"  # begins the ids of the built-in practice studies, whose ratings count nowhere
+
 
 def create(
     store: Store, clips: Clips, rules: Study, items: Sequence[Item], by: str | None = None, study: str = ""
 ) -> str:
     """A new study with its items and the checks of its template → its id."""
     study = study or "s" + uuid.uuid4().hex[:12]
+    if not study.startswith((PRACTICE, "live-turns")):  # what the studio makes by itself keeps no rater's name
+        require_lasting_key()
     with_checks = [*items, *checks.items(rules.form, clips)]
     rows = [new_row(item) for item in with_checks]
 
@@ -51,6 +56,8 @@ def add_items(store: Store, study: str, items: Sequence[Item]) -> int:
 def set_state(store: Store, study: str, state: str) -> None:
     if state not in STATES:
         raise EmotionOmniError(f"{state!r} is not a state. Choose one of {', '.join(STATES)}.", "bad-setting")
+    if state == "open" and not study.startswith(PRACTICE):
+        require_lasting_key()
     store.write(lambda transaction: transaction.record("study.changed", study=study, state=state))
 
 

@@ -16,8 +16,9 @@ from typing import Any
 import gradio as gr
 
 from annotation.analysis.power import power_curve
-from annotation.people.roles import ROLES
+from annotation.people.roles import ROLES, check_role
 from annotation.store.queries import View
+from annotation.store.tables import Row
 from annotation.studio import Studio
 from annotation.study import importing, lifecycle, producing, templates
 from annotation.study.progress import Progress
@@ -172,21 +173,24 @@ class Handlers:
 
     def invite(self, study: str, role: str, cohort: str, name: str, request: gr.Request) -> str:
         """A link for one person, to be copied."""
-        self._check_role(role, request)
+        by = self._check_role(role, request)["id"]
         if role == "rater" and not study:
             raise EmotionOmniError("Choose the study at the top first: a rater's link leads to it.", "missing")
-        token = self.studio.people.invites.create(role, study or None, cohort.strip(), name.strip())
-        return f"{_origin(request)}/?invite={token}"
+        token = self.studio.people.invites.create(role, study or None, cohort.strip(), name.strip(), by)
+        return f"{_origin(request)}/#invite={token}"
 
     def register(self, name: str, password: str, role: str, cohort: str, request: gr.Request) -> str:
         self._check_role(role, request)
         self.studio.people.accounts.register(name, password, role, cohort.strip())
         return f"{name} can sign in now."
 
-    def _check_role(self, role: str, request: gr.Request) -> None:
-        """Nobody can make somebody more powerful than themselves."""
-        if ROLES.index(role) > ROLES.index(researcher(self.studio, request)["role"]):
+    def _check_role(self, role: str, request: gr.Request) -> Row:
+        """Who asks. Nobody can make somebody more powerful than themselves."""
+        person = researcher(self.studio, request)
+        check_role(role)
+        if ROLES.index(role) > ROLES.index(person["role"]):
             raise EmotionOmniError("You cannot give a role above your own.", "forbidden")
+        return person
 
     def plan(self, raters: float, items: float, overlap: float, difference: float, request: gr.Request) -> str:
         """Power for a range of numbers of raters. It takes seconds to compute, so it is not for strangers."""

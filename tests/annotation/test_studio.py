@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -84,7 +85,9 @@ def test_hugging_face_signs_in_on_a_space_only(tmp_path, monkeypatch, space):
         monkeypatch.setenv(name, "x") if space else monkeypatch.delenv(name, raising=False)
 
     async def signed_in(request: Request) -> JSONResponse:
-        request.session["oauth_info"] = {"userinfo": {"preferred_username": request.path_params["name"]}}
+        name = request.path_params["name"]
+        user = {"sub": f"sub-{name}", "preferred_username": name}
+        request.session["oauth_info"] = {"expires_at": time.time() + 60, "access_token": name, "userinfo": user}
         return JSONResponse({})
 
     with opened(tmp_path) as studio:

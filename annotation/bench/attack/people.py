@@ -166,6 +166,7 @@ def codes_nobody_can_look_up(target: Target) -> None:
     person = target.enrolled(study)
     person.rate(person.next(study))
     for phase in ("break", "survey"):
+        person.next(study)
         person.post("phase", study=study, phase=phase, answers={})
     code = person.next(study).get("code")
     expect(bool(code), "no completion code")

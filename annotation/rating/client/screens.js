@@ -49,7 +49,7 @@ function showSurvey(app, screen) {
 function showDone(app, screen) {
   const code = screen.code && make('p', {}, t('Your code:'), ' ', make('code', { class: 'rating-code' }, screen.code));
   const receipts = para('rating-hint', t('Ratings saved: {count}', { count: screen.receipts ?? 0 }));
-  app.show('done', [heading(t('Thank you')), paragraphs(screen.text), code, receipts],
+  app.show('done', [heading(t('Thank you')), paragraphs(screen.text), code, receipts, withdrawalCode(app)],
     [app.mainButton(t('Back to the list'), () => app.leave()), link(t('Withdraw my ratings'), () => app.withdraw(app.study))], screen);
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -427,7 +428,8 @@ def test_who_was_signed_in_by_hugging_face_stays_erased_after_withdrawing(
 ) -> None:
     for name in ("SPACE_ID", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET"):
         monkeypatch.setenv(name, "set")
-    session = {"oauth_info": {"userinfo": {"preferred_username": MARK}}}
+    user = {"sub": "1", "preferred_username": MARK}
+    session = {"oauth_info": {"expires_at": time.time() + 60, "access_token": "t", "userinfo": user}}
     app = routes(studio)
 
     async def with_session(scope: dict, receive: Any, send: Any) -> None:

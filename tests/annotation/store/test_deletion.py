@@ -133,7 +133,7 @@ def test_what_release_0_1_had_kept_of_a_deleted_study_is_erased_when_it_is_opene
         transaction.record("study.deleted", study="s1")
         transaction.finish_erasure(transaction.sequence)
         transaction.connection.exec_driver_sql("DROP TABLE skips")
-        transaction.connection.exec_driver_sql("UPDATE version SET number = 2")
+        transaction.connection.exec_driver_sql("UPDATE version SET number = 3")
 
     one.write(as_before)
     one.close()

@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 import raters
+from sign_in import refused
 
 from annotation.people.logins import COOKIE
+from annotation.people.people import People
 from annotation.people.signing_key import pseudonym
 from annotation.store.migrations import MIGRATIONS
 from annotation.store.store import Store
@@ -30,6 +32,12 @@ def unpack(name: str, home: Path) -> Path:
     with zipfile.ZipFile(DATA / f"{name}.zip") as archive:
         archive.extractall(home)
     return home
+
+
+def old_invite(people: People, name: str) -> str:
+    """A rater's link as release 0.1 signed it."""
+    content = {"id": name, "role": "rater", "study": None, "cohort": "", "name": "Cy"}
+    return people.invites._serializer.dumps(content)
 
 
 def rows_on_disk(home: Path) -> dict[str, list[tuple]]:
@@ -60,8 +68,9 @@ def test_a_studio_of_release_0_1_opens_with_every_row_unchanged(home: Path) -> N
     before, log = rows_on_disk(home), (home / "log" / "000000.jsonl").read_bytes()
     Store(home).close()
     after = rows_on_disk(home)
-    assert before.pop("version") == [(2,)] and after["version"] == [(len(MIGRATIONS),)]
-    assert {name: after[name] for name in before} == before
+    assert after.pop("version") == [(len(MIGRATIONS),)] and before.pop("version") == [(2,)]
+    assert {name: rows for name, rows in after.items() if name in before} == before
+    assert {name for name, rows in after.items() if rows} - before.keys() == {"skips"}
     assert (home / "log" / "000000.jsonl").read_bytes() == log
 
 
@@ -105,8 +114,34 @@ def test_its_people_stay_signed_in_and_their_invites_and_passwords_work(
     assert pseudonym(people.key, expected["study"], expected["ann"]) == expected["pseudonym"]
     monkeypatch.setattr(time, "time", lambda: expected["at"] + 86_400)
     assert COOKIE == "studio"
-    assert people.require({COOKIE: expected["login"]})["id"] == expected["ann"]
-    assert people.invites.accept(expected["invite"]) == expected["bob"]
+    old = {COOKIE: expected["login"]}
+    assert people.require(old)["id"] == expected["ann"]
+    assert "raters only" in refused("sign-in", people.invites.accept, expected["invite"])  # bob is a researcher
+    rater_link = old_invite(people, "a" * 32)
+    assert people.invites.accept(rater_link) == people.invites.accept(rater_link) == "r" + "a" * 16
+    people.sign_out(old)
+    refused("sign-in", people.require, old)
+
+
+def test_an_old_cookie_is_from_before_the_first_new_login(
+    studio: Studio, expected: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people, old = studio.people, {COOKIE: expected["login"]}
+    monkeypatch.setattr(time, "time", lambda: expected["at"] + 86_400)
+    people.logins.issue(expected["bob"])
+    assert people.require(old)["id"] == expected["ann"]
+    with_the_key = people.logins._serializer.dumps(expected["ann"])  # an old program on the same studio
+    monkeypatch.setattr(time, "time", lambda: expected["at"] + 2 * 86_400)
+    later = people.logins._serializer.dumps(expected["ann"])
+    assert people.rater({COOKIE: with_the_key}) and people.rater({COOKIE: later}) is None
+
+
+def test_who_withdrew_does_not_come_back_by_an_old_link(studio: Studio, expected: dict) -> None:
+    people = studio.people
+    refused("sign-in", people.invites.accept, old_invite(people, expected["forgotten"][2][1:] + "0" * 16))
+    link = old_invite(people, "b" * 32)
+    studio.withdraw(people.invites.accept(link))
+    refused("sign-in", people.invites.accept, link)
 
 
 def test_its_raters_go_on_rating_where_they_stopped(studio: Studio, expected: dict) -> None:

@@ -32,7 +32,7 @@ from emotion_omni.types import EmotionOmniError
 
 SOURCES = Path(annotation.__file__).parent
 CLIENT = "\n".join(path.read_text(encoding="utf-8") for path in sorted((SOURCES / "rating" / "client").glob("*.js")))
-COGNATES = {"Neutral", "Dominant", "Name", "Esc"}  # the same word in both languages
+COGNATES = {"Neutral", "Dominant", "Name", "Esc", "Code"}  # the same word in both languages
 QUESTIONS = SCALES | {scale.name: scale for scale in SURVEY}
 CODES = (
     "screen",

@@ -334,9 +334,9 @@ def test_a_researcher_makes_a_study_from_a_zip_file_and_a_link_to_it(studio, res
     researcher.locator("button.label-wrap").filter(has_text=re.compile("^Raters")).click()
     researcher.click("#make-link")
     researcher.wait_for_function(
-        "document.querySelector('#invite-link :is(textarea, input)').value.includes('?invite=')"
+        "document.querySelector('#invite-link :is(textarea, input)').value.includes('#invite=')"
     )
-    token = researcher.input_value("#invite-link :is(textarea, input)").split("?invite=")[1]
+    token = researcher.input_value("#invite-link :is(textarea, input)").split("#invite=")[1]
     assert studio.people.invites.read(token)["study"] == made["id"]
 
 

@@ -138,7 +138,7 @@ def test_a_raters_link_leads_to_a_study_at_the_address_of_the_page(studio, handl
     with pytest.raises(EmotionOmniError, match="Choose the study"):
         handlers.invite("", "rater", "", "", researcher)
     _, chosen, _ = create(handlers, researcher, recordings(tmp_path, "a.wav"))
-    address, token = handlers.invite(chosen["value"], "rater", " students ", "", researcher).split("/?invite=")
+    address, token = handlers.invite(chosen["value"], "rater", " students ", "", researcher).split("/#invite=")
     assert address == "http://studio.example"
     invited = studio.people.invites.read(token)
     assert (invited["study"], invited["role"], invited["cohort"]) == (chosen["value"], "rater", "students")
