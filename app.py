@@ -16,7 +16,7 @@ from starlette.routing import Mount, Route
 from annotation.people.hub_sign_in import oauth_is_on
 from annotation.rating.routes import routes
 from annotation.studio import Studio
-from annotation.ui import rate, results, studies
+from annotation.ui import people, rate, results, studies
 from annotation.ui.engine_pool import EnginePool
 from annotation.ui.talk import tab as talk
 from emotion_omni import engine, processors, zero_gpu
@@ -68,6 +68,8 @@ def build(engines: EnginePool, default_engine: str, studio: Studio) -> gr.Blocks
                 studies.build(studio, engines, page)
             with gr.Tab("Results", id="results", elem_id="tab-results") as tab:
                 results.build(studio, page, tab)
+            with gr.Tab("People", id="people", elem_id="tab-people") as tab:
+                people.build(studio, page, tab)
     return page
 
 

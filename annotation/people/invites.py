@@ -88,6 +88,15 @@ class Invites:
 
         self._store.write(revoke)
 
+    def revoke_all(self, rater: str) -> None:
+        """End the links that lead to a rater."""
+
+        def revoke(transaction: Transaction) -> None:
+            for row in transaction.invites(rater):
+                _revoke(transaction, row)
+
+        self._store.write(revoke)
+
     def _content(self, token: Any) -> dict[str, Any]:
         """What is signed; ``issued``: when."""
         try:

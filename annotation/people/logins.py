@@ -55,7 +55,13 @@ class Logins:
     def issue(self, rater: str, how: str = "") -> str:
         """The value of a cookie, for a new login. ``how``: by what the person came in."""
         login, changes = uuid.uuid4().hex, self._changes
-        self._store.write(lambda transaction: transaction.record("login.created", login=login, rater=rater, how=how))
+
+        def create(transaction: Transaction) -> None:
+            if transaction.rater(rater) is None:  # erased at this very moment
+                raise EmotionOmniError("Please sign in first.", "sign-in")
+            transaction.record("login.created", login=login, rater=rater, how=how)
+
+        self._store.write(create)
         self._remember(login, rater, changes)
         return self._serializer.dumps({"login": login})
 

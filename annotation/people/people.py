@@ -66,6 +66,11 @@ class People:
         if login := self.logins.login(cookies):
             self.logins.revoke(login)
 
+    def sign_out_everywhere(self, rater: str) -> None:
+        """End all logins of a person, and the links that lead to them."""
+        self.logins.revoke_all(rater)
+        self.invites.revoke_all(rater)
+
     def give_role(self, rater: str, role: str) -> None:
         check_role(role)
 

@@ -94,7 +94,7 @@ def flac(sound: Audio) -> bytes:
 def equalized(sound: Audio) -> Audio:
     """The form in which a clip is played."""
     at_rate = audio.resample(sound, HZ)
-    framed = _frame(at_rate.samples)
+    framed = _frame(audio.without_dc(at_rate.samples, HZ))
     return Audio(audio.limit(_level(framed)), HZ)
 
 
@@ -127,5 +127,6 @@ def without_words(sound: Audio) -> Audio:
     """Low-pass at 450 Hz, 48 dB an octave, forwards and backwards so that nothing is delayed."""
     from scipy.signal import butter, sosfiltfilt
 
-    low = sosfiltfilt(butter(8, MASK_HZ, fs=sound.hz, output="sos"), sound.samples.astype(np.float64))
+    centred = audio.without_dc(sound.samples, sound.hz).astype(np.float64)
+    low = sosfiltfilt(butter(8, MASK_HZ, fs=sound.hz, output="sos"), centred)
     return Audio(np.clip(low, -1, 1).astype(np.float32), sound.hz)

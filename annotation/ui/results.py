@@ -49,7 +49,7 @@ class Handlers:
             queue.round(3),
             gr.update(choices=list(queue["item"])),
             gr.update(choices=people),
-            f'<a class="download" href="studio/export/{html.escape(study)}.zip" download>Download everything (zip)</a>',
+            _downloads(html.escape(study)),
         ]
 
     def listen(self, study: str, item: str, request: gr.Request) -> tuple[str, Any]:
@@ -87,6 +87,13 @@ class Handlers:
                 "decided", decision=decision, study=study, subject=subject, by=by, **facts
             )
         )
+
+
+def _downloads(study: str) -> str:
+    return (
+        f'<a class="download" href="studio/export/{study}.zip" download>Download everything (zip)</a> · '
+        f'<a class="download" href="studio/codes/{study}?format=csv" download>Completion codes (CSV)</a>'
+    )
 
 
 def _players(item: str, content: dict[str, Any]) -> str:

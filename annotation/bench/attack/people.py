@@ -165,9 +165,9 @@ def codes_nobody_can_look_up(target: Target) -> None:
     study = target.study(items=1, ratings_per_item=1, block_size=1)
     person = target.enrolled(study)
     person.rate(person.next(study))
-    for phase in ("break", "survey"):
-        person.next(study)
-        person.post("phase", study=study, phase=phase, answers={})
+    for _ in range(2):  # a break, perhaps, and the survey
+        screen = person.next(study)
+        person.post("phase", study=study, phase=screen["screen"], answers=filled(screen))
     code = person.next(study).get("code")
     expect(bool(code), "no completion code")
     answer = target.invited("researcher").get(f"codes/{study}")

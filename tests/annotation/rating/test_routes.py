@@ -416,11 +416,12 @@ def test_who_withdraws_is_erased_and_signed_out(either: Studio, clock: Clock, ho
     rater = guest(either, clock)
     screen = rater.to_task()
     rater.submit(rater.filled(screen, values=raters.first_values(screen) | {"note": MARK}))
+    other = browser(either, rater.id)
     response = rater.client.post("/withdraw", json={})
     assert response.json()["erased"] > 5 and "Max-Age=0" in response.headers["set-cookie"]
     assert not any(MARK.encode() in path.read_bytes() for path in home.rglob("*") if path.is_file())
     assert rater.client.get("/me").json()["rater"] is None
-    refused(browser(either, rater.id).post("/next", json={"study": "s1"}), 401, "sign-in")
+    refused(other.post("/next", json={"study": "s1"}), 401, "sign-in")
 
 
 def test_who_was_signed_in_by_hugging_face_stays_erased_after_withdrawing(

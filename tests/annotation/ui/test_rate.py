@@ -24,7 +24,7 @@ from annotation.ui import rate, results, studies
 pytest_plugins = ("browsers",)
 pytestmark = pytest.mark.page
 
-TABS = rate.TITLES | {"talk": "Talk", "studies": "Studies", "results": "Results"}
+TABS = rate.TITLES | {"talk": "Talk", "studies": "Studies", "results": "Results", "people": "People"}
 MARKS = ("MARKSYSTEM", "MARKGUESS", "MARKEXPECTED", "MARKFILE", "MARKWORDS", "MARKFAMILY", "MARKENGINE")
 ANSWERS = {"primary": "sad", "intensity": 1, "valence": 1, "arousal": 1, "dominance": 1, "heard_from": "both"}
 SUBMIT = """async body => {
