@@ -14,10 +14,12 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
+from annotation.analysis.reports import Reports
 from annotation.studio import Studio
 from annotation.study.scales import SCALES
 from annotation.ui import access
 from annotation.ui.access import explained, researcher
+from annotation.ui.report_tables import report_tables
 from annotation.ui.result_pictures import pictures
 from annotation.ui.studies import is_practice
 from emotion_omni.types import EmotionOmniError
@@ -42,10 +44,12 @@ class Handlers:
         if not study:
             return [EMPTY, pd.DataFrame(columns=QUEUE), gr.update(choices=[]), gr.update(choices=[]), ""]
         found = self.studio.results(study)
+        with self.studio.store.read() as view:
+            reports = Reports.read(view, study)
         queue = found.adjudication_queue(kept_only)[QUEUE].head(200)
         people = [(f"{found.pseudonym(rater)} · {found.verdicts[rater].outcome}", rater) for rater in found.raters]
         return [
-            pictures(found, kept_only),
+            pictures(found, kept_only) + report_tables(found, reports),
             queue.round(3),
             gr.update(choices=list(queue["item"])),
             gr.update(choices=people),
