@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from annotation.analysis.results import Results
 from annotation.people.people import People
 from annotation.people.signing_key import pseudonym
+from annotation.rating.limits import Limits
 from annotation.rating.session import Sessions
 from annotation.store.store import Store
 from annotation.study import lifecycle
@@ -36,6 +37,7 @@ class Studio:
     sessions: Sessions
     mirror: Mirror | None = None
     webhooks: Webhooks | None = None
+    limits: Limits = field(default_factory=Limits)
 
     @classmethod
     def open(cls, home: Path | None = None, url: str | None = None, connected: bool = False) -> Studio:

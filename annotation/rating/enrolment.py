@@ -22,9 +22,10 @@ class Enrolment:
     study: Row
     rules: Study
     row: Row  # of the table of enrolments: phase, block, slot, block_began, trained, done, answers
+    address: str = ""  # where the rater is now, as a name that tells nothing else
 
     @classmethod
-    def open(cls, transaction: Transaction, study: str, rater: str) -> Enrolment:
+    def open(cls, transaction: Transaction, study: str, rater: str, address: str = "") -> Enrolment:
         """The rater's enrolment; a new one where the rater may take part and has not asked before."""
         row = known_study(transaction, study)
         if not row["id"].startswith(PRACTICE):
@@ -36,7 +37,7 @@ class Enrolment:
             transaction.record("enrolled", study=row["id"], rater=rater)
             enrolled = transaction.enrolment(row["id"], rater)
             assert enrolled is not None
-        return cls(transaction, row, rules, enrolled)
+        return cls(transaction, row, rules, enrolled, address)
 
     @property
     def study_id(self) -> str:

@@ -2,7 +2,8 @@
 
 A rater's click must not wait for a model's answer, so these routes share nothing with the page's event queue.
 Handlers only parse, ask :mod:`annotation.rating.session`, and turn errors into statuses. They know the rater by the
-login's cookie; every POST needs ``X-Studio: 1`` and JSON, which another site cannot make a browser send.
+login's cookie; every POST needs ``X-Studio: 1`` and JSON, which another site cannot make a browser send. How often a
+route may be asked for is in :data:`annotation.rating.limits.LIMITS`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from annotation.people.accounts import account_of
 from annotation.rating.completion_codes import as_csv, completion_codes
+from annotation.rating.limits import TooMany
 from annotation.rating.login_routes import current_rater, enter, leave, me, require_role, signed_out
 from annotation.rating.playback import NEEDED
 from annotation.rating.request_guard import read_body, refuse_foreign
+from annotation.rating.visitors import visitor
 from annotation.store.transaction import Transaction
 from annotation.studio import Studio
 from annotation.study import checks
@@ -38,8 +42,10 @@ STATUSES = {
     "conflict": 409,
     "skipped": 409,
     "signed-in": 409,
+    "slow": 408,
     "too-large": 413,
     "locked": 429,
+    "too-many": 429,
     "closed": 503,
     "disk": 507,
 }
@@ -53,7 +59,10 @@ Handler = Callable[[Studio, Request, Body], Awaitable[Response]]
 
 async def next_screen(studio: Studio, request: Request, body: Body) -> Response:
     rater, study = await current_rater(studio, request), str(body.get("study"))
-    return JSONResponse(await _write(studio, lambda transaction: studio.sessions.next(transaction, study, rater)))
+    address = visitor(studio, request).address
+    return JSONResponse(
+        await _write(studio, lambda transaction: studio.sessions.next(transaction, study, rater, address))
+    )
 
 
 async def clip(studio: Studio, request: Request, _: Body) -> Response:
@@ -123,10 +132,17 @@ async def practice(studio: Studio, request: Request, body: Body) -> Response:
 async def withdraw(studio: Studio, request: Request, body: Body) -> Response:
     """Erase what this rater gave in one study; without a study everything, the rater too."""
     rater, study = (await require_role(studio, request, "rater"))["id"], body.get("study")
+    if study and not await run_in_threadpool(_is_enrolled, studio, str(study), rater):
+        return JSONResponse({"erased": 0})  # without a search through the whole log
     erased = await run_in_threadpool(studio.withdraw, rater=rater, study=str(study) if study else None)
     if study:
         return JSONResponse({"erased": erased})
     return signed_out(request, {"erased": erased})  # or the next request would create the account again
+
+
+def _is_enrolled(studio: Studio, study: str, rater: str) -> bool:
+    with studio.store.read() as view:
+        return view.enrolment(study, rater) is not None
 
 
 async def take_back(studio: Studio, request: Request, body: Body) -> Response:
@@ -174,11 +190,25 @@ async def _write(studio: Studio, operation: Callable[[Transaction], Any]) -> Any
     return await asyncio.wrap_future(studio.store.enqueue(operation))
 
 
+async def limited_enter(studio: Studio, request: Request, body: Body) -> Response:
+    """:func:`enter`, as often as the visitor's address and, with a password, the account may try."""
+    who = visitor(studio, request)
+    if "invite" in body or body.get("guest"):
+        studio.limits.check("invite" if "invite" in body else "guest", who)
+        return await enter(studio, request, body)
+    account = account_of(body.get("name"))
+    studio.limits.check_password(account, who)
+    async with studio.limits.password_turn():
+        response = await enter(studio, request, body)
+    studio.limits.password_was_right(account, who)
+    return response
+
+
 # --- wiring -----------------------------------------------------------------------------------------------------
 
 
 POSTS: dict[str, Handler] = {
-    "/enter": enter,
+    "/enter": limited_enter,
     "/leave": leave,
     "/next": next_screen,
     "/heard": heard,
@@ -201,19 +231,28 @@ GETS: dict[str, Handler] = {
 
 def routes(studio: Studio) -> Starlette:
     """The application to mount under ``/studio``."""
-    found = [Route(path, _endpoint(studio, handler), methods=["POST"]) for path, handler in POSTS.items()]
-    found += [Route(path, _endpoint(studio, handler)) for path, handler in GETS.items()]
+    found = [Route(path, _endpoint(studio, path, handler), methods=["POST"]) for path, handler in POSTS.items()]
+    found += [Route(path, _endpoint(studio, path, handler)) for path, handler in GETS.items()]
     return Starlette(routes=found)
 
 
-def _endpoint(studio: Studio, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(studio: Studio, path: str, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    limit = "/" + path.split("/")[1]  # without parameters
+
     async def serve(request: Request) -> Response:
         try:
             refuse_foreign(request.headers)
+            if limit != "/enter":
+                studio.limits.check(limit, visitor(studio, request))
             body = await read_body(request) if request.method == "POST" else {}
             return await handler(studio, request, body)
         except EmotionOmniError as error:
-            content = {"error": {"code": error.code, "message": str(error)}}
-            return JSONResponse(content, STATUSES.get(error.code, 422))
+            return refusal(error)
 
     return serve
+
+
+def refusal(error: EmotionOmniError) -> Response:
+    content = {"error": {"code": error.code, "message": str(error)}}
+    headers = {"Retry-After": str(error.seconds)} if isinstance(error, TooMany) else None
+    return JSONResponse(content, STATUSES.get(error.code, 422), headers)

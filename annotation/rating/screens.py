@@ -35,6 +35,12 @@ BREAK = (
     "today or another day."
 )
 DONE = "That is all for now. Thank you: every one of your ratings is saved."
+NOTHING_LEFT = "There is nothing left for you to rate in this study right now. Thank you for coming."
+TOO_FEW = "A completion code is given from the study's least number of ratings on."
+ALL_TAKEN = (
+    "Everything in this study is with other raters at the moment. Please leave this page open: you go on here "
+    "by yourself as soon as something comes free."
+)
 
 Screen = dict[str, Any]
 
@@ -69,11 +75,21 @@ class Screens:
         return screen(enrolment, "survey", scales=[scale.form() for scale in SURVEY])
 
     def done(self, enrolment: Enrolment) -> Screen:
-        code = completion_code(self._secret, enrolment.study_id, enrolment.rater)
-        return screen(enrolment, "done", text=DONE, code=code, receipts=enrolment.row["done"])
+        """A code is only for those who have given the least number of ratings, or all that there are."""
+        done, given = enrolment.row["done"], enrolment.transaction.count_ratings(enrolment.study_id, enrolment.rater)
+        rules = enrolment.rules
+        least = min(rules.least_per_rater, rules.most_per_rater or math.inf, max(1, self._catalog(enrolment).families))
+        if given >= least:
+            code = completion_code(self._secret, enrolment.study_id, enrolment.rater)
+            return screen(enrolment, "done", text=DONE, code=code, receipts=done)
+        return screen(enrolment, "done", text=[DONE, TOO_FEW] if done else NOTHING_LEFT, code=None, receipts=done)
+
+    def closed(self, enrolment: Enrolment) -> Screen:
+        return screen(enrolment, "wait", text=NOT_OPEN[enrolment.study["state"]])
 
     def wait(self, enrolment: Enrolment) -> Screen:
-        return screen(enrolment, "wait", text=NOT_OPEN[enrolment.study["state"]])
+        """The page looks again by itself."""
+        return screen(enrolment, "wait", text=ALL_TAKEN)
 
     def rate(self, enrolment: Enrolment, handed: HandedItem) -> Screen:
         """An item with its clips and questions, and a receipt under which nothing has been heard yet."""

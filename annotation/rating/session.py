@@ -20,6 +20,7 @@ from annotation.rating.leases import Leases, own_assignment
 from annotation.rating.playback import PlaybackProof
 from annotation.rating.screens import Screen, Screens, shown_clips
 from annotation.rating.served_clips import ServedClips
+from annotation.rating.waiting_line import WaitingLine
 from annotation.store.queries import View
 from annotation.store.tables import Row
 from annotation.store.transaction import Transaction
@@ -38,7 +39,7 @@ class Sessions:
         self.clock = clock
         self._playback, self._served = PlaybackProof(secret), ServedClips()
         self._catalogs, self._leases = Catalogs(self._now), Leases(self._now)
-        self._assigner = Assigner(self._catalogs, self._leases)
+        self._assigner = Assigner(self._catalogs, self._leases, WaitingLine(self._now))
         self._screens = Screens(secret, self._playback, self._catalogs, self._served, self._now)
 
     def _now(self) -> float:
@@ -46,12 +47,12 @@ class Sessions:
 
     # -- what comes next
 
-    def next(self, transaction: Transaction, study: str, rater: str) -> Screen:
-        """The screen that this rater should see now."""
+    def next(self, transaction: Transaction, study: str, rater: str, address: str = "") -> Screen:
+        """The screen that this rater should see now. ``address``: where they are, as a name that tells nothing else."""
         while True:
-            enrolment = Enrolment.open(transaction, study, rater)
+            enrolment = Enrolment.open(transaction, study, rater, address)
             if enrolment.study["state"] != "open" and enrolment.phase != "done":
-                return self._screens.wait(enrolment)
+                return self._screens.closed(enrolment)
             screen = self._screen(enrolment)
             if screen is not None:
                 return screen
@@ -105,15 +106,24 @@ class Sessions:
         if enrolment.slot >= len(plan):
             if self._assigner.items_left(enrolment):
                 enrolment.move(phase="break", block=enrolment.block + 1, slot=0)
-            else:
-                enrolment.move(phase="survey")
-            return None
+                return None
+            return self._nothing_free(enrolment)
         seconds = self._now() - (enrolment.row["block_began"] or 0)
         if enrolment.slot > 0 and seconds > rules.block_minutes * 60:
             enrolment.move(phase="break")
             return None
-        handed = self._assigner.assign(enrolment, plan[enrolment.slot])
-        return None if handed is None else self._screens.rate(enrolment, handed)
+        kind = plan[enrolment.slot]
+        handed = self._assigner.assign(enrolment, kind)
+        if handed is None:
+            return self._nothing_free(enrolment) if kind == "rate" else None
+        return self._screens.rate(enrolment, handed)
+
+    def _nothing_free(self, enrolment: Enrolment) -> Screen | None:
+        """Wait for what others hold, or come to the end; without the survey where nothing could be rated."""
+        if self._assigner.must_wait(enrolment):
+            return self._screens.wait(enrolment)
+        enrolment.move(phase="survey" if enrolment.row["done"] else "done")
+        return None
 
     def _done(self, enrolment: Enrolment) -> Screen | None:
         if enrolment.study["state"] == "open" and self._assigner.items_left(enrolment):  # items were added since

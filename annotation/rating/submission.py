@@ -1,4 +1,7 @@
-"""What a rater sends about an item: a rating, or that it is skipped. Sent again, it changes nothing."""
+"""What a rater sends about an item: a rating, or that it is skipped. Sent again, it changes nothing.
+
+Sent again with other answers it is refused, for it would look as if they were saved.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ def submit(transaction: Transaction, playback: PlaybackProof, rater: str, body: 
     submit_id = _submit_id(body)
     assignment = own_assignment(transaction, rater, body.get("assignment"))
     if stored := transaction.rating(submit_id) or transaction.rating_of(assignment["id"]):
-        return _stored_receipt(stored, assignment)
+        return _stored_receipt(transaction, stored, assignment, body)
     study, item = known_study(transaction, assignment["study"]), known_item(transaction, assignment["item"])
     if study["state"] == "closed":
         raise EmotionOmniError(NOT_OPEN["closed"], "conflict")
@@ -121,9 +124,17 @@ def _receipt(submit_id: str, at: float, again: bool = False, feedback: Mapping |
     return {"saved": True, "id": submit_id, "at": at, "repeat_of_known": again, "feedback": feedback}
 
 
-def _stored_receipt(rating: Row, assignment: Row) -> dict[str, Any]:
+def _stored_receipt(transaction: Transaction, rating: Row, assignment: Row, body: Mapping[str, Any]) -> dict[str, Any]:
     if rating["assignment"] != assignment["id"]:
         raise EmotionOmniError("This submit_id was used for another rating. Reload the page.", "conflict")
+    rules = Study.read(known_study(transaction, assignment["study"])["settings"])
+    asked = asked_scales(rules, assignment["kind"], bool(assignment["guess"]))
+    try:
+        answers = unflipped(check_answers(asked, body.get("values")), assignment["flip"])
+    except EmotionOmniError:
+        answers = None
+    if answers != rating["answers"]:
+        raise EmotionOmniError("This item is rated already; your first answers stay. Go on with the next.", "conflict")
     return _receipt(rating["id"], rating["at"], again=True)
 
 

@@ -31,25 +31,40 @@ def _found_by(table: Table, *names: str) -> sa.Select:
     return select(table).where(*(table.c[name] == sa.bindparam(name) for name in names))
 
 
-@cache
-def _candidates(by_disagreement: bool) -> sa.Select:
-    """Items still short of ratings, without those whose family the rater has met."""
+def _met(unless: str) -> sa.Exists:
+    """Whether the rater was handed an item of this family; assignments in the state ``unless`` do not count."""
     met = select(assignments.c.id).where(
         assignments.c.study == sa.bindparam("study"),
         assignments.c.rater == sa.bindparam("rater"),
         assignments.c.family == items.c.family,
-        assignments.c.state != "expired",
+        assignments.c.state != unless,
     )
+    return met.exists()
+
+
+@cache
+def _candidates(by_disagreement: bool, again: bool) -> sa.Select:
+    """Items still short of ratings, without those whose family the rater has met; ``again``: or let run out."""
     order = ([items.c.disagreement.desc()] if by_disagreement else []) + [items.c.claimed, items.c.shuffle]
     free = (
         items.c.study == sa.bindparam("study"),
         items.c.role == "rate",
         items.c.claimed < sa.bindparam("wanted"),
-        ~met.exists(),
+        ~_met("expired" if again else ""),
     )
     return select(items).where(*free).order_by(*order).limit(sa.bindparam("most"))
 
 
+_UNFINISHED = (
+    select(items.c.id)
+    .where(
+        items.c.study == sa.bindparam("study"),
+        items.c.role == "rate",
+        items.c.done < sa.bindparam("wanted"),
+        ~_met("expired"),
+    )
+    .limit(1)
+)
 _OPEN = _found_by(assignments, "study", "rater", "state").order_by(assignments.c.created.desc()).limit(1)
 _EXPIRED = (
     select(assignments.c.id)
@@ -159,9 +174,18 @@ class View:
         mine = select(assignments).where(assignments.c.study == study, assignments.c.rater == rater)
         return self._all(mine.order_by(assignments.c.created, assignments.c.slot))
 
-    def candidates(self, study: str, rater: str, wanted: int, by_disagreement: bool, limit: int = 24) -> list[Row]:
-        """Items still short of ratings whose family this rater has not met, those with the fewest first."""
-        return self._all(_candidates(by_disagreement), study=study, rater=rater, wanted=wanted, most=limit)
+    def candidates(
+        self, study: str, rater: str, wanted: int, by_disagreement: bool, limit: int = 24, again: bool = True
+    ) -> list[Row]:
+        """Items still short of ratings whose family this rater has not met, those with the fewest first.
+
+        ``again`` False: without those of which this rater let the lease run out.
+        """
+        return self._all(_candidates(by_disagreement, again), study=study, rater=rater, wanted=wanted, most=limit)
+
+    def is_unfinished(self, study: str, rater: str, wanted: int) -> bool:
+        """Whether there are items for this rater that may come free: they are not rated yet, even if all are leased."""
+        return bool(self._all(_UNFINISHED, study=study, rater=rater, wanted=wanted))
 
     def expired(self, now: float, limit: int = 200) -> list[str]:
         """Open assignments whose lease has run out."""

@@ -32,6 +32,7 @@ class Study:
     training_right: int = 2  # right answers in one round; 0: no training
     order: str = "balanced"  # or "disagreement": items that divide the raters come first
     most_per_rater: int = 0  # ratings; 0: no limit
+    least_per_rater: int = 1  # ratings for a completion code; a rater with fewer waits for items that others hold
     access: str = "open"  # or "invited": only raters with a link or an account of this study
     cohorts: tuple[str, ...] = ()  # raters of these cohorts only; empty: all
     split: str = "evaluation"  # or "training": only then may items enter a training file
@@ -92,6 +93,7 @@ _RANGES = (
     ("guess_hidden_share", 0, 1),
     ("training_right", 0, 10),
     ("most_per_rater", 0, 1_000_000),
+    ("least_per_rater", 1, 1_000_000),
 )
 _FRACTIONS_ALLOWED = ("block_minutes", "lease_minutes", "guess_hidden_share")
 

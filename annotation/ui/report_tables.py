@@ -24,7 +24,6 @@ def _reasons(found: Results, reports: Reports) -> list[tuple[str, ...]]:
     return [
         (html.escape(item), html.escape(found.about(item)), ", ".join(_reason(*one) for one in sorted(counts.items())))
         for item, counts in reports.reasons()
-        if item in found.items
     ]
 
 

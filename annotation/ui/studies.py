@@ -17,6 +17,7 @@ import gradio as gr
 
 from annotation.analysis.power import power_curve
 from annotation.people.roles import ROLES, check_role
+from annotation.rating.request_guard import public_url
 from annotation.store.queries import View
 from annotation.store.tables import Row
 from annotation.studio import Studio
@@ -177,7 +178,7 @@ class Handlers:
         if role == "rater" and not study:
             raise EmotionOmniError("Choose the study at the top first: a rater's link leads to it.", "missing")
         token = self.studio.people.invites.create(role, study or None, cohort.strip(), name.strip(), by)
-        return f"{_origin(request)}/#invite={token}"
+        return f"{public_url(request.headers)}/#invite={token}"
 
     def register(self, name: str, password: str, role: str, cohort: str, request: gr.Request) -> str:
         self._check_role(role, request)
@@ -238,12 +239,6 @@ def _progress(view: View, row: dict) -> dict[str, Any]:
 def _created(rules: Study, items: Sequence, refused: Sequence[str]) -> str:
     missing = f" {len(refused)} could not be answered: {'; '.join(refused[:3])}" if refused else ""
     return html.escape(f"“{rules.title}” is open, with {len(items)} items.{missing}")
-
-
-def _origin(request: gr.Request) -> str:
-    """The address under which the visitor sees this page, also behind a proxy."""
-    scheme = "https" if request.headers.get("x-forwarded-proto", "").split(",")[0].strip() == "https" else "http"
-    return f"{scheme}://{request.headers.get('x-forwarded-host') or request.headers.get('host', '')}"
 
 
 # --- layout -----------------------------------------------------------------------------------------------------

@@ -28,8 +28,10 @@ def waits(target: Target, act: Callable[[], object]) -> float:
         nonlocal longest
         while not over.is_set():
             began = time.perf_counter()
-            visitor.get("me")
+            status = visitor.get("me").status_code
             longest = max(longest, time.perf_counter() - began)
+            expect(status == 200, f"another visitor is answered with {status}")
+            time.sleep(0.05)
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -112,3 +114,25 @@ def uploads_without_end(target: Target) -> None:
         for n in range(60)
     ]
     expect(429 in statuses or 413 in statuses, "60 MB of a stranger were kept in one go")
+
+
+@attack("The name of an upload leads nowhere and breaks nothing.")
+def names_of_uploads(target: Target) -> None:
+    for name in ("../../../app.py", "..\\..\\app.py", "a" * 3_000 + ".wav", "/etc/passwd", "\u202e.wav", "%2e%2e%2fx"):
+        answer = target.person().http.post("/gradio_api/upload", files={"files": (name, b"x")})
+        expect(answer.status_code < 500, f"{name[:30]!r}: {answer.status_code}")
+        if answer.status_code == 200:
+            kept = answer.json()[0]
+            expect("gradio" in Path(kept).parts and ".." not in Path(kept).parts, f"{name[:30]!r} is kept as {kept}")
+
+
+@attack("Uploads that do not say their length are counted as they arrive.")
+def uploads_without_length(target: Target) -> None:
+    person = target.person()
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="x.wav"\r\n\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    statuses = []
+    for _ in range(4):
+        pieces = (head, *(b"x" * 1_000_000 for _ in range(30)), b"\r\n--x--\r\n")
+        statuses.append(person.http.post("/gradio_api/upload", content=iter(pieces), headers=headers).status_code)
+    expect(429 in statuses or 413 in statuses, f"120 MB of a stranger were kept in one go: {statuses}")

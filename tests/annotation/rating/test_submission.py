@@ -26,11 +26,33 @@ def test_a_rating_sent_again_changes_nothing(studio: Studio, clock: Clock) -> No
     raters.study(studio, items=3, **PLAIN)
     rater, screen = at_task(studio, clock)
     body = rater.filled(screen)
-    first, second = rater.submit(body), rater.submit(body | {"values": {"primary": "sad"}, "receipt": "none"})
+    first, second = rater.submit(body), rater.submit(body | {"receipt": "none"})
     assert (first["id"], first["at"]) == (second["id"], second["at"]) and second["repeat_of_known"]
     other_id = rater.submit(body | {"submit_id": str(uuid.uuid4())})
     assert other_id["id"] == first["id"]
     assert len([row for row in ratings(studio) if row["kind"] == "rate"]) == 1
+
+
+def test_a_rating_sent_again_with_other_answers_is_not_called_saved(studio: Studio, clock: Clock) -> None:
+    raters.study(studio, items=3, **PLAIN)
+    rater, screen = at_task(studio, clock)
+    body = rater.filled(screen)
+    rater.submit(body)
+    for changes in ({"note": "changed"}, {"primary": "sad"}, {"intensity": 99}):
+        for submit_id in (body["submit_id"], str(uuid.uuid4())):
+            changed = body | {"values": body["values"] | changes, "submit_id": submit_id}
+            refused("conflict", rater.submit, changed)
+    refused("conflict", rater.submit, body | {"values": {}})
+    assert [row["answers"] for row in ratings(studio) if row["kind"] == "rate"] == [body["values"]]
+
+
+def test_an_answer_on_the_other_side_can_be_sent_again(studio: Studio, clock: Clock) -> None:
+    raters.study(studio, "compare", items=4, **PLAIN)
+    rater = Rater(studio, "s1", clock)
+    for _ in range(4):
+        screen = rater.to_task()
+        body = rater.filled(screen)
+        assert rater.submit(body)["id"] == rater.submit(body)["id"]
 
 
 def test_the_same_rating_sent_by_many_threads_is_stored_once(studio: Studio, clock: Clock) -> None:
