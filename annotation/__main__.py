@@ -140,6 +140,13 @@ def chaos(options: argparse.Namespace) -> Result:
     return run(options.submits, options.kills, seed=options.seed)
 
 
+def bench_results(options: argparse.Namespace) -> Result:
+    """The Results tab of a large simulated study: seconds, memory, delay of other threads."""
+    from annotation.bench.figures import run
+
+    return run(options.ratings, options.raters, options.per_item, options.template)
+
+
 def attack(options: argparse.Namespace) -> Result:
     """Attacks on a freshly started app: which expectations hold, and what was found where one does not."""
     from annotation.bench.attack import suite
@@ -148,11 +155,16 @@ def attack(options: argparse.Namespace) -> Result:
 
 
 def coverage(options: argparse.Namespace) -> Result:
-    """Coverage of 95 % intervals by simulation: naive, and clustered on raters and items."""
-    from annotation.analysis.power import coverage as simulate
+    """Coverage of 95 % intervals by simulation: naive, the two-way clustering of before, and as used now."""
+    from annotation.analysis import coverage as simulated
 
-    sizes = {"raters": options.raters, "items": options.items, "simulations": options.simulations}
-    return sizes | simulate(**sizes)
+    if options.table:
+        return simulated.table(options.simulations, options.seed, options.every)
+    shares = (options.rater_share, options.item_share)
+    overlap = 0 if options.overlap is None else options.overlap
+    sizes = (options.raters, options.items, overlap)
+    design = simulated.SimulatedDesign(*sizes, options.loads, *shares, options.outcome, options.statistic)
+    return {"simulations": options.simulations} | simulated.simulate(design, options.simulations, options.seed)
 
 
 def voice(options: argparse.Namespace) -> Result:
@@ -256,10 +268,30 @@ def _add_benchmarks(commands: Any) -> None:
     command = _add(commands, "attack", attack)
     command.add_argument("names", nargs="*", metavar="NAME", help="attacks or kinds of attack; default: all")
     _add_report(command)
-    command = _add(commands, "coverage", coverage)
+    command = _add(commands, "bench-results", bench_results)
+    command.add_argument("--ratings", type=int, default=20_000, help="default: %(default)s")
+    command.add_argument("--raters", type=int, default=300, help="default: %(default)s")
+    command.add_argument("--per-item", type=int, default=5, help="raters an item; default: %(default)s")
+    command.add_argument("--template", default="emotion-recognition", help="default: %(default)s")
+    _add_report(command)
+    _add_coverage(_add(commands, "coverage", coverage))
+
+
+def _add_coverage(command: argparse.ArgumentParser) -> None:
     command.add_argument("--raters", type=int, default=20, help="default: %(default)s")
     command.add_argument("--items", type=int, default=30, help="default: %(default)s")
     command.add_argument("--simulations", type=int, default=1000, help="studies; default: %(default)s")
+    command.add_argument("--overlap", type=int, help="raters an item; default: all")
+    command.add_argument("--loads", choices=["equal", "unequal"], default="equal", help="default: %(default)s")
+    command.add_argument("--rater-share", type=float, default=0.2, help="of the variance; default: %(default)s")
+    command.add_argument("--item-share", type=float, default=0.3, help="of the variance; default: %(default)s")
+    outcomes, statistics = ["normal", "points", "binary"], ["mean", "difference"]
+    command.add_argument("--outcome", choices=outcomes, default="normal", help="default: %(default)s")
+    command.add_argument("--statistic", choices=statistics, default="mean", help="default: %(default)s")
+    command.add_argument("--table", action="store_true", help="all the designs of the README, instead of one")
+    command.add_argument("--every", type=int, default=1, help="only one in so many designs of the table")
+    command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    _add_report(command)
 
 
 def _add_report(command: argparse.ArgumentParser) -> None:

@@ -256,7 +256,7 @@ def run(
         with serve(home) as (port, process):
             refused = _refusals(port, cookies[0], cookies[1 % len(cookies)])
             measured, elapsed = _run_raters(port, cookies, seconds)
-            memory = _resident_megabytes(process.pid)
+            memory = resident_megabytes(process.pid)
         report = {"raters": raters, "stored_before": stored, "overlap": overlap}
         report |= _figures(home, measured, elapsed, overlap)
         return report | {"server_memory_mb": memory, "refused": refused, "machine": processors.describe()}
@@ -321,7 +321,7 @@ def _percentile(seconds: list[float], percent: float) -> float | None:
     return round(float(np.percentile(seconds, percent)), 4) if seconds else None
 
 
-def _resident_megabytes(process: int) -> float | None:
+def resident_megabytes(process: int) -> float | None:
     """Resident memory of a process on Linux; ``None`` elsewhere."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{process}/status").read_text().splitlines():
