@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         result = options.run(options)
     except EmotionOmniError as error:
         if options.json:
-            print(json.dumps({"error": {"code": error.code, "message": str(error)}}, ensure_ascii=False))
+            print(json.dumps({"error": _as_json(error)}, ensure_ascii=False))
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -34,6 +34,13 @@ def main(arguments: list[str] | None = None) -> int:
     if report := getattr(options, "report", None):
         Path(report).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0
+
+
+def _as_json(error: EmotionOmniError) -> Result:
+    from annotation.study.faults import ImportFaults
+
+    told = {"code": error.code, "message": str(error)}
+    return told | {"faults": error.as_json()} if isinstance(error, ImportFaults) else told
 
 
 def _print(result: Result, as_json: bool) -> None:
@@ -63,26 +70,30 @@ def create(options: argparse.Namespace) -> Result:
     from annotation.study import importing, lifecycle
     from annotation.study.source import Source
 
-    studio = Studio.open()
     path = Path(options.source)
     if not path.exists():
         raise EmotionOmniError(f"{options.source!r} does not exist.", "missing")
     source = Source.folder(path) if path.is_dir() else Source.archive(path)
     given = {"title": options.title, "template": options.template}
     overrides = {name: value for name, value in given.items() if value}
-    rules, items = importing.read_source(source, studio.clips, overrides, _show_progress)
-    return {"study": lifecycle.create(studio.store, studio.clips, rules, items), "items": len(items)}
+    checked = importing.check(source, overrides, _show_progress)
+    if options.check:
+        return {"title": checked.rules.title, "template": checked.rules.template} | checked.report()
+    studio = Studio.open()
+    items = importing.make_items(checked, studio.clips, _show_progress)
+    study = lifecycle.create(studio.store, studio.clips, checked.rules, items)
+    return {"study": study, "items": len(items), "read": checked.report()}
 
 
 def produce(options: argparse.Namespace) -> Result:
     """A study of the answers that engines give to recordings."""
     from annotation.study import lifecycle, producing
     from annotation.study.rules import Study
-    from emotion_omni import audio, engine
+    from emotion_omni import engine
 
     studio = Studio.open()
     rules = Study.read({"title": options.title, "template": options.template})
-    queries = [(Path(file).stem, audio.decode(file)) for file in options.files]
+    queries = producing.read_queries(options.files)
     engines = [(engine.public(name), engine.load(name)) for name in options.engines]
     items, refused = producing.produce(engines, queries, rules, studio.clips, options.seed, _show_progress)
     study = lifecycle.create(studio.store, studio.clips, rules, items)
@@ -227,6 +238,7 @@ def _add_studies(commands: Any) -> None:
     command.add_argument("source", help="folder or zip file")
     command.add_argument("--title", help="instead of the title in study.yaml")
     command.add_argument("--template", help="instead of the template in study.yaml")
+    command.add_argument("--check", action="store_true", help="report what would be read, and make nothing")
     command = _add(commands, "produce", produce)
     command.add_argument("files", nargs="+", metavar="FILE", help="query recordings")
     command.add_argument("--title", required=True)

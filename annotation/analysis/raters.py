@@ -165,9 +165,10 @@ def _rater_equations(
 class Evidence:
     """What is known of one rater. ``None``, or nothing seen, means not known, which is neither good nor bad.
 
-    ``retest_same``: share of hidden repeats answered the same, in [0, 1]. ``median_seconds``: from the end of the
-    clip to the answer. ``constant``: at least ten items, all with the same answer. ``agreement_with_others``: a
-    correlation or chance-corrected coefficient, in [-1, 1].
+    ``retest_same``: share of hidden repeats answered the same, in [0, 1]. ``traps_seen``, ``gold_seen``: with those
+    that were skipped, which are not right. ``median_seconds``: from the end of the clip to the answer. ``constant``:
+    at least ten items, all with the same answer. ``agreement_with_others``: a correlation or chance-corrected
+    coefficient, in [-1, 1].
     """
 
     rater: str

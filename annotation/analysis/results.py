@@ -26,6 +26,7 @@ from annotation.analysis.ranking import Ranking, rank
 from annotation.analysis.raters import Evidence, Verdict
 from annotation.analysis.voice_lift import VoiceLift, voice_lift
 from annotation.people.signing_key import pseudonym
+from annotation.rating.playback import FASTEST
 from annotation.store.queries import View
 from annotation.store.tables import TASK_KINDS, Row
 from annotation.study.rules import Study
@@ -60,6 +61,7 @@ class Results:
     ratings: Sequence[Row]
     decisions: Sequence[Row]
     secret: bytes
+    skipped_checks: Sequence[Row] = ()  # rater and kind of skipped traps and gold items
 
     @classmethod
     def read(cls, view: View, study: str, secret: bytes) -> Results:
@@ -67,7 +69,8 @@ class Results:
         if row is None:
             raise EmotionOmniError("There is no such study.", "not-found")
         items = {item["id"]: item for item in view.items(study)}
-        return cls(row, Study.read(row["settings"]), items, view.ratings(study), view.decisions(study), secret)
+        given = view.ratings(study), view.decisions(study), secret, view.skipped_checks(study)
+        return cls(row, Study.read(row["settings"]), items, *given)
 
     # -- people
 
@@ -99,21 +102,28 @@ class Results:
         mine = self._by_rater.get(rater, [])
         by_kind = {kind: [row for row in mine if row["kind"] == kind] for kind in TASK_KINDS}
         same = self._retest(by_kind)
-        seconds = [row["seconds"] for row in by_kind["rate"] if row["seconds"] is not None]
+        skipped = Counter(row["kind"] for row in self.skipped_checks if row["rater"] == rater)  # not passed
+        seconds = [self._thinking_seconds(row) for row in by_kind["rate"]]
         main = [row["answers"].get(self.rules.form.main) for row in by_kind["rate"]]
         return Evidence(
             rater,
             ratings=len(by_kind["rate"]),
             traps_right=_right(by_kind["trap"]),
-            traps_seen=len(by_kind["trap"]),
+            traps_seen=len(by_kind["trap"]) + skipped["trap"],
             gold_right=_right(by_kind["gold"]),
-            gold_seen=len(by_kind["gold"]),
+            gold_seen=len(by_kind["gold"]) + skipped["gold"],
             retest_pairs=len(same),
             retest_same=float(np.mean(same)) if same else None,
             median_seconds=float(np.median(seconds)) if seconds else None,
             constant=len(set(map(str, main))) == 1 if len(main) >= 10 else None,
             agreement_with_others=self._agreement_with_others.get(rater),
         )
+
+    def _thinking_seconds(self, row: Row) -> float:
+        """From hand-out to answer, by the server's clock, without the least time in which the clips can be heard."""
+        content = self.items[row["item"]]["content"]
+        clips = content.get("clips", {}).values() if content.get("mode") != "words" else ()
+        return max(0.0, row["at"] - row["handed"] - sum(clip.get("seconds", 0.0) for clip in clips) / FASTEST)
 
     @cached_property
     def _agreement_with_others(self) -> dict[str, float | None]:

@@ -144,7 +144,7 @@ def prepare(home: Path, raters: int, items: int, overlap: int, stored: int = 0) 
     """A study of short clips, raters past their training, ``stored`` earlier ratings → the raters' login cookies."""
     studio = Studio.open(home)
     # Spoken traps and gold items last four seconds each, in which a rater causes no load.
-    no_checks = {"training_right": 0, "traps_per_block": 0, "gold_per_block": 0}
+    no_checks = {"training_right": 0, "traps_per_block": 0, "gold_per_block": 0, "break_seconds": 0}
     rules = Study.read({"title": "Load", "template": "emotion-recognition", "ratings_per_item": overlap} | no_checks)
     clips = [studio.clips.add(_tone(number)) for number in range(CLIPS)]
     rows = [{"role": "rate", "content": {"clips": {"speech": clips[n % CLIPS]}, "texts": {}}} for n in range(items)]

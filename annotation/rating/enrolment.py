@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +79,17 @@ def may_enter(rater: Row | None, rules: Study) -> bool:
     if rater["role"] != "rater":
         return True
     return rules.access == "open" and (not rules.cohorts or rater["cohort"] in rules.cohorts)
+
+
+def break_left(rules: Study, row: Row, now: float) -> float:
+    """Seconds that a break still lasts at least. ``block_began`` of the row is then when the break began."""
+    return max(0.0, (row["block_began"] or 0.0) + rules.break_seconds - now)
+
+
+def refuse_short_break(rules: Study, row: Row, now: float) -> None:
+    left = math.floor(break_left(rules, row, now))  # not for a part of a second: clocks differ
+    if left:
+        raise EmotionOmniError(f"The break lasts {left} more seconds. Rest your ears until then.", "too-early")
 
 
 def known_study(view: View, study: Any) -> Row:

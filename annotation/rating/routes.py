@@ -41,6 +41,7 @@ STATUSES = {
     "lease-lost": 409,
     "conflict": 409,
     "skipped": 409,
+    "too-early": 409,
     "signed-in": 409,
     "slow": 408,
     "too-large": 413,
@@ -69,17 +70,19 @@ async def clip(studio: Studio, request: Request, _: Body) -> Response:
     """The bytes of a clip, under a name that tells nothing. A header has the proof that they were fetched."""
     rater, number = await current_rater(studio, request), request.path_params["number"]
     assignment = request.path_params["assignment"].hex
-    found = studio.sessions.cached_clip(rater, assignment, number)
-    if found is None:
-        found = await run_in_threadpool(_stored_clip, studio, rater, assignment, number)
-    sha, proof = found
-    data = studio.clips.read(sha)  # small, and in the system's cache: quicker than a thread
-    return Response(data, media_type="audio/flac", headers={"X-Proof": proof, "Cache-Control": "no-store"})
+    data = await run_in_threadpool(_clip_copy, studio, rater, assignment, number)
+    headers = {"Cache-Control": "no-store"}
+    if request.method == "GET":  # HEAD gets no bytes
+        headers["X-Proof"] = studio.sessions.fetch_proof(rater, assignment, number)
+    return Response(data, media_type="audio/flac", headers=headers)
 
 
-def _stored_clip(studio: Studio, rater: str, assignment: str, number: int) -> tuple[str, str]:
-    with studio.store.read() as view:
-        return studio.sessions.clip(view, rater, assignment, number)
+def _clip_copy(studio: Studio, rater: str, assignment: str, number: int) -> bytes:
+    sha = studio.sessions.cached_clip(rater, assignment, number)
+    if sha is None:
+        with studio.store.read() as view:
+            sha = studio.sessions.clip(view, rater, assignment, number)
+    return studio.sessions.copy(studio.clips.read(sha), assignment, number)
 
 
 async def example(studio: Studio, request: Request, _: Body) -> Response:
@@ -91,7 +94,7 @@ async def example(studio: Studio, request: Request, _: Body) -> Response:
 async def heard(studio: Studio, request: Request, body: Body) -> Response:
     """A report of what was played. An empty one is a heartbeat: it renews the lease."""
     rater = await current_rater(studio, request)
-    answer = studio.sessions.heard(body)
+    answer = await run_in_threadpool(studio.sessions.heard, rater, body)
     if not body.get("played"):
         await _write(studio, lambda transaction: studio.sessions.renew(transaction, rater, str(body.get("assignment"))))
     return JSONResponse(answer | {"needed": NEEDED})

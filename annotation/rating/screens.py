@@ -12,7 +12,7 @@ from typing import Any
 from annotation.rating.assignment import seeded
 from annotation.rating.catalog import Catalog, Catalogs
 from annotation.rating.completion_codes import completion_code
-from annotation.rating.enrolment import Enrolment
+from annotation.rating.enrolment import Enrolment, break_left
 from annotation.rating.leases import HandedItem
 from annotation.rating.playback import PlaybackProof
 from annotation.rating.served_clips import ServedClips
@@ -69,7 +69,8 @@ class Screens:
         return screen(enrolment, "instructions", text=text, examples=examples, keys=True)
 
     def take_break(self, enrolment: Enrolment) -> Screen:
-        return screen(enrolment, "break", text=BREAK, minutes=BREAK_MINUTES)
+        left = math.ceil(break_left(enrolment.rules, enrolment.row, self._now()))
+        return screen(enrolment, "break", text=BREAK, minutes=BREAK_MINUTES, seconds=left)
 
     def survey(self, enrolment: Enrolment) -> Screen:
         return screen(enrolment, "survey", scales=[scale.form() for scale in SURVEY])
@@ -112,7 +113,7 @@ class Screens:
             guess=guess,
             scales=[scale.form() for scale in asked_scales(rules, kind, bool(guess))],
             prefill=_prefill(rules, kind, content),
-            receipt=self._playback.start(assignment, [clip["seconds"] for clip in clips], self._now()),
+            receipt=self._playback.start(assignment, [clip["seconds"] for clip in clips]),
         )
         made["texts"] = shown_texts(rules, content)  # what a person said stays in their own language
         made["progress"] |= self._task_progress(enrolment)

@@ -24,12 +24,13 @@ from annotation.study.translate import translated
 from emotion_omni.types import EmotionOmniError
 
 LONGEST_CLICKS = 60_000  # characters of the log of clicks kept with a rating
-LONGEST_SECONDS = 86_400  # of thinking time that is believed
 SKIP_REASONS = ("cannot-hear", "distressing", "other")
 _SUBMIT_ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 
 
-def submit(transaction: Transaction, playback: PlaybackProof, rater: str, body: Mapping[str, Any]) -> dict[str, Any]:
+def submit(
+    transaction: Transaction, playback: PlaybackProof, rater: str, body: Mapping[str, Any], now: float
+) -> dict[str, Any]:
     """Store a rating, or say why not. The same ``submit_id``, or the same item, again: the first rating stays."""
     submit_id = _submit_id(body)
     assignment = own_assignment(transaction, rater, body.get("assignment"))
@@ -56,7 +57,8 @@ def submit(transaction: Transaction, playback: PlaybackProof, rater: str, body: 
         answers=answers,
         right=None if right is None else int(right),
         heard=heard,
-        seconds=_seconds(body.get("seconds")),
+        at=now,
+        seconds=round(max(0.0, now - assignment["created"]), 2),
         clicks=_clicks(body.get("clicks")),
         flip=assignment["flip"],
         reclaimed=int(reclaimed),
@@ -105,11 +107,6 @@ def _submit_id(body: Mapping[str, Any]) -> str:
     if not _SUBMIT_ID.fullmatch(submit_id):
         raise EmotionOmniError("A rating needs a submit_id, a UUID made by the browser.", "bad-submit-id")
     return submit_id
-
-
-def _seconds(value: Any) -> float | None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LONGEST_SECONDS
-    return round(float(value), 2) if good else None
 
 
 def _clicks(value: Any) -> list | None:

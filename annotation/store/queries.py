@@ -203,8 +203,9 @@ class View:
         return self._one(_found_by(ratings, "assignment"), assignment=assignment)
 
     def ratings(self, study: str, item: str | None = None, rater: str | None = None) -> list[Row]:
-        """Ratings with what was shown: side, guess, block, slot, in order of arrival."""
-        shown = [assignments.c[name] for name in ("flip", "guess", "block", "slot", "family")]
+        """Ratings with what was shown (side, guess, block, slot), and when (``handed``), in order of arrival."""
+        given = [assignments.c[name] for name in ("flip", "guess", "block", "slot", "family")]
+        shown = [*given, assignments.c.created.label("handed")]
         chosen = (
             select(ratings, *shown)
             .join(assignments, assignments.c.id == ratings.c.assignment)
@@ -215,6 +216,13 @@ class View:
         if rater:
             chosen = chosen.where(ratings.c.rater == rater)
         return self._all(chosen.order_by(ratings.c.at, ratings.c.id))
+
+    def skipped_checks(self, study: str) -> list[Row]:
+        """(rater, kind) of every trap and gold item that was skipped."""
+        chosen = select(assignments.c.rater, assignments.c.kind).where(
+            assignments.c.study == study, assignments.c.state == "skipped", assignments.c.kind.in_(("trap", "gold"))
+        )
+        return self._all(chosen)
 
     def answers_to(self, item: str) -> list[dict]:
         chosen = select(ratings.c.answers).where(ratings.c.item == item, ratings.c.kind == "rate")

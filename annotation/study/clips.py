@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -26,9 +26,18 @@ from emotion_omni.types import Audio, EmotionOmniError
 HZ = 24_000
 LUFS = -23.0
 LEAD_SECONDS, TAIL_SECONDS = 0.15, 0.25
+FADE_SECONDS = 0.03
 ONSET_DB = 35.0  # below the loudest 10 ms: quieter than this is silence
 UNCLAIMED_SECONDS = 86_400  # for which a sound without an item is kept: engines need hours to make a study
 MASK_HZ = 450.0  # cutoff: words lie above it, the melody of the voice below (Rogers et al. 1971)
+
+
+class Encoded(NamedTuple):
+    """The FLAC files of a sound, and the seconds of that which is played."""
+
+    original: bytes
+    played: bytes
+    seconds: float
 
 
 class Clips:
@@ -39,8 +48,10 @@ class Clips:
 
     def add(self, sound: Audio) -> dict[str, Any]:
         """Store a sound and its equalized form → {"sha", "played", "seconds"}, as items hold it."""
-        played = equalized(sound)
-        return {"sha": self._keep(flac(sound)), "played": self._keep(flac(played)), "seconds": round(played.seconds, 3)}
+        return self.add_encoded(encoded(sound))
+
+    def add_encoded(self, clip: Encoded) -> dict[str, Any]:
+        return {"sha": self._keep(clip.original), "played": self._keep(clip.played), "seconds": clip.seconds}
 
     def add_masked(self, sound: Audio) -> dict[str, Any]:
         """The same with the words masked: melody, rhythm and loudness remain."""
@@ -55,6 +66,14 @@ class Clips:
             raise EmotionOmniError(
                 "The sound of this item is missing. Restore the folder 'audio' from a backup.", "clip-missing"
             ) from None
+
+    def beginning(self, sha: str, seconds: float) -> Audio:
+        """The start of a stored sound, faded out at its end."""
+        with soundfile.SoundFile(io.BytesIO(self.read(sha))) as file:
+            samples, hz = file.read(int(seconds * file.samplerate), dtype="float32"), file.samplerate
+        fade = min(len(samples), int(FADE_SECONDS * hz))
+        samples[len(samples) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
+        return Audio(samples, hz)
 
     def path(self, sha: str) -> Path:
         if len(sha) != 64 or not set(sha) <= set("0123456789abcdef"):
@@ -86,9 +105,19 @@ class Clips:
 
 
 def flac(sound: Audio) -> bytes:
+    return flac_pcm(sound.samples, sound.hz)
+
+
+def flac_pcm(samples: np.ndarray, hz: int) -> bytes:
+    """``samples`` in [-1, 1] or of 16 bits."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, sound.samples, sound.hz, format="FLAC", subtype="PCM_16")
+    soundfile.write(buffer, samples, hz, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
+
+
+def encoded(sound: Audio) -> Encoded:
+    played = equalized(sound)
+    return Encoded(flac(sound), flac(played), round(played.seconds, 3))
 
 
 def equalized(sound: Audio) -> Audio:

@@ -24,7 +24,7 @@ def create(
     study = study or "s" + uuid.uuid4().hex[:12]
     if not study.startswith((PRACTICE, "live-turns")):  # what the studio makes by itself keeps no rater's name
         require_lasting_key()
-    with_checks = [*items, *checks.items(rules.form, clips)]
+    with_checks = [*items, *checks.items(rules.form, clips, items)]
     rows = [new_row(item) for item in with_checks]
 
     def add(transaction: Transaction) -> str:

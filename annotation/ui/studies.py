@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -28,7 +27,7 @@ from annotation.study.source import Source
 from annotation.ui import access, plots
 from annotation.ui.access import explained, researcher
 from annotation.ui.engine_pool import EnginePool
-from emotion_omni import audio, engine
+from emotion_omni import engine
 from emotion_omni.types import EmotionOmniError
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
@@ -112,11 +111,9 @@ class Handlers:
         return _created(rules, items, refused), gr.update(choices=self.choices(), value=study), self.monitor(request)
 
     def _imported(self, settings: dict, files: Sequence[str], report: Progress) -> tuple[Study, list]:
-        if len(files) == 1 and files[0].lower().endswith(".zip"):
-            source = Source.archive(Path(files[0]))
-            given = {name: value for name, value in settings.items() if value not in ("", None)}
-            return importing.read_source(source, self.studio.clips, given, report)
-        return importing.read_source(_folder(files), self.studio.clips, settings, report)
+        is_archive = len(files) == 1 and files[0].lower().endswith(".zip")
+        given = {name: value for name, value in settings.items() if value not in ("", None)} if is_archive else settings
+        return importing.read_source(Source.uploads(files), self.studio.clips, given, report)
 
     def _produced(
         self,
@@ -130,7 +127,7 @@ class Handlers:
         if not names:
             raise EmotionOmniError("Choose at least one engine.", "missing")
         rules = Study.read(settings)
-        queries = [(Path(file).stem, audio.decode(file)) for file in files]
+        queries = producing.read_queries(files)
         engines = [(name, self.engines.get(name)) for name in names]
         items, refused = producing.produce(engines, queries, rules, self.studio.clips, seed, report, stop.is_set)
         if not items:
@@ -213,16 +210,6 @@ class Handlers:
 def is_practice(row: dict[str, Any]) -> bool:
     """Whether a row of studies is a built-in practice round, which no researcher made."""
     return row["id"].startswith("practice-")
-
-
-def _folder(files: Sequence[str]) -> Source:
-    """Uploaded recordings as a source of items. Raises :class:`EmotionOmniError` if two have the same name."""
-    by_name = {Path(file).name: Path(file) for file in files}
-    if len(by_name) < len(files):
-        twice = sorted(name for name in by_name if sum(Path(file).name == name for file in files) > 1)
-        message = f"Several recordings have the same name: {', '.join(twice[:3])}. Rename them, or use a zip file."
-        raise EmotionOmniError(message, "duplicate")
-    return Source(tuple(sorted(by_name)), lambda name: by_name[name].read_bytes())
 
 
 def _progress(view: View, row: dict) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class RatingApp {
     if (!this.visible) this.stopPlaying();
     else if (!this.loaded) { this.loaded = true; this.act(() => this.load()); }
   }
-  stopPlaying() { this.players.forEach(player => player.stop()); countThinking(this); }
+  stopPlaying() { this.players.forEach(player => player.stop()); }
   reset() { Object.assign(this, { loaded: false, busy: null }); this.leaveScreen(); this.main.replaceChildren(); this.appear(); }
   close() {
     this.leaveScreen();
@@ -53,6 +53,7 @@ class RatingApp {
   tick() {
     if (!this.element.isConnected) { this.close(); return; }
     if (!this.visible || document.visibilityState !== 'visible') return;
+    if (this.root.dataset.screen === 'break') refreshBreak(this);
     if (this.item?.playback.due) reportPlayback(this, true);
     if (this.root.dataset.screen === 'wait' && performance.now() - this.shownAt >= 1000 * WAIT_SECONDS) this.act(() => this.next());
   }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -161,3 +163,29 @@ def test_divided_items_come_first_in_the_adjudication_queue():
     queue = results("emotion-recognition", items, ratings, (decision,)).adjudication_queue()
     assert list(queue["item"]) == ["divided", "clear"] and list(queue["about"]) == ["Who knows?", "All agree."]
     assert list(queue["decided"]) == ["calm", ""] and queue["answers"].iloc[1] == "sad × 2"
+
+
+# --- evidence about raters ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "skips", "outcome"), [("trap", 1, "flagged"), ("gold", 3, "flagged"), ("gold", 2, "could-not-check")]
+)
+def test_a_skipped_check_is_one_that_was_not_passed(kind: str, skips: int, outcome: str) -> None:
+    found = results("empathy", [item("i0")], [rating("Ann", "i0", {"empathy": 3})])
+    found = dataclasses.replace(found, skipped_checks=[{"rater": "Ann", "kind": kind}] * skips)
+    assert found.verdicts["Ann"].outcome == outcome
+
+
+def test_another_raters_skips_do_not_count() -> None:
+    found = results("empathy", [item("i0")], [rating("Ann", "i0", {"empathy": 3})])
+    found = dataclasses.replace(found, skipped_checks=[{"rater": "Bob", "kind": "trap"}])
+    assert found.evidence("Ann").traps_seen == 0
+
+
+@pytest.mark.parametrize(("after", "flagged"), [(16.1, True), (17.0, False)])
+def test_a_rater_who_answers_the_moment_a_clip_can_be_over_is_too_fast(after: float, flagged: bool) -> None:
+    clips = {"query": {"seconds": 12.0}, "reply": {"seconds": 8.0}}  # 16 s at 1.25 times the speed
+    given = rating("Ann", "i0", {"empathy": 3}, at=100.0 + after, handed=100.0, seconds=9.9)
+    found = results("empathy", [item("i0", clips=clips)], [given])
+    assert ("too-fast" in found.verdicts["Ann"].reasons) == flagged

@@ -200,7 +200,7 @@ def test_a_manifest_names_only_files_of_its_own(tmp_path: Path, clips: Clips, so
     (tmp_path / "evil.wav").write_bytes(WAV)
     inside = source(tmp_path / "in", {"a.wav": WAV, "items.jsonl": lines({"speech": "a.wav"}, {"speech": name})})
     told = refused("missing", read_source, inside, clips, RULES)
-    assert told.startswith("Item 2: ") and "not there" in told
+    assert told.startswith("items.jsonl, line 2, column 'speech': ") and "not there" in told
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest(tmp_path: Path, clips: Clips) -> None:
@@ -219,11 +219,11 @@ def test_rules_that_are_no_settings_are_refused(text: str) -> None:
     ("bad", "code"),
     [(b"", "empty"), (b"no sound", "not-audio"), (WAV[:30], "not-audio"), (audio.wav_bytes(tone(0.05)), "too-short")],
 )
-def test_a_recording_that_cannot_be_used_is_named_by_its_item(
+def test_a_recording_that_cannot_be_used_is_named(
     tmp_path: Path, clips: Clips, bad: bytes, code: str
 ) -> None:
     inside = folder(tmp_path / "in", {"a.wav": WAV, "b.wav": bad, "c.wav": WAV})
-    assert refused(code, read_source, inside, clips, RULES).startswith("Item 2: ")
+    assert refused(code, read_source, inside, clips, RULES).startswith("b.wav: ")
 
 
 @pytest.mark.parametrize(
@@ -242,8 +242,8 @@ def test_a_recording_that_cannot_be_used_is_named_by_its_item(
     ],
 )
 def test_a_row_that_makes_no_sense_is_refused_by_its_number(tmp_path: Path, clips: Clips, row: dict, code: str) -> None:
-    inside = folder(tmp_path / "in", {"a.wav": WAV, "items.jsonl": lines({"speech": "a.wav"}, row)})
-    assert refused(code, read_source, inside, clips, RULES).startswith("Item 2: ")
+    inside = folder(tmp_path / "in", {"a.wav": WAV, "b.wav": WAV, "items.jsonl": lines({"speech": "b.wav"}, row)})
+    assert refused(code, read_source, inside, clips, RULES).startswith("items.jsonl, line 2, column ")
 
 
 @pytest.mark.parametrize("line", ["{", "5", '["a.wav"]', '{"speech": NaN}', "[" * 100_000])
