@@ -28,7 +28,7 @@ from annotation.export.columns import RATINGS, TRAINING, Columns, item_columns
 from annotation.export.manifest import Manifest, code_sha256, log_sha256, refuse_withdrawals, scale_versions
 from annotation.export.preferences import kto_weights, mean_flip_rate
 from annotation.export.source import Source
-from annotation.export.tables import item_rows, rating_rows
+from annotation.export.tables import item_rows, own_columns, rating_rows
 from annotation.export.training import training_tables
 from annotation.export.training_items import TrainingItems
 from annotation.store.tables import Row
@@ -138,7 +138,7 @@ def _write(studio: Studio, study: str, folder: Path) -> Manifest:
     rates = _write_sounds(source, studio.clips, folder / "audio")
     items = TrainingItems(source)
     tables = {"ratings": rating_rows(source), "items": item_rows(source)} | training_tables(items)
-    columns = {"ratings": RATINGS, "items": item_columns(source.results.rules)} | TRAINING
+    columns = {"ratings": RATINGS, "items": item_columns(source.results.rules, own_columns(source))} | TRAINING
     counts = {"audio": len(rates)}
     for table, rows in tables.items():
         for name in _names(table):
