@@ -297,12 +297,12 @@ class Results:
         }
         decided = {row["item"]: str(row["value"]) for row in self.decisions if row["subject"] == "item"}
         return found.assign(
-            about=found["item"].map(self._about),
+            about=found["item"].map(self.about),
             answers=found["item"].map(given),
             decided=[decided.get(item, "") for item in found["item"]],
         )
 
-    def _about(self, item: str) -> str:
+    def about(self, item: str) -> str:
         """The first words of an item, so that a person can find it."""
         texts = self.items[item]["content"].get("texts", {})
         return next(iter(texts.values()), "")[:60]

@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 
 from annotation.store.benchmark import fill
+from annotation.store.files import private
 from annotation.store.store import Store
 from annotation.store.transaction import Transaction
 from annotation.studio import Studio
@@ -109,7 +110,7 @@ def serve(home: Path, port: int | None = None, page: bool = True) -> Iterator[tu
     app = ["emotion_omni", "serve", "--engine", "fake"] if page else ["annotation", "routes"]
     command = [sys.executable, "-m", *app, "--port", str(port)]
     root = Path(__file__).parents[2]
-    with (home / "server.txt").open("a") as output:
+    with open(home / "server.txt", "a", opener=private) as output:
         process = subprocess.Popen(command, env=environment, cwd=root, stdout=output, stderr=subprocess.STDOUT)
     try:
         _wait_until_ready(port, process, home)

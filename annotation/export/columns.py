@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from annotation.analysis.results import COLUMNS
 from annotation.study.rules import Study
+from annotation.study.scales import SURVEY
 
 Columns = dict[str, pa.DataType]
 
@@ -29,6 +30,19 @@ RATINGS: Columns = dict.fromkeys(COLUMNS, _TEXT) | {
     "source_file": _TEXT,
     "source_sha256": _TEXT,
 }
+
+SKIPS: Columns = {
+    "item": _TEXT,
+    "family": _TEXT,
+    "rater": _TEXT,
+    "kind": _TEXT,
+    "reason": _TEXT,
+    "distressing": _FLAG,
+    "block": _INTEGER,
+    "slot": _INTEGER,
+    "at": _TEXT,
+}
+SURVEYS: Columns = {"rater": _TEXT} | {scale.name: _INTEGER if scale.kind == "points" else _TEXT for scale in SURVEY}
 
 _GENERATED_BY: Columns = {"system": _TEXT, "seed": _INTEGER, "timings": _TEXT}
 PROVENANCE: Columns = {

@@ -1,10 +1,11 @@
-"""The rows of ratings and items: all raters and all items, flagged or not.
+"""The rows of ratings, items, skips and surveys: all raters and all items, flagged or not.
 
 The table of ratings is the source of every other table of an export.
 """
 
 from __future__ import annotations
 
+from annotation.analysis.reports import DISTRESSING
 from annotation.export.columns import source_column
 from annotation.export.fields import (
     about_json,
@@ -18,7 +19,7 @@ from annotation.export.fields import (
 )
 from annotation.export.source import Source
 from annotation.store.tables import Row
-from annotation.study.scales import SCALES
+from annotation.study.scales import SCALES, SURVEY
 
 _ORDER = {name: index for index, name in enumerate(SCALES)}  # questions in the order of the schema
 
@@ -101,3 +102,26 @@ def _item_row(source: Source, item: Row) -> Row:
         }
         row |= {f"{role}_source_{name}": value for name, value in source_file(content, role).items()}
     return row
+
+
+def skip_rows(source: Source) -> list[Row]:
+    """One row for each time that an item was skipped, with the rater's reason."""
+    rows = [
+        {name: skip[name] for name in ("item", "family", "kind", "reason", "block", "slot")}
+        | {
+            "rater": source.results.pseudonym(skip["rater"]),
+            "distressing": skip["reason"] == DISTRESSING,
+            "at": iso_time(skip["at"]),
+        }
+        for skip in source.reports.skips
+    ]
+    return sorted(rows, key=lambda row: (row["item"], row["rater"], row["at"]))
+
+
+def survey_rows(source: Source) -> list[Row]:
+    """One row for each answer to the closing survey, comments included."""
+    rows = [
+        {"rater": source.results.pseudonym(rater)} | {scale.name: given.get(scale.name) for scale in SURVEY}
+        for rater, given in source.reports.surveys.items()
+    ]
+    return sorted(rows, key=lambda row: row["rater"])

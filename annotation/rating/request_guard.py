@@ -35,7 +35,8 @@ def client_address(connection: HTTPConnection) -> str:
     """The address of the visitor, or of the network that is one visitor's in IPv6."""
     address, proxies = connection.client.host if connection.client else "", trusted_proxies()
     if proxies:
-        chain = [part.strip() for line in connection.headers.getlist("x-forwarded-for") for part in line.split(",")]
+        entries = ",".join(connection.headers.getlist("x-forwarded-for")).split(",")
+        chain = [entry.strip() for entry in entries if entry.strip()]
         address = chain[-min(proxies, len(chain))] if chain else address
     try:
         known = ipaddress.ip_address(address.removeprefix("[").split("]")[0].split("%")[0])

@@ -42,7 +42,14 @@ def m003_logins(connection: Connection) -> None:
     tables.logins.create(connection)
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (m001_first, m002_decisions, m003_logins)
+def m004_skips(connection: Connection) -> None:
+    """Why items were skipped, which only the log knew. What was in deleted studies is erased from the log as well."""
+    tables.skips.create(connection)
+    applied = select(tables.meta.c.value).where(tables.meta.c.name == "applied").scalar_subquery()
+    connection.execute(tables.meta.update().where(tables.meta.c.name == "erasing").values(value=applied))
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (m001_first, m002_decisions, m003_logins, m004_skips)
 version = Table("version", MetaData(), Column("number", Integer, nullable=False))
 
 

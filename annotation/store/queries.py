@@ -19,6 +19,7 @@ from annotation.store.tables import (
     meta,
     raters,
     ratings,
+    skips,
     studies,
 )
 
@@ -106,6 +107,26 @@ class View:
         chosen = select(raters).order_by(raters.c.created, raters.c.id)
         enrolled = select(enrolments.c.rater).where(enrolments.c.study == study)
         return self._all(chosen.where(raters.c.id.in_(enrolled)) if study else chosen)
+
+    def guests_of(self, study: str) -> list[str]:
+        """Raters of a study without an account, an invite or another study."""
+        other = enrolments.alias()
+        elsewhere = select(other.c.rater).where(other.c.rater == raters.c.id, other.c.study != study)
+        here = select(enrolments.c.rater).where(enrolments.c.study == study)
+        guests = (raters.c.account.is_(None), raters.c.role == "rater")
+        chosen = select(raters.c.id).where(raters.c.id.in_(here), *guests, ~elsewhere.exists())
+        return list(self.connection.execute(chosen.order_by(raters.c.id)).scalars())
+
+    def skips(self, study: str) -> list[Row]:
+        """Skipped items with the raters' reasons, in order of arrival."""
+        shown = [assignments.c[name] for name in ("block", "slot", "family")]
+        chosen = (
+            select(skips, *shown)
+            .join(assignments, assignments.c.id == skips.c.assignment)
+            .where(skips.c.study == study)
+            .order_by(skips.c.at, skips.c.assignment)
+        )
+        return self._all(chosen)
 
     def invite(self, invite: str) -> Row | None:
         return self._one(_found_by(invites, "id"), id=invite)
@@ -248,9 +269,9 @@ class View:
         """The sequence number of the last event applied."""
         return self._number("applied")
 
-    def is_erasing(self) -> bool:
-        """Whether traces of a withdrawn person are still in the event log."""
-        return self._number("erasing") > 0
+    def erasing(self) -> int:
+        """The number of the newest withdrawal or deletion whose traces are still in the event log; 0: all are gone."""
+        return self._number("erasing")
 
     def _number(self, name: str) -> int:
         return self.connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar_one()

@@ -120,6 +120,19 @@ decisions = Table(
     Column("at", Float, nullable=False),
     Index("decisions_study", "study"),
 )
+skips = Table(
+    "skips",
+    metadata,
+    Column("assignment", String(40), primary_key=True),
+    Column("study", String(40), nullable=False),
+    Column("item", String(40), nullable=False),
+    Column("rater", String(40), nullable=False),
+    Column("kind", String(12), nullable=False),
+    Column("reason", String(20), nullable=False),
+    Column("at", Float, nullable=False),
+    Index("skips_study", "study", "rater"),
+    Index("skips_item", "item"),
+)
 invites = Table(
     "invites",
     metadata,

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
-from annotation.store.files import replace_file
+from annotation.store.files import make_private_folder, replace_file
 from emotion_omni import audio
 from emotion_omni.types import Audio, EmotionOmniError
 
@@ -80,14 +80,14 @@ class Clips:
             raise ValueError(f"{sha[:80]!r} is not a SHA-256.")
         return self.folder / sha[:2] / f"{sha}.flac"
 
-    def keep_only(self, used: Iterable[str], gone: Iterable[str] = ()) -> int:
-        """Delete sounds that no item uses → their number.
+    def keep_only(self, used: Iterable[str]) -> int:
+        """Delete sounds that no item uses, and half-written ones → their number.
 
-        Those in ``gone`` at once, others after a day: until then a study that is being made may use them.
+        Those of the last day stay: a study that is being made may use them.
         """
-        kept, now_gone, oldest = set(used), set(gone), time.time() - UNCLAIMED_SECONDS
-        unused = [path for path in self.folder.glob("??/*.flac") if path.stem not in kept]
-        over = [path for path in unused if path.stem in now_gone or path.stat().st_mtime < oldest]
+        kept, oldest = set(used), time.time() - UNCLAIMED_SECONDS
+        unused = [path for path in self.folder.glob("??/*.flac*") if path.name.partition(".")[0] not in kept]
+        over = [path for path in unused if path.stat().st_mtime < oldest]
         for path in over:
             path.unlink(missing_ok=True)
         return len(over)
@@ -98,7 +98,8 @@ class Clips:
         try:
             os.utime(path)  # used again: its day starts anew
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.folder)
+            make_private_folder(path.parent)
             replace_file(path, data)
         return sha
 

@@ -18,12 +18,14 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
+from annotation.analysis.reports import Reports
 from annotation.analysis.results import Results
 from annotation.studio import Studio
 from annotation.study.rules import Study
 from annotation.study.scales import SCALES
 from annotation.ui import access
 from annotation.ui.access import explained, researcher
+from annotation.ui.report_tables import report_tables
 from annotation.ui.result_pictures import pictures
 from annotation.ui.studies import is_practice
 from emotion_omni.types import EmotionOmniError
@@ -65,7 +67,8 @@ class Drawings:
                 if key in self._kept:
                     return self._kept[key]
                 found = Results.read(view, study, self.studio.people.key)
-            drawn = _draw(found, kept_only)
+                reports = Reports.read(view, study)
+            drawn = _draw(found, reports, kept_only)
             latest = list(self._kept.items())[1 - KEPT_DRAWINGS :]
             self._kept = dict([*latest, (key, drawn)])
             return drawn
@@ -85,10 +88,10 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _draw(found: Results, kept_only: bool) -> Drawn:
+def _draw(found: Results, reports: Reports, kept_only: bool) -> Drawn:
     queue = found.adjudication_queue(kept_only)[QUEUE].head(200)
     people = [(f"{found.pseudonym(rater)} · {found.verdicts[rater].outcome}", rater) for rater in found.raters]
-    return Drawn(pictures(found, kept_only), queue.round(3), people)
+    return Drawn(pictures(found, kept_only) + report_tables(found, reports), queue.round(3), people)
 
 
 class Handlers:

@@ -166,7 +166,7 @@ class Handlers:
         if row is None or typed.strip() != row["settings"]["title"]:
             message = "Type the title of the study exactly, to confirm that it and all its ratings are deleted."
             raise EmotionOmniError(message, "not-confirmed")
-        lifecycle.delete(self.studio.store, self.studio.clips, study)
+        self.studio.delete_study(study)
         return gr.update(choices=self.choices(), value=None), self.monitor(request), "Deleted."
 
     def invite(self, study: str, role: str, cohort: str, name: str, request: gr.Request) -> str:

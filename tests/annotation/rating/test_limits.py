@@ -21,6 +21,7 @@ from annotation.rating.limits import LIMITS, BoundedMemory, Limits, TooMany, Vis
 from annotation.rating.routes import GETS, POSTS, routes
 from annotation.studio import Studio
 
+pytest_plugins = ("databases",)
 HEADERS = {"X-Studio": "1"}
 HERE, THERE = Visitor("here"), Visitor("there")
 

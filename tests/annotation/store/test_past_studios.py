@@ -70,7 +70,7 @@ def test_a_studio_of_release_0_1_opens_with_every_row_unchanged(home: Path) -> N
     after = rows_on_disk(home)
     assert after.pop("version") == [(len(MIGRATIONS),)] and before.pop("version") == [(2,)]
     assert {name: rows for name, rows in after.items() if name in before} == before
-    assert not any(rows for name, rows in after.items() if name not in before)
+    assert {name for name, rows in after.items() if rows} - before.keys() == {"skips"}
     assert (home / "log" / "000000.jsonl").read_bytes() == log
 
 
@@ -82,6 +82,12 @@ def test_all_its_ratings_decisions_and_progress_are_there(studio: Studio, expect
         progress = {row["rater"]: [row["phase"], row["slot"], row["done"]] for row in view.enrolments(study)}
         assert progress == expected["progress"]
         assert [row["state"] for row in view.assignments(study, expected["bob"])].count("skipped") == 1
+
+
+def test_the_reasons_for_its_skips_are_taken_from_its_event_log(studio: Studio, expected: dict) -> None:
+    with studio.store.read() as view:
+        found = [(row["rater"], row["kind"], row["reason"]) for row in view.skips(expected["study"])]
+    assert found == [(expected["bob"], "rate", "distressing")]
 
 
 def test_its_event_log_alone_gives_the_same_database(studio: Studio, home: Path, expected: dict) -> None:
@@ -153,7 +159,7 @@ def test_withdrawing_from_it_erases_the_rater_and_keeps_the_others(studio: Studi
     study, ann = expected["study"], expected["ann"]
     assert studio.withdraw(ann) > 10
     left = [event for event in studio.store.log.read() if ann in json.dumps(event)]
-    assert {event["event"] for event in left} == {"erased", "rater.withdrawn"}  # they hold the pseudonym only
+    assert {event["event"] for event in left} == {"rater.withdrawn"}  # it holds the pseudonym only
     kept = [rating for rating in expected["ratings"] if rating["rater"] != ann]
     with studio.store.read() as view:
         assert view.rater(ann) is None and view.ratings(study) == kept and kept

@@ -45,12 +45,13 @@ WAV = audio.wav_bytes(tone(0.5))
 
 @pytest.fixture
 def clips(tmp_path: Path) -> Clips:
+    """Beside the store, as in a studio."""
     return Clips(tmp_path / "audio")
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    one = Store(tmp_path / "home")
+    one = Store(tmp_path)
     yield one
     one.close()
 
@@ -322,7 +323,7 @@ def test_deleting_a_study_deletes_its_sounds_but_none_that_another_needs(store: 
 
 def test_cleaning_spares_the_sounds_of_a_study_in_the_making(store: Store, clips: Clips) -> None:
     made = make_item({"speech": tone(0.5)}, clips)  # engines may take hours before its study is stored
-    lifecycle.delete_unused_clips(store, clips, [])
+    lifecycle.delete_unused_clips(store, clips)
     study = lifecycle.create(store, clips, Study.read(RULES), [made])
     with store.read() as view:
         assert clips_exist(clips, view.clips_in_use()) and view.items(study)
@@ -333,7 +334,7 @@ def test_cleaning_removes_what_a_crash_left_long_ago(store: Store, clips: Clips)
     for sha in (left, again):
         os.utime(clips.path(sha), (0, time.time() - 3 * 86_400))
     clips.add(noise(0.5))  # wanted anew just now
-    lifecycle.delete_unused_clips(store, clips, [])
+    lifecycle.delete_unused_clips(store, clips)
     assert not clips.path(left).exists() and clips.path(again).exists()
 
 
