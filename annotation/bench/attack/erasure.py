@@ -134,7 +134,7 @@ def exports_made_later(target: Target) -> None:
     researcher = target.invited("researcher")
     expect(person.post("withdraw").status_code == 200, "the withdrawal was refused")
     archive = researcher.get(f"export/{study}.zip")
-    expect(archive.status_code == 200, f"the export failed: {archive.status_code}")
+    expect(archive.status_code == 200, f"the export failed: {archive.text[:200]}")
     expect(exported(archive.content, left), "the notes of others are not in it, so nothing was tested")
     expect(not exported(archive.content, note), "the note of a rater who has withdrawn is in a later export")
     target.studio.delete_study(study)

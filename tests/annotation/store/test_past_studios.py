@@ -21,7 +21,6 @@ from annotation.people.logins import COOKIE
 from annotation.people.people import People
 from annotation.people.signing_key import pseudonym
 from annotation.store.migrations import MIGRATIONS
-from annotation.store.queries import View
 from annotation.store.store import Store
 from annotation.studio import Studio
 
@@ -41,9 +40,9 @@ def old_invite(people: People, name: str) -> str:
     return people.invites._serializer.dumps(content)
 
 
-def ratings_of(view: View, study: str) -> list[dict[str, Any]]:
-    """Without the time of the hand-out, which release 0.1 did not show with a rating."""
-    return [{name: value for name, value in row.items() if name != "handed"} for row in view.ratings(study)]
+def as_released(ratings: list[dict]) -> list[dict]:
+    """Ratings with what release 0.1 showed of them: without the time at which the item was handed out."""
+    return [{name: value for name, value in row.items() if name != "handed"} for row in ratings]
 
 
 def rows_on_disk(home: Path) -> dict[str, list[tuple]]:
@@ -83,7 +82,7 @@ def test_a_studio_of_release_0_1_opens_with_every_row_unchanged(home: Path) -> N
 def test_all_its_ratings_decisions_and_progress_are_there(studio: Studio, expected: dict) -> None:
     study = expected["study"]
     with studio.store.read() as view:
-        assert ratings_of(view, study) == expected["ratings"]
+        assert as_released(view.ratings(study)) == expected["ratings"]
         assert view.decisions(study) == expected["decisions"]
         progress = {row["rater"]: [row["phase"], row["slot"], row["done"]] for row in view.enrolments(study)}
         assert progress == expected["progress"]
@@ -178,7 +177,7 @@ def test_withdrawing_from_it_erases_the_rater_and_keeps_the_others(studio: Studi
     assert {event["event"] for event in left} == {"rater.withdrawn"}  # it holds the pseudonym only
     kept = [rating for rating in expected["ratings"] if rating["rater"] != ann]
     with studio.store.read() as view:
-        assert view.rater(ann) is None and ratings_of(view, study) == kept and kept
+        assert view.rater(ann) is None and as_released(view.ratings(study)) == kept and kept
     before = raters.tables_of(studio.store)
     studio.store.rebuild()
     assert raters.tables_of(studio.store) == before
@@ -199,7 +198,7 @@ def test_a_database_of_the_first_schema_opens(tmp_path: Path) -> None:
     store = Store(home)
     assert rows_on_disk(home)["version"] == [(len(MIGRATIONS),)]
     with store.read() as view:
-        assert ratings_of(view, "s1") == EXPECTED["first-schema"]["ratings"]
+        assert as_released(view.ratings("s1")) == EXPECTED["first-schema"]["ratings"]
     before = raters.tables_of(store)
     store.rebuild()
     assert raters.tables_of(store) == before
