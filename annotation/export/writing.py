@@ -28,7 +28,7 @@ from annotation.export.columns import RATINGS, SKIPS, SURVEYS, TRAINING, Columns
 from annotation.export.manifest import Manifest, code_sha256, log_sha256, refuse_withdrawals, scale_versions
 from annotation.export.preferences import kto_weights, mean_flip_rate
 from annotation.export.source import Source
-from annotation.export.tables import item_rows, rating_rows, skip_rows, survey_rows
+from annotation.export.tables import item_rows, own_columns, rating_rows, skip_rows, survey_rows
 from annotation.export.training import training_tables
 from annotation.export.training_items import TrainingItems
 from annotation.store.tables import Row
@@ -144,8 +144,8 @@ def _write(studio: Studio, study: str, folder: Path) -> Manifest:
         "survey": survey_rows(source),
     }
     tables = raw | training_tables(items)
-    columns = {"ratings": RATINGS, "items": item_columns(source.results.rules), "skips": SKIPS, "survey": SURVEYS}
-    columns |= TRAINING
+    items_columns = item_columns(source.results.rules, own_columns(source))
+    columns = {"ratings": RATINGS, "items": items_columns, "skips": SKIPS, "survey": SURVEYS} | TRAINING
     counts = {"audio": len(rates)}
     for table, rows in tables.items():
         for name in _names(table):

@@ -97,7 +97,7 @@ def produce(
         made = items_of(family, query, answers, rules, clips)
         for item in made:
             role = "query" if "query" in item["content"]["clips"] else "speech"
-            shas = dict.fromkeys([role], hashes[0]) if hashes else {}
+            shas = {role: hashes[0]} if hashes else {}
             item["content"]["source"] = {"file": {role: name}, "sha256": shas, "row": {}}
             item["content"]["about"] = item["content"]["about"] | {"source": name}
         items += made

@@ -129,6 +129,11 @@ def test_no_answer_of_the_server_gives_away_what_a_rater_must_not_know(
         secrets = {
             "systems": {"reply": f"{MARK}-engine"},
             "about": {"engine": f"{MARK}-engine"},
+            "source": {
+                "file": {"speech": f"{MARK}-sad.wav", "reply": f"{MARK}-cold.wav"},
+                "sha256": {"speech": f"{MARK}-hash"},
+                "row": {f"{MARK}-column": f"{MARK}-value"},
+            },
             "guess": {"label": f"{MARK}-guess"},
         }
         made.append(one | {"id": f"{MARK}-item-{number}", "content": one["content"] | secrets})

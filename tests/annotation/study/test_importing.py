@@ -219,9 +219,7 @@ def test_rules_that_are_no_settings_are_refused(text: str) -> None:
     ("bad", "code"),
     [(b"", "empty"), (b"no sound", "not-audio"), (WAV[:30], "not-audio"), (audio.wav_bytes(tone(0.05)), "too-short")],
 )
-def test_a_recording_that_cannot_be_used_is_named(
-    tmp_path: Path, clips: Clips, bad: bytes, code: str
-) -> None:
+def test_a_recording_that_cannot_be_used_is_named(tmp_path: Path, clips: Clips, bad: bytes, code: str) -> None:
     inside = folder(tmp_path / "in", {"a.wav": WAV, "b.wav": bad, "c.wav": WAV})
     assert refused(code, read_source, inside, clips, RULES).startswith("b.wav: ")
 
