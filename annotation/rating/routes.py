@@ -180,13 +180,17 @@ async def codes(studio: Studio, request: Request, _: Body) -> Response:
 async def listen(studio: Studio, request: Request, _: Body) -> Response:
     """A clip of an item that a researcher adjudicates."""
     await require_role(studio, request, "researcher")
-    with studio.store.read() as view:
-        item = view.item(request.path_params["item"])
-    clips = item["content"].get("clips", {}) if item else {}
-    if request.path_params["role"] not in clips:
-        raise EmotionOmniError("There is no such clip.", "not-found")
-    data = await run_in_threadpool(studio.clips.read, clips[request.path_params["role"]]["played"])
+    data = await run_in_threadpool(_item_clip, studio, request.path_params["item"], request.path_params["role"])
     return Response(data, media_type="audio/flac", headers={"Cache-Control": "no-store"})
+
+
+def _item_clip(studio: Studio, name: str, role: str) -> bytes:
+    with studio.store.read() as view:
+        item = view.item(name)
+    clips = item["content"].get("clips", {}) if item else {}
+    if role not in clips:
+        raise EmotionOmniError("There is no such clip.", "not-found")
+    return studio.clips.read(clips[role]["played"])
 
 
 async def _write(studio: Studio, operation: Callable[[Transaction], Any]) -> Any:
