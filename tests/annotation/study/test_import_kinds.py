@@ -243,10 +243,16 @@ def test_numbers_of_a_csv_are_expected_as_numbers(tmp_path: Path, expected: str)
     assert items[0]["expected"]["empathy"] in (4, [3, 4])
 
 
-@pytest.mark.parametrize(("value", "read"), [("no", False), ("yes", True), (None, False), (True, True)])
-def test_studies_stored_before_their_settings_were_checked_still_open(value: Any, read: bool) -> None:
-    rules = Study.read(RULES | {"licence": None, "takes_turns": value})
-    assert rules.takes_turns is read and rules.licence == "not stated"
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [("no", False), ("", False), (0, False), (None, False), ("yes", True), ("maybe", True), (True, True)],
+)
+@pytest.mark.parametrize(("licence", "stated"), [(None, "not stated"), (" ", "not stated"), (4, "4"), ("MIT", "MIT")])
+def test_studies_stored_before_their_settings_were_checked_still_open(
+    value: Any, read: bool, licence: Any, stated: str
+) -> None:
+    rules = Study.read(RULES | {"licence": licence, "takes_turns": value})
+    assert rules.takes_turns is read and rules.licence == stated
 
 
 def test_uploads_of_one_name_and_archives_beside_recordings(tmp_path: Path) -> None:
