@@ -27,6 +27,7 @@ INVITE_SECONDS = 90 * DAY
 USES = {"rater": 5, "researcher": 1, "admin": 1}  # how often a link may be opened
 SECONDS = {"rater": INVITE_SECONDS, "researcher": 7 * DAY, "admin": 7 * DAY}
 MACHINE = "machine:admin"  # the account of whoever reads the terminal; ``by`` of the links that are printed there
+LINK, SHORT = "link:", 16  # the account of an invited rater: this, and the first digits of the invite's id
 NOT_VALID = "This link is not valid, or is older than 90 days. Ask for a new one."
 
 
@@ -92,7 +93,10 @@ class Invites:
         """End the links that lead to a rater."""
 
         def revoke(transaction: Transaction) -> None:
-            for row in transaction.invites(rater):
+            known, rows = transaction.rater(rater), transaction.invites(rater)
+            if not rows and known and (known["account"] or "").startswith(LINK):  # by a link of an earlier release
+                rows = [_used_up(transaction, known)]
+            for row in rows:
                 _revoke(transaction, row)
 
         self._store.write(revoke)
@@ -113,11 +117,16 @@ class Invites:
             message = "Links of an earlier release sign in raters only. Ask an admin of this studio for a new link."
             raise EmotionOmniError(message, "sign-in")
         rater = _rater_of(content["id"])
-        if view.rater(rater) is None and self._store.log.has_line_with('"rater.withdrawn"', f'"{rater}"'):
+        if view.rater(rater) is None and self._was_erased(rater):
             raise EmotionOmniError("Who opened this link has withdrawn. Ask for a new one.", "sign-in")
-        row = {name: content[name] for name in ("id", "role", "study", "cohort", "name")}
-        row |= {"rater": rater, "by": None, "uses": USES["rater"], "used": 0, "revoked": None}
+        row = {name: content[name] for name in ("role", "study", "cohort", "name")}
+        row |= {"id": _id(content), "rater": rater, "by": None, "uses": USES["rater"], "used": 0, "revoked": None}
         return row | {"expires": content["issued"] + INVITE_SECONDS}
+
+    def _was_erased(self, rater: str) -> bool:
+        """What is left of a rater who has withdrawn, or who was in a deleted study only, is one line of the log."""
+        log = self._store.log
+        return any(log.has_line_with(f'"{event}"', f'"{rater}"') for event in ("rater.withdrawn", "study.deleted"))
 
 
 def _create(transaction: Transaction, seconds: int, rater: str = "", **facts: Any) -> str:
@@ -140,12 +149,22 @@ def _accept(transaction: Transaction, invite: Row) -> str:
     rater, study = invite["rater"], invite["study"]
     transaction.record("invite.used", invite=invite["id"], rater=rater)
     if transaction.rater(rater) is None:
-        account = MACHINE if invite["by"] == MACHINE else f"link:{invite['id'][:16]}"
+        account = MACHINE if invite["by"] == MACHINE else LINK + invite["id"][:SHORT]
         name = invite["name"] or "Invited rater"
         add_rater(transaction, name, invite["role"], account, invite["cohort"], rater=rater)
     if study and transaction.study(study) and transaction.enrolment(study, rater) is None:
         transaction.record("enrolled", study=study, rater=rater)
     return rater
+
+
+def _used_up(transaction: Transaction, rater: Row) -> Row:
+    """The row of a link that was never opened since links have rows."""
+    facts = {name: rater[name] for name in ("role", "cohort", "name")} | {"study": None, "by": None}
+    invite = rater["account"].removeprefix(LINK)
+    transaction.record("invite.created", invite=invite, rater=rater["id"], uses=0, expires=time.time(), **facts)
+    row = transaction.invite(invite)
+    assert row is not None
+    return row
 
 
 def _revoke(transaction: Transaction, row: Row) -> None:
@@ -172,8 +191,9 @@ def _refuse_from_lower(transaction: Transaction, invite: Row) -> None:
 
 
 def _id(content: Mapping[str, Any]) -> str:
-    return str(content.get("invite") or content.get("id"))
+    """Of an earlier release only the part that its rater's id and account have, so that they lead to the row."""
+    return content["invite"] if "invite" in content else str(content.get("id"))[:SHORT]
 
 
 def _rater_of(invite: str) -> str:
-    return "r" + invite[:16]
+    return "r" + invite[:SHORT]

@@ -6,11 +6,13 @@ import csv
 import hashlib
 import hmac
 import io
+import math
 from typing import Any
 
 from annotation.people.signing_key import pseudonym
 from annotation.rating.enrolment import known_study
 from annotation.store.store import Store
+from annotation.study.rules import Study
 
 COLUMNS = ("rater", "code", "ratings")
 
@@ -19,19 +21,22 @@ def completion_code(key: bytes, study: str, rater: str) -> str:
     return hmac.new(key, f"done:{study}:{rater}".encode(), hashlib.sha256).hexdigest()[:8].upper()
 
 
+def least_for_code(rules: Study, families: int) -> float:
+    """Ratings for a code: what the study asks for, or all that there are. ``families``: different things to rate."""
+    return min(rules.least_per_rater, rules.most_per_rater or math.inf, max(1, families))
+
+
 def completion_codes(store: Store, key: bytes, study: str) -> list[dict[str, Any]]:
-    """Of everybody who has finished a study: pseudonym as in its export, code, number of ratings."""
+    """Of everybody who has finished a study and has enough ratings: pseudonym as in its export, code, ratings."""
     with store.read() as view:
-        known_study(view, study)
-        return [
-            {
-                "rater": pseudonym(key, study, row["rater"]),
-                "code": completion_code(key, study, row["rater"]),
-                "ratings": view.count_ratings(study, row["rater"]),
-            }
-            for row in view.enrolments(study)
-            if row["phase"] == "done"
-        ]
+        least = least_for_code(Study.read(known_study(view, study)["settings"]), view.count_families(study))
+        finished = [row["rater"] for row in view.enrolments(study) if row["phase"] == "done"]
+        given = {rater: view.count_ratings(study, rater) for rater in finished}
+    return [
+        {"rater": pseudonym(key, study, rater), "code": completion_code(key, study, rater), "ratings": given[rater]}
+        for rater in finished
+        if given[rater] >= least
+    ]
 
 
 def as_csv(rows: list[dict[str, Any]]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from annotation.rating.assignment import seeded
 from annotation.rating.catalog import Catalog, Catalogs
-from annotation.rating.completion_codes import completion_code
+from annotation.rating.completion_codes import completion_code, least_for_code
 from annotation.rating.enrolment import Enrolment, break_left
 from annotation.rating.leases import HandedItem
 from annotation.rating.playback import PlaybackProof
@@ -78,9 +78,7 @@ class Screens:
     def done(self, enrolment: Enrolment) -> Screen:
         """A code is only for those who have given the least number of ratings, or all that there are."""
         done, given = enrolment.row["done"], enrolment.transaction.count_ratings(enrolment.study_id, enrolment.rater)
-        rules = enrolment.rules
-        least = min(rules.least_per_rater, rules.most_per_rater or math.inf, max(1, self._catalog(enrolment).families))
-        if given >= least:
+        if given >= least_for_code(enrolment.rules, self._catalog(enrolment).families):
             code = completion_code(self._secret, enrolment.study_id, enrolment.rater)
             return screen(enrolment, "done", text=DONE, code=code, receipts=done)
         return screen(enrolment, "done", text=[DONE, TOO_FEW] if done else NOTHING_LEFT, code=None, receipts=done)

@@ -128,7 +128,7 @@ def sounds_of_a_deleted_study(target: Target) -> None:
 
 @attack("An export that is made after a withdrawal, and one asked for after a deletion, hold nothing of it.")
 def exports_made_later(target: Target) -> None:
-    study, note, left = target.study(), mark(), mark()
+    study, note, left = target.study(seconds=0.47), mark(), mark()  # sounds that no other attack deletes
     person = noted(target, study, "Rita", note)
     noted(target, study, "Stays", left)
     researcher = target.invited("researcher")

@@ -141,6 +141,16 @@ def test_an_old_cookie_is_from_before_the_first_new_login(
     assert people.rater({COOKIE: with_the_key}) and people.rater({COOKIE: later}) is None
 
 
+def test_who_is_signed_out_everywhere_does_not_come_back_by_an_old_link(studio: Studio) -> None:
+    people = studio.people
+    cy = "r" + "c" * 16
+    joined = {"rater": cy, "name": "Cy", "role": "rater", "account": "link:" + "c" * 16, "cohort": "", "secret": None}
+    studio.store.write(lambda transaction: transaction.record("rater.joined", **joined))
+    link = old_invite(people, "c" * 32)
+    people.sign_out_everywhere(cy)
+    refused("sign-in", people.invites.accept, link)
+
+
 def test_who_withdrew_does_not_come_back_by_an_old_link(studio: Studio, expected: dict) -> None:
     people = studio.people
     refused("sign-in", people.invites.accept, old_invite(people, expected["forgotten"][2][1:] + "0" * 16))
