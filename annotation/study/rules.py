@@ -88,6 +88,8 @@ class Study:
             raise EmotionOmniError(f"{name} is empty. Give it a value, or leave the line out.", "bad-setting")
         if name == "takes_turns":
             _require(isinstance(value, bool), name, value, "true or false, without quotation marks")
+        if name == "licence":
+            _require(isinstance(value, str) and bool(value.strip()), name, value, "a text")
         cls.read({"title": "t", "template": "empathy"} | {name: value})
 
     def settings(self) -> dict[str, Any]:
@@ -99,13 +101,25 @@ class Study:
 def _repaired(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as studies were once stored: empty ones are left out, and a text stands for true or false."""
     given = {name: value for name, value in settings.items() if value is not None}
-    takes_turns = given.get("takes_turns")
-    if isinstance(takes_turns, str) and takes_turns.strip().lower() in _TRUTHS:
-        given["takes_turns"] = _TRUTHS[takes_turns.strip().lower()]
+    if "licence" in given:
+        given["licence"] = str(given["licence"]).strip() or "not stated"
+    if "takes_turns" in given:
+        value = given["takes_turns"]
+        given["takes_turns"] = _TRUTHS.get(value.strip().lower(), True) if isinstance(value, str) else bool(value)
     return given
 
 
-_TRUTHS = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
+_TRUTHS = {
+    "yes": True,
+    "true": True,
+    "on": True,
+    "1": True,
+    "no": False,
+    "false": False,
+    "off": False,
+    "0": False,
+    "": False,
+}
 _RANGES = (
     ("ratings_per_item", 1, 1000),
     ("block_size", 1, 200),

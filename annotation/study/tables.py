@@ -215,10 +215,6 @@ def _csv_row(number: int, record: list[str], header: list[str], table: Table, fa
 # --- JSON lines -------------------------------------------------------------------------------------------------
 
 
-class _FaultyNumber(ValueError):
-    pass
-
-
 def _json_rows(text: str, table: Table, columns: Columns, faults: Faults) -> Iterator[Row]:
     for where, value in _json_values(text, table, faults):
         if not isinstance(value, dict):
@@ -250,19 +246,21 @@ def _json_values(text: str, table: Table, faults: Faults) -> Iterator[tuple[str,
 
 
 def _loads(text: str) -> Any:
-    return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_without_doubles)
+    return json.loads(text, parse_constant=_refuse, object_pairs_hook=_without_doubles)
 
 
 def _refuse(name: str) -> None:
     """Python reads NaN and Infinity; JSON does not know them, and databases do not store them."""
-    raise _FaultyNumber(f"{name} is not a number")
+    raise ValueError(f"{name} is not a number")
 
 
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise _FaultyNumber(f"{text[:40]} is too large for a number")
-    return value
+def _is_finite(value: Any) -> bool:
+    """Python reads 1e400 as infinity."""
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -301,6 +299,11 @@ def _json_row(where: str, value: dict[str, Any], table: Table, columns: Columns,
 
 def _check_text(value: Any, table: Table, where: str, column: str, faults: Faults) -> None:
     """Refuse what no database and no UTF-8 file can hold: halves of characters, and zero characters."""
+    if not _is_finite(value):
+        faults.add(
+            "It holds a number that is too large, such as 1e400.", file=table.file, row=where, column=column[:60]
+        )
+        return
     text = column + (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
     for character in text:
         if "\ud800" <= character <= "\udfff":
