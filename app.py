@@ -9,6 +9,7 @@ import sys
 import threading
 
 import gradio as gr
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
@@ -16,7 +17,8 @@ from starlette.routing import Mount, Route
 from annotation.people.hub_sign_in import oauth_is_on
 from annotation.rating.routes import routes
 from annotation.studio import Studio
-from annotation.ui import rate, results, studies
+from annotation.ui import people, rate, results, studies
+from annotation.ui.body_limits import BodyLimits
 from annotation.ui.engine_pool import EnginePool
 from annotation.ui.talk import tab as talk
 from emotion_omni import engine, processors, zero_gpu
@@ -68,6 +70,8 @@ def build(engines: EnginePool, default_engine: str, studio: Studio) -> gr.Blocks
                 studies.build(studio, engines, page)
             with gr.Tab("Results", id="results", elem_id="tab-results") as tab:
                 results.build(studio, page, tab)
+            with gr.Tab("People", id="people", elem_id="tab-people") as tab:
+                people.build(studio, page, tab)
     return page
 
 
@@ -79,6 +83,7 @@ async def _closed(_: Request) -> Response:
 def launch_options(studio: Studio) -> dict:
     """Arguments of ``launch``: no run history in the browser, no other host, the rating routes at ``/studio``."""
     closed = Route("/gradio_api/process_recording", _closed, methods=["POST"])
+    limited = Middleware(BodyLimits, studio=studio, researchers_only=rating_only())
     return {
         "theme": gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
         "css_paths": rate.STYLES,
@@ -88,7 +93,7 @@ def launch_options(studio: Studio) -> dict:
         "run_history": False,
         "blocked_paths": [str(studio.home.resolve())],
         "enable_monitoring": False,
-        "app_kwargs": {"routes": [Mount("/studio", app=routes(studio)), closed]},
+        "app_kwargs": {"routes": [Mount("/studio", app=routes(studio)), closed], "middleware": [limited]},
     }
 
 
@@ -96,6 +101,7 @@ def main(host: str | None = None, port: int | None = None, default_engine: str |
     default_engine = engine.public(default_engine or engine.default())
     processors.share_politely()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "")  # uvicorn would believe the headers of any local proxy
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     studio = Studio.open(connected=True)
@@ -110,8 +116,11 @@ def main(host: str | None = None, port: int | None = None, default_engine: str |
     page = build(engines, default_engine, studio).queue(default_concurrency_limit=1, max_size=64)
     _, url, _ = page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options(studio))
     if not os.environ.get("SPACE_ID"):
-        token = studio.people.invites.create("admin", name="Admin of this machine")
-        message = f"To create studies and see results, sign in as admin:\n  {url}?invite={token}"
+        token = studio.people.invites.create_for_machine()
+        message = (
+            "To create studies and see results, sign in as admin (this link works once, within 24 hours):\n"
+            f"  {url}#invite={token}"
+        )
         print(message, file=sys.stderr, flush=True)
     try:
         page.block_thread()

@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         result = options.run(options)
     except EmotionOmniError as error:
         if options.json:
-            print(json.dumps({"error": {"code": error.code, "message": str(error)}}, ensure_ascii=False))
+            print(json.dumps({"error": _as_json(error)}, ensure_ascii=False))
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -34,6 +34,13 @@ def main(arguments: list[str] | None = None) -> int:
     if report := getattr(options, "report", None):
         Path(report).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0
+
+
+def _as_json(error: EmotionOmniError) -> Result:
+    from annotation.study.faults import ImportFaults
+
+    told = {"code": error.code, "message": str(error)}
+    return told | {"faults": error.as_json()} if isinstance(error, ImportFaults) else told
 
 
 def _print(result: Result, as_json: bool) -> None:
@@ -63,26 +70,30 @@ def create(options: argparse.Namespace) -> Result:
     from annotation.study import importing, lifecycle
     from annotation.study.source import Source
 
-    studio = Studio.open()
     path = Path(options.source)
     if not path.exists():
         raise EmotionOmniError(f"{options.source!r} does not exist.", "missing")
     source = Source.folder(path) if path.is_dir() else Source.archive(path)
     given = {"title": options.title, "template": options.template}
     overrides = {name: value for name, value in given.items() if value}
-    rules, items = importing.read_source(source, studio.clips, overrides, _show_progress)
-    return {"study": lifecycle.create(studio.store, studio.clips, rules, items), "items": len(items)}
+    checked = importing.check(source, overrides, _show_progress)
+    if options.check:
+        return {"title": checked.rules.title, "template": checked.rules.template} | checked.report()
+    studio = Studio.open()
+    items = importing.make_items(checked, studio.clips, _show_progress)
+    study = lifecycle.create(studio.store, studio.clips, checked.rules, items)
+    return {"study": study, "items": len(items), "read": checked.report()}
 
 
 def produce(options: argparse.Namespace) -> Result:
     """A study of the answers that engines give to recordings."""
     from annotation.study import lifecycle, producing
     from annotation.study.rules import Study
-    from emotion_omni import audio, engine
+    from emotion_omni import engine
 
     studio = Studio.open()
     rules = Study.read({"title": options.title, "template": options.template})
-    queries = [(Path(file).stem, audio.decode(file)) for file in options.files]
+    queries = producing.read_queries(options.files)
     engines = [(engine.public(name), engine.load(name)) for name in options.engines]
     items, refused = producing.produce(engines, queries, rules, studio.clips, options.seed, _show_progress)
     study = lifecycle.create(studio.store, studio.clips, rules, items)
@@ -107,7 +118,7 @@ def invite(options: argparse.Namespace) -> Result:
         if options.study and view.study(options.study) is None:
             raise EmotionOmniError(f"There is no study {options.study!r}. See: python -m annotation list.", "not-found")
     token = studio.people.invites.create(options.role, options.study, options.cohort, options.name)
-    return {"link": f"{options.url.rstrip('/')}/?invite={token}", "role": options.role}
+    return {"link": f"{options.url.rstrip('/')}/#invite={token}", "role": options.role}
 
 
 def rebuild(options: argparse.Namespace) -> Result:
@@ -116,10 +127,10 @@ def rebuild(options: argparse.Namespace) -> Result:
 
 
 def withdraw(options: argparse.Namespace) -> Result:
-    """Erase a rater, or a voice by its code, from the database, the event log and the sounds."""
+    """Erase a rater, or who a code belongs to, from the database, the event log and the sounds."""
     studio = Studio.open()
     if options.code:
-        return {"erased": studio.withdraw_voice(options.code)}
+        return {"erased": studio.withdraw_by_code(options.code)}
     with studio.store.read() as view:
         if view.rater(options.rater) is None:
             raise EmotionOmniError(f"There is no rater {options.rater!r}.", "not-found")
@@ -140,6 +151,13 @@ def chaos(options: argparse.Namespace) -> Result:
     return run(options.submits, options.kills, seed=options.seed)
 
 
+def bench_results(options: argparse.Namespace) -> Result:
+    """The Results tab of a large simulated study: seconds, memory, delay of other threads."""
+    from annotation.bench.figures import run
+
+    return run(options.ratings, options.raters, options.per_item, options.template)
+
+
 def attack(options: argparse.Namespace) -> Result:
     """Attacks on a freshly started app: which expectations hold, and what was found where one does not."""
     from annotation.bench.attack import suite
@@ -148,11 +166,16 @@ def attack(options: argparse.Namespace) -> Result:
 
 
 def coverage(options: argparse.Namespace) -> Result:
-    """Coverage of 95 % intervals by simulation: naive, and clustered on raters and items."""
-    from annotation.analysis.power import coverage as simulate
+    """Coverage of 95 % intervals by simulation: naive, the two-way clustering of before, and as used now."""
+    from annotation.analysis import coverage as simulated
 
-    sizes = {"raters": options.raters, "items": options.items, "simulations": options.simulations}
-    return sizes | simulate(**sizes)
+    if options.table:
+        return simulated.table(options.simulations, options.seed, options.every)
+    shares = (options.rater_share, options.item_share)
+    overlap = 0 if options.overlap is None else options.overlap
+    sizes = (options.raters, options.items, overlap)
+    design = simulated.SimulatedDesign(*sizes, options.loads, *shares, options.outcome, options.statistic)
+    return {"simulations": options.simulations} | simulated.simulate(design, options.simulations, options.seed)
 
 
 def voice(options: argparse.Namespace) -> Result:
@@ -172,7 +195,7 @@ def routes(options: argparse.Namespace) -> Result:
 
     studio = Studio.open()
     application = Starlette(routes=[Mount("/studio", app=server.routes(studio))])
-    uvicorn.run(application, host=options.host, port=options.port, log_level="warning")
+    uvicorn.run(application, host=options.host, port=options.port, log_level="warning", proxy_headers=False)
     return {}
 
 
@@ -215,6 +238,7 @@ def _add_studies(commands: Any) -> None:
     command.add_argument("source", help="folder or zip file")
     command.add_argument("--title", help="instead of the title in study.yaml")
     command.add_argument("--template", help="instead of the template in study.yaml")
+    command.add_argument("--check", action="store_true", help="report what would be read, and make nothing")
     command = _add(commands, "produce", produce)
     command.add_argument("files", nargs="+", metavar="FILE", help="query recordings")
     command.add_argument("--title", required=True)
@@ -238,7 +262,7 @@ def _add_people(commands: Any) -> None:
     command = _add(commands, "withdraw", withdraw)
     who = command.add_mutually_exclusive_group(required=True)
     who.add_argument("--rater", help="id of a rater")
-    who.add_argument("--code", help="of a voice given on the Talk tab")
+    who.add_argument("--code", help="of a rater, or of a voice given on the Talk tab")
     command.add_argument("--study", help="only what the rater gave in this study")
 
 
@@ -256,10 +280,30 @@ def _add_benchmarks(commands: Any) -> None:
     command = _add(commands, "attack", attack)
     command.add_argument("names", nargs="*", metavar="NAME", help="attacks or kinds of attack; default: all")
     _add_report(command)
-    command = _add(commands, "coverage", coverage)
+    command = _add(commands, "bench-results", bench_results)
+    command.add_argument("--ratings", type=int, default=20_000, help="default: %(default)s")
+    command.add_argument("--raters", type=int, default=300, help="default: %(default)s")
+    command.add_argument("--per-item", type=int, default=5, help="raters an item; default: %(default)s")
+    command.add_argument("--template", default="emotion-recognition", help="default: %(default)s")
+    _add_report(command)
+    _add_coverage(_add(commands, "coverage", coverage))
+
+
+def _add_coverage(command: argparse.ArgumentParser) -> None:
     command.add_argument("--raters", type=int, default=20, help="default: %(default)s")
     command.add_argument("--items", type=int, default=30, help="default: %(default)s")
     command.add_argument("--simulations", type=int, default=1000, help="studies; default: %(default)s")
+    command.add_argument("--overlap", type=int, help="raters an item; default: all")
+    command.add_argument("--loads", choices=["equal", "unequal"], default="equal", help="default: %(default)s")
+    command.add_argument("--rater-share", type=float, default=0.2, help="of the variance; default: %(default)s")
+    command.add_argument("--item-share", type=float, default=0.3, help="of the variance; default: %(default)s")
+    outcomes, statistics = ["normal", "points", "binary"], ["mean", "difference"]
+    command.add_argument("--outcome", choices=outcomes, default="normal", help="default: %(default)s")
+    command.add_argument("--statistic", choices=statistics, default="mean", help="default: %(default)s")
+    command.add_argument("--table", action="store_true", help="all the designs of the README, instead of one")
+    command.add_argument("--every", type=int, default=1, help="only one in so many designs of the table")
+    command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    _add_report(command)
 
 
 def _add_report(command: argparse.ArgumentParser) -> None:

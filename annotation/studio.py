@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from annotation.analysis.results import Results
 from annotation.people.people import People
 from annotation.people.signing_key import pseudonym
+from annotation.rating.limits import Limits
 from annotation.rating.session import Sessions
 from annotation.store.store import Store
-from annotation.store.tables import Row
 from annotation.study import lifecycle
 from annotation.study.clips import Clips
 from annotation.study.rules import Study
+from annotation.sync import restoring
 from annotation.sync.mirror import Mirror
 from annotation.sync.webhooks import Webhooks
 from emotion_omni.types import EmotionOmniError
@@ -37,12 +37,15 @@ class Studio:
     sessions: Sessions
     mirror: Mirror | None = None
     webhooks: Webhooks | None = None
+    limits: Limits = field(default_factory=Limits)
 
     @classmethod
     def open(cls, home: Path | None = None, url: str | None = None, connected: bool = False) -> Studio:
         """``connected``: restore from the backup, keep it current, and send webhooks, where they are configured."""
         home = home or Path(os.environ.get("EMOTION_OMNI_HOME", "studio-data"))
         mirror = Mirror.from_environment(home) if connected else None
+        if connected:
+            restoring.tidy(home)
         if mirror:
             log.info("Restored %d events from the backup.", mirror.restore())
         store = Store(home, url or os.environ.get("STUDIO_DATABASE") or None)
@@ -66,13 +69,21 @@ class Studio:
         with self.store.read() as view:
             return Results.read(view, study, self.people.key)
 
-    # -- withdrawals
+    # -- withdrawals and deletions
 
     def withdraw(self, rater: str, study: str | None = None) -> int:
         """Erase what a rater gave in one study, or everything and the rater too → the number of events erased."""
+        if study is not None:
+            with self.store.read() as view:
+                if view.study(study) is None:
+                    raise EmotionOmniError("There is no such study. What was in it is erased already.", "not-found")
+                if view.enrolment(study, rater) is None:
+                    return 0
         self.sessions.forget(rater)
         erased = self.store.withdraw_rater(rater, study)
-        self._clean_up([])
+        if study is None:
+            self.people.logins.forget(rater)
+        self._clean_up()
         return erased
 
     def withdraw_voice(self, code: str) -> int:
@@ -82,12 +93,25 @@ class Studio:
         if not items:
             raise EmotionOmniError("Nothing is stored under this code. It may have been deleted already.", "not-found")
         erased = self.store.withdraw_contributor(code, [item["id"] for item in items])
-        self._clean_up(items)
+        self._clean_up()
         return erased
 
-    def _clean_up(self, erased: Sequence[Row]) -> None:
-        """Delete the sounds of erased items, and bring the backup up to date."""
-        lifecycle.delete_unused_clips(self.store, self.clips, erased)
+    def withdraw_by_code(self, code: str) -> int:
+        """Erase a rater by the withdrawal code, or a voice by the code of its contribution."""
+        rater = self.people.rater_of_code(code)
+        return self.withdraw(rater) if rater else self.withdraw_voice(code)
+
+    def delete_study(self, study: str) -> None:
+        """Erase a study with all that was given in it, and the guests who rated in no other."""
+        for guest in lifecycle.delete(self.store, self.clips, study):
+            self.sessions.forget(guest)
+            self.people.logins.forget(guest)
+        if self.mirror:
+            self.mirror.flush()
+
+    def _clean_up(self) -> None:
+        """Delete sounds without an item, and bring the backup up to date."""
+        lifecycle.delete_unused_clips(self.store, self.clips)
         if self.mirror:
             self.mirror.flush()
 

@@ -84,18 +84,17 @@ class Desk:
             item = view.item(view.assignment(name)["item"])
             fetched = [self.studio.sessions.clip(view, rater, name, number) for number in range(len(screen["clips"]))]
         values = {"digits": item["expected"]["digits"]} if screen["kind"] == "sound" else answers(item, screen)
+        proofs = {str(n): self.studio.sessions.fetch_proof(rater, name, n) for n in range(len(fetched))}
         self.now += 30
         whole = {"from": 0, "rate": 1, "muted": False, "visible": True}
         played = [whole | {"clip": n, "to": clip["seconds"]} for n, clip in enumerate(screen["clips"])]
-        proofs = {str(n): proof for n, (_, proof) in enumerate(fetched)}
-        heard = self.studio.sessions.heard(
-            {"assignment": name, "receipt": screen["receipt"], "proofs": proofs, "played": played}
-        )
+        report = {"assignment": name, "receipt": screen["receipt"], "proofs": proofs, "played": played}
+        heard = self.studio.sessions.heard(rater, report)
         submit = str(uuid.uuid4())
         body = {"submit_id": submit, "assignment": name, "receipt": heard["receipt"], "values": values, "seconds": 4.0}
         self._write(lambda transaction: self.studio.sessions.submit(transaction, rater, body))
         if screen["kind"] != "sound":
-            self.picked[submit], self.page[submit] = values, [sha for sha, _ in fetched]
+            self.picked[submit], self.page[submit] = values, fetched
 
     def _write(self, operation: Callable[[Any], Any]) -> Any:
         return self.studio.store.write(operation)

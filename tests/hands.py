@@ -64,9 +64,8 @@ def _some_value(scale: Scale) -> Any:
 
 def open_study(studio: Studio, template: str, ordinary: list[dict[str, Any]], name: str, **rules: Any) -> str:
     """A study of these items and of short checks, open to all."""
-    settings = Study.read(
-        {"title": f"Study {name}", "template": template, "block_size": 3, "training_right": 1} | rules
-    ).settings()
+    quick = {"block_size": 3, "training_right": 1, "break_seconds": 0}
+    settings = Study.read({"title": f"Study {name}", "template": template} | quick | rules).settings()
     rows = [_row(item) for item in [*ordinary, *checks(studio, template)]]
 
     def add(transaction: Any) -> None:

@@ -12,9 +12,11 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 
 from annotation.people.accounts import add_rater
@@ -22,8 +24,10 @@ from annotation.store.store import Store
 from annotation.store.tables import metadata
 from annotation.studio import Studio
 from annotation.study import checks
+from annotation.study.clips import flac
 from annotation.study.rules import Study
 from annotation.study.templates import TEMPLATES
+from emotion_omni.types import Audio
 
 Screen = dict[str, Any]
 CLIP_SECONDS = 2.0
@@ -64,8 +68,14 @@ def clip(studio: Studio | None, name: str, seconds: float = CLIP_SECONDS) -> dic
     if studio:
         path = studio.clips.path(sha)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(sha.encode())
+        path.write_bytes(_tone())
     return {"sha": sha, "played": sha, "seconds": seconds}
+
+
+@cache
+def _tone() -> bytes:
+    times = np.arange(1200) / 24_000
+    return flac(Audio((0.1 * np.sin(2 * np.pi * 220 * times)).astype(np.float32), 24_000))
 
 
 def item(studio: Studio | None, template: str, number: int, **more: Any) -> dict[str, Any]:
@@ -97,7 +107,7 @@ def check_items(studio: Studio | None, template: str) -> list[dict[str, Any]]:
             "contributor": None,
             "content": {
                 "clips": {role: clip(studio, line) for role, line in check.clips.items()},
-                "texts": {role: checks.LINES[line].text for role, line in check.clips.items()},
+                "texts": {role: checks.words(line) for role, line in check.clips.items()},
                 "lesson": check.lesson,
             },
         }
@@ -222,7 +232,7 @@ class Rater:
         ]
         self.clock.on(sum(clip["seconds"] for clip in screen["clips"]) + 1)
         body = {"assignment": screen["assignment"], "receipt": screen["receipt"], "proofs": proofs, "played": played}
-        return (self.post("heard", **body) if self.client else self.studio.sessions.heard(body))["receipt"]
+        return (self.post("heard", **body) if self.client else self.studio.sessions.heard(self.id, body))["receipt"]
 
     def fetch(self, clip: Mapping[str, Any]) -> str:
         """Load a clip → its proof."""
@@ -230,7 +240,8 @@ class Rater:
             return self.client.get(f"/{clip['url']}").headers["X-Proof"]
         _, assignment, number = clip["url"].split("/")
         with self.studio.store.read() as view:
-            return self.studio.sessions.clip(view, self.id, assignment, int(number))[1]
+            self.studio.sessions.clip(view, self.id, assignment, int(number))
+        return self.studio.sessions.fetch_proof(self.id, assignment, int(number))
 
     def filled(self, screen: Screen, **more: Any) -> dict[str, Any]:
         """A rating ready to be sent: heard and filled in."""
@@ -273,6 +284,7 @@ class Rater:
         if screen["screen"] == "rate":
             self.submit(self.filled(screen))
         elif screen["screen"] in ("consent", "instructions", "break", "survey"):
+            self.clock.on(screen.get("seconds", 0))
             self.confirm(screen["screen"], phase_answers(screen))
         return screen
 

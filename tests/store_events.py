@@ -91,6 +91,16 @@ def rate(
     return submit
 
 
+def skip(one: Store, rater: str, item: str, reason: str = "distressing", study: str = "s1") -> None:
+    def all_of_it(transaction: Transaction) -> None:
+        if transaction.enrolment(study, rater) is None:
+            transaction.record("enrolled", study=study, rater=rater)
+        facts = {"study": study, "rater": rater, "item": item, "kind": "rate", "flip": 1, "reason": reason}
+        transaction.record("skipped", assignment=assign(transaction, rater, item, study), **facts)
+
+    one.write(all_of_it)
+
+
 def give_rating(one: Store, rater: str, item: str, note: str = "", study: str = "s1") -> str:
     def all_of_it(transaction: Transaction) -> str:
         if transaction.enrolment(study, rater) is None:

@@ -13,7 +13,8 @@ IDS = itertools.count()
 
 def rating(rater: str, item: str, answers: dict[str, Any], kind: str = "rate", **more: Any) -> dict[str, Any]:
     number = next(IDS)
-    usual = {"flip": 1, "guess": False, "block": 0, "slot": 0, "seconds": 4.0, "heard": {}, "right": None}
+    shown = {"flip": 1, "guess": False, "block": 0, "slot": 0, "handed": number - 4.0}
+    usual = shown | {"seconds": 4.0, "heard": {}, "right": None}
     return {"id": f"r{number}", "item": item, "rater": rater, "kind": kind, "answers": answers, "at": number} | (
         usual | more
     )

@@ -10,14 +10,14 @@ Axes: ``B`` resamples (bootstrap weights), ``items``, ``values`` (or ``q`` categ
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from annotation.analysis.ratings import ValueCounts, all_numbers, as_ranks, check_level, count_values
+from annotation.analysis.ratings import Rated, ValueCounts, all_numbers, as_ranks, check_level, count_values
 
 # Weights of the items [B, items] → coefficient [B], NaN where it is not defined.
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -25,6 +25,7 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 MINIMUM_ITEMS = 5  # resamples of fewer items are nearly all alike: the interval would be far too narrow
 DEFINED_SHARE = 0.95  # of the resamples; with fewer, the percentiles describe a biased selection
 BLOCK = 4_000_000  # weights sampled at a time (32 MB), so that large studies resample in bounded memory
+FEW_VALUES = 12
 VANISHING = 1e-12  # a variance over the squared range below this is rounding, not disagreement
 
 
@@ -47,7 +48,36 @@ class Agreement:
     reason: str
 
 
-def krippendorff_alpha(ratings: pd.DataFrame, level: str, bootstrap: int = 500, seed: int = 0) -> Agreement:
+class Resamples:
+    """How often each item is sampled, in each of many bootstrap samples.
+
+    The latest two are kept in the process: the coefficients of a table, and the questions of a study, share the items
+    that are rated and those that are rated twice.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, int, int], np.ndarray] = {}
+
+    def blocks(self, items: int, bootstrap: int, seed: int) -> Iterator[np.ndarray]:
+        """→ weights [B, items], ``bootstrap`` rows in all."""
+        key = (items, bootstrap, seed)
+        if key in self._kept:
+            yield self._kept[key].astype(float)
+            return
+        random, rows = np.random.default_rng(seed), max(BLOCK // items, 1)
+        for done in range(0, bootstrap, rows):
+            size = min(rows, bootstrap - done)
+            sampled = random.multinomial(items, np.full(items, 1 / items), size=size)
+            if size == bootstrap:  # one block is all there is
+                latest = list(self._kept.items())[-1:]
+                self._kept = dict([*latest, (key, sampled.astype(np.uint16 if items < 65536 else np.int64))])
+            yield sampled.astype(float)
+
+
+RESAMPLES = Resamples()
+
+
+def krippendorff_alpha(ratings: pd.DataFrame | Rated, level: str, bootstrap: int = 500, seed: int = 0) -> Agreement:
     """Krippendorff's alpha for any number of raters and missing ratings; 0 is chance, 1 full agreement.
 
         alpha = 1 - D_o / D_e
@@ -71,7 +101,7 @@ def krippendorff_alpha(ratings: pd.DataFrame, level: str, bootstrap: int = 500, 
     return _agreement(f"Krippendorff's alpha ({level})", data, statistic, counts.shape[0], bootstrap, seed)
 
 
-def fleiss_kappa(ratings: pd.DataFrame, bootstrap: int = 500, seed: int = 0) -> Agreement:
+def fleiss_kappa(ratings: pd.DataFrame | Rated, bootstrap: int = 500, seed: int = 0) -> Agreement:
     """Fleiss' kappa over the items with two ratings or more; the order of values is ignored.
 
         kappa = (mean_i P_i - P_e) / (1 - P_e)
@@ -86,7 +116,13 @@ def fleiss_kappa(ratings: pd.DataFrame, bootstrap: int = 500, seed: int = 0) -> 
     return _agreement("Fleiss' kappa", data, _fleiss(counts), counts.shape[0], bootstrap, seed)
 
 
-def gwet_ac(ratings: pd.DataFrame, categories: Sequence, level: str, bootstrap: int = 500, seed: int = 0) -> Agreement:
+def gwet_ac(
+    ratings: pd.DataFrame | Rated,
+    categories: Sequence,
+    level: str,
+    bootstrap: int = 500,
+    seed: int = 0,
+) -> Agreement:
     """Gwet's AC1 (nominal) or AC2 (ordinal or interval): its chance agreement stays low for skewed categories.
 
         AC = (P_a - P_e) / (1 - P_e),   P_e = T_w / (q (q - 1)) sum_k pi_k (1 - pi_k)
@@ -111,7 +147,11 @@ def gwet_ac(ratings: pd.DataFrame, categories: Sequence, level: str, bootstrap: 
 
 
 def agreement_table(
-    ratings: pd.DataFrame, level: str, categories: Sequence, bootstrap: int = 500, seed: int = 0
+    ratings: pd.DataFrame,
+    level: str,
+    categories: Sequence,
+    bootstrap: int = 500,
+    seed: int = 0,
 ) -> list[Agreement]:
     """Every coefficient that applies to the scale, alpha first. Words on an ordered scale count by their rank.
 
@@ -121,12 +161,13 @@ def agreement_table(
     check_level(level)
     if level != "nominal" and not all_numbers(categories):
         ratings, categories = as_ranks(ratings, categories), range(1, len(categories) + 1)
-    table = [krippendorff_alpha(ratings, level, bootstrap, seed)]
+    table = Rated.read(ratings)
+    found = [krippendorff_alpha(table, level, bootstrap, seed)]
     if len(categories):
-        table.append(gwet_ac(ratings, categories, level, bootstrap, seed))
+        found.append(gwet_ac(table, categories, level, bootstrap, seed))
     if level != "interval":
-        table.append(fleiss_kappa(ratings, bootstrap, seed))
-    return table
+        found.append(fleiss_kappa(table, bootstrap, seed))
+    return found
 
 
 def agreement_weights(categories: Sequence, level: str) -> np.ndarray:
@@ -150,9 +191,10 @@ def agreement_weights(categories: Sequence, level: str) -> np.ndarray:
 def _nominal_alpha(counts: sparse.csr_array) -> Statistic:
     per_item = counts.sum(axis=1)
     within = (per_item**2 - counts.multiply(counts).sum(axis=1)) / (per_item - 1)
+    dense = _dense(counts)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
-        totals = weights @ counts
+        totals = weights @ dense
         n = totals.sum(axis=1)
         return _alpha(n, weights @ within, n**2 - (totals**2).sum(axis=1))
 
@@ -165,16 +207,40 @@ def _distance_alpha(counts: sparse.csr_array, positions: Callable[[np.ndarray], 
     Over all ordered pairs of m values, the sum of (v - w)^2 is 2 (m sum v^2 - (sum v)^2), so no table of pairs is
     needed. The 2 cancels in D_o / D_e.
     """
-    per_item = counts.sum(axis=1)[:, None]
+    per_item, width = counts.sum(axis=1)[:, None], counts.shape[1]
+    dense = _dense(counts)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
-        totals = weights @ counts
+        totals = weights @ dense
         n, at = totals.sum(axis=1), positions(totals)
-        within = (per_item * (counts @ at.T**2) - (counts @ at.T) ** 2) / (per_item - 1)
+        if len(at) > 1 and width <= FEW_VALUES:
+            observed = _observed_by_pairs(weights, counts, at)
+        else:
+            within = (per_item * (counts @ at.T**2) - (counts @ at.T) ** 2) / (per_item - 1)
+            observed = (weights * within.T).sum(axis=1)
         expected = n * (totals * at**2).sum(axis=1) - (totals * at).sum(axis=1) ** 2
-        return _alpha(n, (weights * within.T).sum(axis=1), expected)
+        return _alpha(n, observed, expected)
 
     return statistic
+
+
+def _observed_by_pairs(weights: np.ndarray, counts: sparse.csr_array, at: np.ndarray) -> np.ndarray:
+    """The sum over items of weight (m sum v^2 - (sum v)^2) / (m - 1), from the weighted counts of pairs of values.
+
+    Positions ``at`` [B, values] differ between resamples. For few values this takes a table of pairs per resample
+    instead of a table of items.
+    """
+    dense, per_item = counts.toarray(), counts.sum(axis=1)[:, None]
+    width = dense.shape[1]
+    pairs = (dense[:, :, None] * dense[:, None, :] / (per_item - 1)[:, :, None]).reshape(len(dense), -1)
+    squares = weights @ (dense * per_item / (per_item - 1))
+    crossed = (weights @ pairs).reshape(-1, width, width)
+    return (squares * at**2).sum(axis=1) - np.einsum("bk,bkl,bl->b", at, crossed, at)
+
+
+def _dense(counts: sparse.csr_array) -> np.ndarray | sparse.csr_array:
+    """Small tables are multiplied faster as arrays; sums of whole numbers are exact either way."""
+    return counts.toarray() if counts.shape[0] * counts.shape[1] <= BLOCK else counts
 
 
 def _mid_ranks(totals: np.ndarray) -> np.ndarray:
@@ -190,7 +256,7 @@ def _alpha(n: np.ndarray, observed: np.ndarray, expected: np.ndarray) -> np.ndar
 def _fleiss(counts: sparse.csr_array) -> Statistic:
     per_item = counts.sum(axis=1)
     agreed = (counts.multiply(counts).sum(axis=1) - per_item) / (per_item * (per_item - 1))
-    shares = sparse.diags_array(1 / per_item) @ counts
+    shares = _dense(sparse.diags_array(1 / per_item) @ counts)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         n = weights.sum(axis=1)
@@ -265,12 +331,8 @@ def _bootstrap_interval(
         return None, None, ""
     if items < MINIMUM_ITEMS:
         return None, None, f"no interval because {items} items are too few to resample; {MINIMUM_ITEMS} are needed"
-    random, rows = np.random.default_rng(seed), max(BLOCK // items, 1)
-    blocks = [min(rows, bootstrap - done) for done in range(0, bootstrap, rows)]
-    sampled = [
-        statistic(random.multinomial(items, np.full(items, 1 / items), size=size).astype(float)) for size in blocks
-    ]
-    values = np.concatenate(sampled)
+    blocks = RESAMPLES.blocks(items, bootstrap, seed)
+    values = np.concatenate([statistic(weights) for weights in blocks])
     values = values[~np.isnan(values)]
     if len(values) < DEFINED_SHARE * bootstrap:
         missing = 1 - len(values) / bootstrap

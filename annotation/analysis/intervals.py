@@ -2,7 +2,8 @@
 
 Input is a long table, one row a rating. Raters and items are treated as samples; a study is judged on both. What
 cannot be estimated is ``None`` with a reason, never NaN. Does not exclude raters, weight them, or correct for
-multiple comparisons. Knows nothing of storage, screens or models.
+multiple comparisons. Knows nothing of storage, screens or models. How often the intervals contain the truth:
+``python -m annotation coverage --table``, and the README beside this file.
 
 Axes: ``N`` ratings; leading axes (``...``) are simulated studies.
 """
@@ -14,13 +15,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import sparse, stats
+from scipy import stats
 
+from annotation.analysis.crossed import CrossedDesign, Estimate
 from annotation.analysis.ratings import group_as_item, require_columns, table_of, values_and_clusters
 from emotion_omni.types import EmotionOmniError
 
 LEVEL = 0.95
 TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+LEAST_EFFECTIVE = 4.0  # raters and items; with fewer, simulated intervals contained the truth in as little as 83 %
+FEW_EFFECTIVE = 8.0  # with fewer, up to 98 %
+LEAST_RATINGS = 24  # with fewer, 92 to 98.5 %
+FEW_RATINGS = 40
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,8 @@ class Interval:
     """An estimate with its 95 % interval. ``low``, ``high`` and ``se`` are ``None`` where ``reason`` says why.
 
     ``se``: standard error in the unit of the ratings. ``n``: ratings used. ``items`` counts groups where items come
-    in groups.
+    in groups. ``note``: a caution about an interval that is given; where only one bound is ``None``, that side is open
+    and ``note`` says why.
     """
 
     mean: float | None
@@ -40,6 +47,7 @@ class Interval:
     items: int
     method: str
     reason: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,33 +59,34 @@ class _Sample:
     items: np.ndarray
     method: str
 
-    @property
-    def clusters(self) -> int:
-        """Of the scarcer of raters and items."""
-        return min(count_codes(self.raters), count_codes(self.items))
+    def naive(self) -> Interval:
+        values = self.values
+        variance = np.asarray(values.var(ddof=1) / len(values))
+        return self._interval(Estimate(np.asarray(values.mean()), variance, np.asarray(len(values) - 1.0)), "")
 
-    def interval(self, mean: float, variance: float, freedom: int) -> Interval:
-        se = math.sqrt(variance)
+    def clustered(self, is_first: np.ndarray | None = None) -> Interval:
+        design = CrossedDesign(self.raters, self.items, is_first)
+        if few := too_few(*self.counts[1:]):
+            return self.undefined(float(design.value_and_influence(self.values)[0]), few)
+        share = is_first is None and is_binary(self.values)
+        found = self._interval(estimate(design, self.values, share), caution(design), share)
+        few = too_few_effective(design)
+        return self.undefined(found.mean, few) if few and not found.reason else found
+
+    def _interval(self, found: Estimate, note: str, share: bool = False) -> Interval:
+        mean, se = float(found.value), math.sqrt(found.variance)
         if se <= 1e-9 * np.abs(self.values).max():  # only rounding: a width of zero would claim certainty
             return self.undefined(mean, "no spread between raters or items to estimate it from")
-        half_width = t_quantile(freedom) * se
-        return self._result(mean, mean - half_width, mean + half_width, se, "")
-
-    def clustered(self, estimate: np.ndarray, influence: np.ndarray) -> Interval:
-        few = too_few(count_codes(self.raters), count_codes(self.items))
-        if few:
-            return self.undefined(float(estimate), few)
-        variance = float(two_way_clustered_variance(influence, self.raters, self.items))
-        return self.interval(float(estimate), variance, self.clusters - 1)
+        low, high = map(float, bounds(found, share))
+        return Interval(mean, low, high, se, *self.counts, self.method, note=note)
 
     def undefined(self, mean: float | None, reason: str) -> Interval:
-        return self._result(mean, None, None, None, reason)
+        return Interval(mean, None, None, None, *self.counts, self.method, reason)
 
-    def _result(
-        self, mean: float | None, low: float | None, high: float | None, se: float | None, reason: str
-    ) -> Interval:
-        counts = (len(self.values), count_codes(self.raters), count_codes(self.items))
-        return Interval(mean, low, high, se, *counts, self.method, reason)
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Ratings, raters, items."""
+        return len(self.values), count_codes(self.raters), count_codes(self.items)
 
 
 def naive_mean(ratings: pd.DataFrame) -> Interval:
@@ -92,18 +101,18 @@ def naive_mean(ratings: pd.DataFrame) -> Interval:
         return sample.undefined(None, "no ratings yet")
     if len(values) < 2:
         return sample.undefined(float(values.mean()), "only 1 rating; at least 2 are needed")
-    return sample.interval(float(values.mean()), float(values.var(ddof=1)) / len(values), len(values) - 1)
+    return sample.naive()
 
 
 def clustered_mean(ratings: pd.DataFrame) -> Interval:
-    """Mean of ``value``, clustered on rater and item (Cameron, Gelbach & Miller 2011); t with min(raters, items) - 1.
+    """Mean of ``value``, clustered on rater and item (:class:`CrossedDesign`); Wilson's interval where all are 0 or 1.
 
     Columns and errors as in :func:`naive_mean`.
     """
     sample = _Sample(*values_and_clusters(ratings), "clustered")
     if not len(sample.values):
         return sample.undefined(None, "no ratings yet")
-    return sample.clustered(*mean_and_influence(sample.values))
+    return sample.clustered()
 
 
 def means_by(ratings: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -145,12 +154,12 @@ def paired_difference(ratings: pd.DataFrame, column: str, first: object, second:
     for name, arm in arms:
         if not arm.any():
             return sample.undefined(None, f"no ratings of {name!r} yet")
-    difference, influence = difference_and_influence(sample.values, is_first)
     for name, arm in arms:
         few = too_few(np.unique(sample.raters[arm]).size, np.unique(sample.items[arm]).size)
         if few:  # the influence of a single rating on its own mean is 0: it would seem to add no uncertainty
+            difference = sample.values[is_first].mean() - sample.values[~is_first].mean()
             return sample.undefined(float(difference), f"{name!r} has {few}")
-    return sample.clustered(difference, influence)
+    return sample.clustered(is_first)
 
 
 def verdict(difference: Interval, smallest: float = 0.0) -> str:
@@ -159,58 +168,43 @@ def verdict(difference: Interval, smallest: float = 0.0) -> str:
         raise EmotionOmniError(
             f"The smallest difference that matters is 0 or more, not {smallest}. Give its size.", "smallest"
         )
-    if difference.low is None or difference.high is None:
-        return "not shown"
-    if difference.low > smallest:
+    if difference.low is not None and difference.low > smallest:
         return "better"
-    return "worse" if difference.high < -smallest else "not shown"
+    return "worse" if difference.high is not None and difference.high < -smallest else "not shown"
 
 
-# --- estimators --------------------------------------------------------------------------------------------------
+# --- from an estimate to its interval ----------------------------------------------------------------------------
 
 
-def mean_and_influence(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values [..., N] → the mean [...] and each rating's influence on it [..., N], (x_i - mean) / N."""
-    mean = values.mean(axis=-1)
-    return mean, (values - mean[..., None]) / values.shape[-1]
+def estimate(design: CrossedDesign, values: np.ndarray, share: bool) -> Estimate:
+    """``share``: the values are 0 or 1 and their mean is wanted, for Wilson's interval, which needs no floor."""
+    return design.estimate(values, floor=1.0) if share else design.estimate(values)
 
 
-def difference_and_influence(values: np.ndarray, is_first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values [..., N] in two arms → difference of their means [...] and each rating's influence on it [..., N]."""
-    first, first_influence = mean_and_influence(values[..., is_first])
-    second, second_influence = mean_and_influence(values[..., ~is_first])
-    influence = np.empty_like(values)
-    influence[..., is_first], influence[..., ~is_first] = first_influence, -second_influence
-    return first - second, influence
+def bounds(found: Estimate, share: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """→ low [...], high [...]: t intervals, or Wilson's (1927) for a ``share``.
 
-
-def two_way_clustered_variance(influence: np.ndarray, raters: np.ndarray, items: np.ndarray) -> np.ndarray:
-    """Influence [..., N], codes [N] → variance [...] of the estimate: V(rater) + V(item) - V(rater and item).
-
-    Cameron, Gelbach & Miller (2011), "Robust inference with multiway clustering", each part with its own
-    G / (G - 1). In small studies the sum can be negative by chance; then the larger one-way variance is used, since
-    the truth cannot be less.
-
-    Chosen over the crossed bootstrap (Owen 2007), which counts the noise up to three times: in 3000 simulated
-    studies of 10 to 40 raters these intervals contained the truth in 93.5 to 95.8 %, from strong rater effects to
-    none at all. Taking the larger part always, not only below zero, gave up to 98 %.
+    Wilson's uses the effective number of ratings n = p (1 - p) / variance, as surveys do (Korn & Graubard 1998), and
+    t for the normal quantile. The t interval of a share ignores that its variance changes with it: in simulated
+    studies of 6 to 60 raters it contained the truth in as little as 85 %.
     """
-    by_rater, by_item = clustered_variance(influence, raters), clustered_variance(influence, items)
-    cells = np.unique(raters * (items.max() + 1) + items, return_inverse=True)[1]
-    both = by_rater + by_item - clustered_variance(influence, cells)
-    return np.where(both <= 0, np.maximum(by_rater, by_item), both)
+    t, mean = t_quantile(found.freedom), found.value
+    if not share:
+        half_width = t * np.sqrt(found.variance)
+        return mean - half_width, mean + half_width
+    with np.errstate(divide="ignore", invalid="ignore"):  # a share of 0 or 1 has no variance and no interval
+        per_n = t**2 * found.variance / (mean * (1 - mean))  # t² / n
+        center, half_width = mean + per_n / 2, np.sqrt(per_n * mean * (1 - mean) + per_n**2 / 4)
+        return (center - half_width) / (1 + per_n), (center + half_width) / (1 + per_n)
 
 
-def clustered_variance(influence: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """One-way: G / (G - 1) times the sum over clusters g of (sum of the influence in g)^2."""
-    clusters = int(codes.max()) + 1
-    membership = sparse.csr_array((np.ones(len(codes)), (np.arange(len(codes)), codes)))
-    return np.square(influence @ membership).sum(axis=-1) * clusters / (clusters - 1)
-
-
-def t_quantile(freedom: int) -> float:
+def t_quantile(freedom: np.ndarray | float) -> np.ndarray:
     """Upper quantile of Student's t; the normal 1.96 is too small below about 40 clusters."""
-    return float(stats.t.ppf(TAILS[1], freedom))
+    return stats.t.ppf(TAILS[1], freedom)
+
+
+def is_binary(values: np.ndarray) -> bool:
+    return bool(np.isin(values, (0.0, 1.0)).all())
 
 
 def count_codes(codes: np.ndarray) -> int:
@@ -222,6 +216,30 @@ def too_few(raters: int, items: int) -> str:
     if min(raters, items) >= 2:
         return ""
     return f"{_plural(raters, 'rater')} and {_plural(items, 'item')}; at least 2 of each are needed"
+
+
+def too_few_effective(design: CrossedDesign) -> str:
+    """ "" when an interval can be relied on, else what there is too little of."""
+    if design.size < LEAST_RATINGS:
+        return f"too few ratings: {design.size}; at least {LEAST_RATINGS} are needed for an interval"
+    for count, noun in zip(design.effective, ("raters", "items"), strict=True):
+        if count < LEAST_EFFECTIVE - 1e-9:
+            return (
+                f"too few {noun}: as good as {count:.1f} {noun} with equal shares of the ratings; "
+                f"at least {LEAST_EFFECTIVE:g} are needed for an interval"
+            )
+    return ""
+
+
+def caution(design: CrossedDesign) -> str:
+    """ "" where simulated intervals contain the truth in 93 to 97 %."""
+    few = [
+        f"{noun} (as good as {count:.1f})"
+        for count, noun in zip(design.effective, ("raters", "items"), strict=True)
+        if count < FEW_EFFECTIVE
+    ]
+    few += [f"ratings ({design.size})"] if design.size < FEW_RATINGS else []
+    return f"few {' and '.join(few)}: the interval may be wider than it needs to be" if few else ""
 
 
 def _plural(count: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""Planning by simulation: the power of a study before it starts, and the coverage of the intervals.
+"""Planning by simulation: the power of a study before it starts.
 
 Simulated studies are analyzed exactly as real ones (:mod:`annotation.analysis.intervals`). The model of a rating is
 value = system + rater + item + noise, all effects normal and independent.
@@ -14,12 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from annotation.analysis.intervals import (
-    difference_and_influence,
-    mean_and_influence,
-    t_quantile,
-    two_way_clustered_variance,
-)
+from annotation.analysis.crossed import CrossedDesign
+from annotation.analysis.intervals import estimate, t_quantile, too_few_effective
 from emotion_omni.types import EmotionOmniError
 
 SECONDS_PER_RATING = 20.0  # to hear a reply of about ten seconds and judge it
@@ -62,29 +58,31 @@ def power_analysis(
     Every item is a prompt that all systems answer; ``overlap`` raters (all if ``None``) rate all answers to it.
     ``rater_sd`` and ``item_sd``: standard deviations of raters' severity and of answers, in the unit of the ratings;
     ``shared``: the part of both variances that is the same for all systems and so cancels (half, an assumption).
-    With ``difference=0`` the power is the false positive rate. Raters for whom no item is left are not counted.
-    Raises :class:`EmotionOmniError` (code ``plan``).
+    With ``difference=0`` the power is the false positive rate; with too few raters or items for an interval it is 0.
+    Raters for whom no item is left are not counted. Raises :class:`EmotionOmniError` (code ``plan``).
     """
     sizes = (rater_sd, item_sd, noise_sd, seconds_per_rating, difference**2)
-    raters, overlap = _check_design(raters, items, overlap, simulations, sizes)
+    raters, overlap = check_design(raters, items, overlap, simulations, sizes)
     _check_systems(shared, systems)
     generator = np.random.default_rng(seed)
-    rater_codes, item_codes = (np.tile(codes, 2) for codes in _assign(raters, items, overlap, generator))
+    rater_codes, item_codes = (np.tile(codes, 2) for codes in assign(raters, items, overlap, generator))
     is_first = np.arange(len(rater_codes)) < len(rater_codes) // 2
-    values = difference * is_first + _effects(generator, (simulations, len(rater_codes)), noise_sd)
+    values = difference * is_first + effects(generator, (simulations, len(rater_codes)), noise_sd)
     for codes, count, sd in ((rater_codes, raters, rater_sd), (item_codes, items, item_sd)):
-        values += _effects(generator, (simulations, count), sd * math.sqrt(shared))[:, codes]
-        own = _effects(generator, (simulations, 2 * count), sd * math.sqrt(1 - shared))
+        values += effects(generator, (simulations, count), sd * math.sqrt(shared))[:, codes]
+        own = effects(generator, (simulations, 2 * count), sd * math.sqrt(1 - shared))
         values += own[:, codes + count * is_first]
-    estimate, influence = difference_and_influence(values, is_first)
-    half_width = _half_width(influence, rater_codes, item_codes, min(raters, items))
+    design = CrossedDesign(rater_codes, item_codes, is_first)
+    found = estimate(design, values, share=False)
+    half_width = t_quantile(found.freedom) * np.sqrt(found.variance)
+    shown = (np.abs(found.value) > half_width) & (not too_few_effective(design))
     total = items * overlap * systems
     return PowerAnalysis(
         raters,
         items,
         overlap,
         difference,
-        power=float((np.abs(estimate) > half_width).mean()),
+        power=float(shown.mean()),
         half_width=float(half_width.mean()),
         total_ratings=total,
         ratings_per_rater=total / raters,
@@ -105,43 +103,11 @@ def power_curve(
     return pd.DataFrame(rows, columns=list(PowerAnalysis.__dataclass_fields__))
 
 
-def coverage(
-    simulations: int = 200,
-    raters: int = 10,
-    items: int = 20,
-    overlap: int | None = None,
-    rater_sd: float = 0.5,
-    item_sd: float = 0.6,
-    noise_sd: float = 0.8,
-    seed: int = 0,
-) -> dict[str, float]:
-    """Share of simulated studies whose interval contains the true mean, ``naive`` and ``clustered``; 0.95 is right.
-
-    ``overlap``: raters an item, all if ``None``. Standard deviations in the unit of the ratings.
-    Raises :class:`EmotionOmniError` (code ``plan``).
-    """
-    raters, overlap = _check_design(raters, items, overlap, simulations, (rater_sd, item_sd, noise_sd))
-    generator = np.random.default_rng(seed)
-    rater_codes, item_codes = _assign(raters, items, overlap, generator)
-    values = _effects(generator, (simulations, raters), rater_sd)[:, rater_codes]
-    values = values + _effects(generator, (simulations, items), item_sd)[:, item_codes]
-    values += _effects(generator, values.shape, noise_sd)
-    mean, influence = mean_and_influence(values)
-    n = len(rater_codes)
-    naive = t_quantile(n - 1) * values.std(axis=1, ddof=1) / math.sqrt(n)
-    clustered = _half_width(influence, rater_codes, item_codes, min(raters, items))
-    return {"naive": float((np.abs(mean) <= naive).mean()), "clustered": float((np.abs(mean) <= clustered).mean())}
-
-
-def _half_width(influence: np.ndarray, raters: np.ndarray, items: np.ndarray, clusters: int) -> np.ndarray:
-    return t_quantile(clusters - 1) * np.sqrt(two_way_clustered_variance(influence, raters, items))
-
-
-def _effects(generator: np.random.Generator, shape: tuple[int, ...], sd: float) -> np.ndarray:
+def effects(generator: np.random.Generator, shape: tuple[int, ...], sd: float) -> np.ndarray:
     return generator.normal(0.0, sd, shape)
 
 
-def _assign(raters: int, items: int, overlap: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def assign(raters: int, items: int, overlap: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Each item to ``overlap`` random raters with equal loads (±1) → codes of raters [N] and items [N]."""
     load = np.zeros(raters, dtype=np.int64)
     assigned = []
@@ -152,7 +118,7 @@ def _assign(raters: int, items: int, overlap: int, generator: np.random.Generato
     return np.concatenate(assigned), np.repeat(np.arange(items), overlap)
 
 
-def _check_design(
+def check_design(
     raters: int, items: int, overlap: int | None, simulations: int, sizes: Sequence[float]
 ) -> tuple[int, int]:
     """→ the raters for whom there is an item, and the overlap, all raters when ``None``."""

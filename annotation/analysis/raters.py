@@ -91,6 +91,50 @@ def severity(ratings: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def agreement_with_others(ratings: pd.DataFrame, categories: int | None) -> dict[str, float | None]:
+    """Each rater's agreement with the others on the same items: below zero, the rater contradicts everyone else.
+
+    On points (``categories`` is ``None``), the correlation with the mean of the others; on categories, the share of
+    answers equal to the mode of the others, where they have one mode, minus chance (1 / ``categories``). ``None``
+    where there is too little to compare. ``ratings``: ``item, rater, value``, one row for each rater of an item.
+    """
+    item, rater = pd.factorize(ratings["item"])[0], pd.factorize(ratings["rater"])
+    names, per_item = rater[1], np.bincount(item)
+    shared = per_item[item] > 1
+    item, code, values = item[shared], rater[0][shared], ratings["value"][shared]
+    if categories is None:
+        found = _correlations(item, code, values.to_numpy(dtype=float), per_item, len(names))
+    else:
+        found = _matches(item, code, pd.factorize(values)[0], len(per_item), len(names), 1 / categories)
+    return dict(zip(names, found, strict=True))
+
+
+def _correlations(
+    item: np.ndarray, rater: np.ndarray, values: np.ndarray, per_item: np.ndarray, raters: int
+) -> list[float | None]:
+    others = (np.bincount(item, values, len(per_item))[item] - values) / (per_item[item] - 1)
+    order = np.argsort(rater, kind="stable")
+    ends = np.cumsum(np.bincount(rater, minlength=raters))[:-1]
+    parts = zip(np.split(values[order], ends), np.split(others[order], ends), strict=True)
+    return [
+        float(np.corrcoef(own, rest)[0, 1]) if len(own) > 2 and np.ptp(own) > 0 and np.ptp(rest) > 0 else None
+        for own, rest in parts
+    ]
+
+
+def _matches(
+    item: np.ndarray, rater: np.ndarray, values: np.ndarray, items: int, raters: int, chance: float
+) -> list[float | None]:
+    width = int(values.max(initial=0)) + 1
+    others = np.bincount(item * width + values, minlength=items * width).reshape(items, width)[item]
+    others[np.arange(len(item)), values] -= 1
+    most = others.max(axis=1, initial=0)
+    clear = (others == most[:, None]).sum(axis=1) == 1
+    same = np.bincount(rater[clear], (others[np.arange(len(item)), values] == most)[clear], raters)
+    seen = np.bincount(rater[clear], minlength=raters)
+    return [float(hits / n) - chance if n else None for hits, n in zip(same, seen, strict=True)]
+
+
 def _where(known: np.ndarray, values: np.ndarray | None) -> pd.Series:
     """The values as floats where known, else ``None``."""
     if values is None:
@@ -121,9 +165,10 @@ def _rater_equations(
 class Evidence:
     """What is known of one rater. ``None``, or nothing seen, means not known, which is neither good nor bad.
 
-    ``retest_same``: share of hidden repeats answered the same, in [0, 1]. ``median_seconds``: from the end of the
-    clip to the answer. ``constant``: at least ten items, all with the same answer. ``agreement_with_others``: a
-    correlation or chance-corrected coefficient, in [-1, 1].
+    ``retest_same``: share of hidden repeats answered the same, in [0, 1]. ``traps_seen``, ``gold_seen``: with those
+    that were skipped, which are not right. ``median_seconds``: from the end of the clip to the answer. ``constant``:
+    at least ten items, all with the same answer. ``agreement_with_others``: a correlation or chance-corrected
+    coefficient, in [-1, 1].
     """
 
     rater: str

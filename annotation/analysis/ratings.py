@@ -64,26 +64,42 @@ def rated(ratings: pd.DataFrame, key: tuple[str, ...] = ("item", "rater")) -> pd
     return table
 
 
-def count_values(ratings: pd.DataFrame, categories: Sequence | None, numeric: bool) -> ValueCounts:
+@dataclass(frozen=True, eq=False)
+class Rated:
+    """A table read once, for several statistics: codes of the items [N] in order of their names, and the values."""
+
+    item: np.ndarray
+    items: int
+    raters: int
+    values: pd.Series
+
+    @classmethod
+    def read(cls, ratings: pd.DataFrame) -> Rated:
+        """Raises as :func:`rated`."""
+        table = rated(ratings)
+        item, items = pd.factorize(table["item"], sort=True)
+        return cls(item, len(items), table["rater"].nunique(), table["value"])
+
+
+def count_values(ratings: pd.DataFrame | Rated, categories: Sequence | None, numeric: bool) -> ValueCounts:
     """Counts of values by item; items in order of their names, so that the order of rows changes nothing.
 
     Columns are the ``categories`` where given, else the values that occur, in rising order if ``numeric``.
     Scaling positions to [0, 1] changes no coefficient and gives rounding errors a common scale.
     """
-    table = rated(ratings)
-    item, items = pd.factorize(table["item"], sort=True)
+    table = ratings if isinstance(ratings, Rated) else Rated.read(ratings)
     positions = np.zeros(0)
     if categories is not None:
-        code, width = category_codes(table["value"], categories), len(categories)
+        code, width = category_codes(table.values, categories), len(categories)
     elif numeric:
-        values, code = np.unique(numbers(table["value"]), return_inverse=True)
+        values, code = np.unique(numbers(table.values), return_inverse=True)
         width = len(values)
         positions = (values - values[:1]) / (np.ptp(values) if width > 1 else 1)
     else:
-        code, names = pd.factorize(table["value"].astype(object))
+        code, names = pd.factorize(table.values.astype(object))
         width = len(names)
-    counts = sparse.coo_array((np.ones(len(table)), (item, code)), shape=(len(items), width)).tocsr()
-    return ValueCounts(counts, positions, table["rater"].nunique())
+    cells = (np.ones(len(code)), (table.item, code))
+    return ValueCounts(sparse.coo_array(cells, shape=(table.items, width)).tocsr(), positions, table.raters)
 
 
 def numbers(values: pd.Series) -> np.ndarray:

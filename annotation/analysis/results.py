@@ -7,10 +7,10 @@ each question. Hidden repeats, traps and gold items stay in it, marked by ``kind
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import multimode
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,15 @@ import pandas as pd
 
 from annotation.analysis import raters
 from annotation.analysis.agreement import Agreement, agreement_table
+from annotation.analysis.answers import COLUMNS, Answers, Question
 from annotation.analysis.confusion import confusion_matrix
 from annotation.analysis.disagreement import disagreement
-from annotation.analysis.intervals import means_by, paired_difference
+from annotation.analysis.intervals import Interval, clustered_mean, means_by, paired_difference
 from annotation.analysis.ranking import Ranking, rank
 from annotation.analysis.raters import Evidence, Verdict
 from annotation.analysis.voice_lift import VoiceLift, voice_lift
 from annotation.people.signing_key import pseudonym
+from annotation.rating.playback import FASTEST
 from annotation.store.queries import View
 from annotation.store.tables import TASK_KINDS, Row
 from annotation.study.rules import Study
@@ -33,31 +35,20 @@ from annotation.study.translate import version
 from emotion_omni import emotion
 from emotion_omni.types import EmotionOmniError
 
-COLUMNS = [
-    "rating",
-    "item",
-    "family",
-    "rater",
-    "kind",
-    "scale",
-    "version",
-    "level",
-    "value",
-    "side",
-    "guess_shown",
-    "guess",
-    "guess_probability",
-    "system",
-    "mode",
-    "block",
-    "slot",
-    "seconds",
-    "heard",
-    "right",
-    "at",
-    "outcome",
-    "reasons",
-]
+RATED = ("item", "rater", "value")
+
+__all__ = ["COLUMNS", "Anchoring", "Results"]
+
+
+@dataclass(frozen=True)
+class Anchoring:
+    """Shares of ratings that agree with the model's guess: with the guess ``shown``, with it ``hidden``, and the
+    ``gap``, shown minus hidden: above zero, raters lean towards a guess that they see.
+    """
+
+    shown: Interval
+    hidden: Interval
+    gap: Interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +61,7 @@ class Results:
     ratings: Sequence[Row]
     decisions: Sequence[Row]
     secret: bytes
+    skipped_checks: Sequence[Row] = ()  # rater and kind of skipped traps and gold items
 
     @classmethod
     def read(cls, view: View, study: str, secret: bytes) -> Results:
@@ -77,7 +69,8 @@ class Results:
         if row is None:
             raise EmotionOmniError("There is no such study.", "not-found")
         items = {item["id"]: item for item in view.items(study)}
-        return cls(row, Study.read(row["settings"]), items, view.ratings(study), view.decisions(study), secret)
+        given = view.ratings(study), view.decisions(study), secret, view.skipped_checks(study)
+        return cls(row, Study.read(row["settings"]), items, *given)
 
     # -- people
 
@@ -90,6 +83,13 @@ class Results:
         return sorted({row["rater"] for row in self.ratings if row["kind"] in TASK_KINDS})
 
     @cached_property
+    def _by_rater(self) -> dict[str, list[Row]]:
+        found: dict[str, list[Row]] = {}
+        for row in self.ratings:
+            found.setdefault(row["rater"], []).append(row)
+        return found
+
+    @cached_property
     def verdicts(self) -> dict[str, Verdict]:
         """By rater's id. The latest decision of a researcher overrides the criteria."""
         found = {rater: raters.judge(self.evidence(rater)) for rater in self.raters}
@@ -99,52 +99,42 @@ class Results:
         return found
 
     def evidence(self, rater: str) -> Evidence:
-        mine = [row for row in self.ratings if row["rater"] == rater]
+        mine = self._by_rater.get(rater, [])
         by_kind = {kind: [row for row in mine if row["kind"] == kind] for kind in TASK_KINDS}
         same = self._retest(by_kind)
-        seconds = [row["seconds"] for row in by_kind["rate"] if row["seconds"] is not None]
+        skipped = Counter(row["kind"] for row in self.skipped_checks if row["rater"] == rater)  # not passed
+        seconds = [self._thinking_seconds(row) for row in by_kind["rate"]]
         main = [row["answers"].get(self.rules.form.main) for row in by_kind["rate"]]
         return Evidence(
             rater,
             ratings=len(by_kind["rate"]),
             traps_right=_right(by_kind["trap"]),
-            traps_seen=len(by_kind["trap"]),
+            traps_seen=len(by_kind["trap"]) + skipped["trap"],
             gold_right=_right(by_kind["gold"]),
-            gold_seen=len(by_kind["gold"]),
+            gold_seen=len(by_kind["gold"]) + skipped["gold"],
             retest_pairs=len(same),
             retest_same=float(np.mean(same)) if same else None,
             median_seconds=float(np.median(seconds)) if seconds else None,
             constant=len(set(map(str, main))) == 1 if len(main) >= 10 else None,
-            agreement_with_others=self._with_others(rater),
+            agreement_with_others=self._agreement_with_others.get(rater),
         )
 
+    def _thinking_seconds(self, row: Row) -> float:
+        """From hand-out to answer, by the server's clock, without the least time in which the clips can be heard."""
+        content = self.items[row["item"]]["content"]
+        clips = content.get("clips", {}).values() if content.get("mode") != "words" else ()
+        return max(0.0, row["at"] - row["handed"] - sum(clip.get("seconds", 0.0) for clip in clips) / FASTEST)
+
     @cached_property
-    def _main_answers(self) -> dict[str, dict[str, Any]]:
-        """item → rater → main answer, of ordinary ratings."""
-        found: dict[str, dict[str, Any]] = {}
+    def _agreement_with_others(self) -> dict[str, float | None]:
+        """By rater's id: agreement of the main answers with the others'; below zero, they contradict everyone else."""
+        main, given = self.rules.form.main, dict[tuple[str, str], Any]()
         for row in self.ratings:
-            if row["kind"] == "rate" and (value := row["answers"].get(self.rules.form.main)) is not None:
-                found.setdefault(row["item"], {})[row["rater"]] = value
-        return found
-
-    def _with_others(self, rater: str) -> float | None:
-        """Agreement of a rater's main answers with the others'; below zero, the rater contradicts everyone else.
-
-        On points, the correlation with the mean of the others; on categories, the share of answers equal to the
-        mode of the others, minus chance (1 / categories).
-        """
-        pairs = [
-            (given[rater], [value for other, value in given.items() if other != rater])
-            for given in self._main_answers.values()
-            if rater in given and len(given) > 1
-        ]
-        scale = SCALES[self.rules.form.main]
-        if scale.kind == "points":
-            own, others = [value for value, _ in pairs], [float(np.mean(rest)) for _, rest in pairs]
-            varied = len(pairs) > 2 and np.ptp(own) > 0 and np.ptp(others) > 0
-            return float(np.corrcoef(own, others)[0, 1]) if varied else None
-        clear = [(value, modes[0]) for value, rest in pairs if len(modes := multimode(rest)) == 1]
-        return float(np.mean([value == mode for value, mode in clear])) - 1 / len(scale.values) if clear else None
+            if row["kind"] == "rate" and (value := row["answers"].get(main)) is not None:
+                given[row["item"], row["rater"]] = value
+        table = pd.DataFrame([(*pair, value) for pair, value in given.items()], columns=["item", "rater", "value"])
+        scale = SCALES[main]
+        return raters.agreement_with_others(table, None if scale.kind == "points" else len(scale.values))
 
     def _retest(self, by_kind: Mapping[str, Sequence[Row]]) -> list[bool]:
         """Whether the main answer to each hidden repeat was the same; on points, within one point."""
@@ -159,49 +149,25 @@ class Results:
     # -- the table
 
     @cached_property
+    def answers(self) -> Answers:
+        ratings = [row for row in self.ratings if row["kind"] in TASK_KINDS]
+        names = {rater: self.pseudonym(rater) for rater in self.raters}
+        questions = {
+            name: Question(version(scale.version, self.rules.language), scale.level, scale.kind == "points")
+            for name, scale in SCALES.items()
+        }
+        return Answers.read(ratings, self.items, self.verdicts, names, questions)
+
+    @property
     def table(self) -> pd.DataFrame:
         """One row for each answer, columns :data:`COLUMNS`; multiple-choice answers are joined by ``|``."""
-        rows = [answer for row in self.ratings if row["kind"] in TASK_KINDS for answer in self._answers(row)]
-        return pd.DataFrame(rows, columns=COLUMNS)
+        return self.answers.table
 
-    def _answers(self, row: Row) -> list[dict[str, Any]]:
-        item, verdict = self.items[row["item"]], self.verdicts[row["rater"]]
-        content = item["content"]
-        guess = content.get("guess") or {}
-        shared = {
-            "rating": row["id"],
-            "item": row["item"],
-            "family": item["family"],
-            "rater": self.pseudonym(row["rater"]),
-            "kind": row["kind"],
-            "side": "as stored" if row["flip"] > 0 else "swapped",
-            "guess_shown": bool(row["guess"]),
-            "guess": guess.get("label"),
-            "guess_probability": guess.get("probability"),
-            "system": _system(content),
-            "mode": content.get("mode", "both"),
-            "block": row["block"],
-            "slot": row["slot"],
-            "seconds": row["seconds"],
-            "heard": min(row["heard"].values(), default=None),
-            "right": row["right"],
-            "at": row["at"],
-            "outcome": verdict.outcome,
-            "reasons": "|".join(verdict.reasons),
-        }
-        language = self.rules.language
-        return [
-            shared | _answer(SCALES[name], value, language) for name, value in row["answers"].items() if name in SCALES
-        ]
-
-    def values(self, scale: str, kept_only: bool = True, kind: str = "rate") -> pd.DataFrame:
-        """The answers to one question of one kind of task, with all columns of the table."""
-        chosen = self.table[(self.table["scale"] == scale) & (self.table["kind"] == kind)]
-        if kept_only:
-            chosen = chosen[chosen["outcome"] != "flagged"]
-        chosen = chosen.reset_index(drop=True)
-        numbers = SCALES[scale].kind == "points"
-        return chosen.assign(value=pd.to_numeric(chosen["value"]) if numbers else chosen["value"].astype(str))
+    def values(
+        self, scale: str, kept_only: bool = True, kind: str = "rate", columns: Sequence[str] = COLUMNS
+    ) -> pd.DataFrame:
+        """The answers to one question of one kind of task, with columns of the table."""
+        return self.answers.to(scale, kept_only, kind, columns)
 
     # -- figures
 
@@ -211,7 +177,7 @@ class Results:
         return [scale for scale in self.rules.form.asked(True) if scale.level != "none" and scale.kind != "several"]
 
     def agreement(self, kept_only: bool = True) -> dict[str, list[Agreement]]:
-        given = [(scale, self.values(scale.name, kept_only)[["item", "rater", "value"]]) for scale in self.scales]
+        given = [(scale, self.values(scale.name, kept_only, columns=RATED)) for scale in self.scales]
         return {
             scale.name: agreement_table(values, scale.level, list(scale.values))
             for scale, values in given
@@ -221,7 +187,9 @@ class Results:
     def means(self, kept_only: bool = True) -> dict[str, pd.DataFrame]:
         """For each scale of points: each system's mean with its clustered interval and the naive one."""
         points = [scale.name for scale in self.scales if scale.kind == "points"]
-        found = {name: self.values(name, kept_only).fillna({"system": "all"}) for name in points}
+        found = {
+            name: self.values(name, kept_only, columns=(*RATED, "system")).fillna({"system": "all"}) for name in points
+        }
         return {name: means_by(values, "system") for name, values in found.items() if len(values)}
 
     def votes(self, kept_only: bool = True) -> pd.DataFrame:
@@ -253,21 +221,19 @@ class Results:
         pairs = pd.DataFrame({"heard": chosen["guess"], "rated": chosen["value"]})
         return confusion_matrix(pairs, list(emotion.NAMES))
 
-    def anchoring(self, kept_only: bool = True) -> dict[str, Any] | None:
-        """How much more often raters agree with the model's guess when they are shown it."""
+    def anchoring(self, kept_only: bool = True) -> Anchoring | None:
+        """How far ratings made with the model's guess visible lean towards it, compared with those made without."""
         if "primary" not in self.rules.form.scales:
             return None
-        chosen = self.values("primary", kept_only)
+        chosen = self.values("primary", kept_only, columns=(*RATED, "guess", "guess_shown"))
         chosen = chosen[chosen["guess"].notna()]
-        agrees = chosen.assign(
-            value=(chosen["value"] == chosen["guess"]).astype(float),
-            shown=chosen["guess_shown"].map({True: "shown", False: "hidden"}),
-        )
+        shown = chosen["guess_shown"].map({True: "shown", False: "hidden"})
+        agrees = chosen.assign(value=(chosen["value"] == chosen["guess"]).astype(float), shown=shown)
+        agrees = agrees[["item", "rater", "value", "shown"]]
         if agrees["shown"].nunique() < 2:
             return None
-        gap = paired_difference(agrees.drop(columns="family"), "shown", "shown", "hidden")
-        shares = agrees.groupby("shown")["value"].mean()
-        return {"shown": float(shares["shown"]), "hidden": float(shares["hidden"]), "gap": gap}
+        shown, hidden = (clustered_mean(agrees[agrees["shown"] == name]) for name in ("shown", "hidden"))
+        return Anchoring(shown, hidden, paired_difference(agrees, "shown", "shown", "hidden"))
 
     def voice_lift(self, kept_only: bool = True) -> VoiceLift | None:
         """Share of answers equal to the item's stated emotion from words, from voice, and from both.
@@ -294,13 +260,13 @@ class Results:
 
     def distribution(self, scale: str, kept_only: bool = True) -> dict[str, list[int]]:
         """How often each value was given, by system."""
-        chosen, values = self.values(scale, kept_only), SCALES[scale].values
+        chosen, values = self.values(scale, kept_only, columns=("value", "system")), SCALES[scale].values
         series = chosen.groupby(chosen["system"].fillna("all"))["value"]
         return {str(name): [int((group == value).sum()) for value in values] for name, group in series}
 
     def retest(self) -> pd.DataFrame:
         main = self.rules.form.main
-        first, again = self.values(main, False), self.values(main, False, kind="repeat")
+        first, again = (self.values(main, False, kind, RATED) for kind in ("rate", "repeat"))
         pairs = pd.concat([first.assign(repeat=0), again.assign(repeat=1)], ignore_index=True)
         return raters.retest(pairs[["item", "rater", "value", "repeat"]])
 
@@ -312,35 +278,39 @@ class Results:
 
     def severity(self) -> pd.DataFrame | None:
         """How much higher or lower each rater rates than the others."""
-        values = self.values(self.first_points.name, False) if self.first_points else pd.DataFrame()
-        return raters.severity(values[["item", "rater", "value"]]) if len(values) else None
+        values = self.values(self.first_points.name, False, columns=RATED) if self.first_points else pd.DataFrame()
+        return raters.severity(values) if len(values) else None
 
     def adjudication_queue(self, kept_only: bool = True) -> pd.DataFrame:
         """Items by the raters' disagreement, the most divided first, with the answers and the decision, if any."""
         main = SCALES[self.rules.form.main]
-        values = self.values(main.name, kept_only)
+        values = self.values(main.name, kept_only, columns=RATED)
         if values.empty:
             return pd.DataFrame(columns=["item", "about", "disagreement", "n", "answers", "decided"])
         level = main.level if main.kind == "points" else "nominal"
-        found = disagreement(values[["item", "rater", "value"]], level, list(main.values))
-        given = values.groupby("item")["value"].apply(
-            lambda group: ", ".join(f"{value} × {n}" for value, n in group.value_counts().items())
-        )
+        found = disagreement(values, level, list(main.values))
+        counts: dict[str, Counter] = {}
+        for item, value in zip(values["item"].tolist(), values["value"].tolist(), strict=True):
+            counts.setdefault(item, Counter())[value] += 1
+        given = {
+            item: ", ".join(f"{value} × {n}" for value, n in counted.most_common()) for item, counted in counts.items()
+        }
         decided = {row["item"]: str(row["value"]) for row in self.decisions if row["subject"] == "item"}
         return found.assign(
-            about=found["item"].map(self._about),
+            about=found["item"].map(self.about),
             answers=found["item"].map(given),
             decided=[decided.get(item, "") for item in found["item"]],
         )
 
-    def _about(self, item: str) -> str:
+    def about(self, item: str) -> str:
         """The first words of an item, so that a person can find it."""
         texts = self.items[item]["content"].get("texts", {})
         return next(iter(texts.values()), "")[:60]
 
     def alarm(self) -> str | None:
         """A warning if exclusions rose sharply among the later half of the raters."""
-        order = sorted(self.raters, key=lambda rater: min(row["at"] for row in self.ratings if row["rater"] == rater))
+        began = {rater: min(row["at"] for row in rows) for rater, rows in self._by_rater.items()}
+        order = sorted(self.raters, key=began.__getitem__)
         verdicts = [self.verdicts[rater] for rater in order]
         half = len(verdicts) // 2
         return raters.exclusion_alarm(verdicts[:half], verdicts[half:])
@@ -360,13 +330,3 @@ def _winner(value: str, side: str) -> str:
 
 def _right(rows: Sequence[Row]) -> int:
     return sum(bool(row["right"]) for row in rows)
-
-
-def _system(content: Mapping[str, Any]) -> str | None:
-    systems = content.get("systems", {})
-    return " : ".join(systems[role] for role in sorted(systems)) or None
-
-
-def _answer(scale: Scale, value: Any, language: str) -> dict[str, Any]:
-    shown = "|".join(value) if isinstance(value, list) else value
-    return {"scale": scale.name, "version": version(scale.version, language), "level": scale.level, "value": shown}

@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 
 from annotation.store.benchmark import fill
+from annotation.store.files import private
 from annotation.store.store import Store
 from annotation.store.transaction import Transaction
 from annotation.studio import Studio
@@ -109,7 +110,7 @@ def serve(home: Path, port: int | None = None, page: bool = True) -> Iterator[tu
     app = ["emotion_omni", "serve", "--engine", "fake"] if page else ["annotation", "routes"]
     command = [sys.executable, "-m", *app, "--port", str(port)]
     root = Path(__file__).parents[2]
-    with (home / "server.txt").open("a") as output:
+    with open(home / "server.txt", "a", opener=private) as output:
         process = subprocess.Popen(command, env=environment, cwd=root, stdout=output, stderr=subprocess.STDOUT)
     try:
         _wait_until_ready(port, process, home)
@@ -143,7 +144,7 @@ def prepare(home: Path, raters: int, items: int, overlap: int, stored: int = 0) 
     """A study of short clips, raters past their training, ``stored`` earlier ratings → the raters' login cookies."""
     studio = Studio.open(home)
     # Spoken traps and gold items last four seconds each, in which a rater causes no load.
-    no_checks = {"training_right": 0, "traps_per_block": 0, "gold_per_block": 0}
+    no_checks = {"training_right": 0, "traps_per_block": 0, "gold_per_block": 0, "break_seconds": 0}
     rules = Study.read({"title": "Load", "template": "emotion-recognition", "ratings_per_item": overlap} | no_checks)
     clips = [studio.clips.add(_tone(number)) for number in range(CLIPS)]
     rows = [{"role": "rate", "content": {"clips": {"speech": clips[n % CLIPS]}, "texts": {}}} for n in range(items)]
@@ -256,7 +257,7 @@ def run(
         with serve(home) as (port, process):
             refused = _refusals(port, cookies[0], cookies[1 % len(cookies)])
             measured, elapsed = _run_raters(port, cookies, seconds)
-            memory = _resident_megabytes(process.pid)
+            memory = resident_megabytes(process.pid)
         report = {"raters": raters, "stored_before": stored, "overlap": overlap}
         report |= _figures(home, measured, elapsed, overlap)
         return report | {"server_memory_mb": memory, "refused": refused, "machine": processors.describe()}
@@ -321,7 +322,7 @@ def _percentile(seconds: list[float], percent: float) -> float | None:
     return round(float(np.percentile(seconds, percent)), 4) if seconds else None
 
 
-def _resident_megabytes(process: int) -> float | None:
+def resident_megabytes(process: int) -> float | None:
     """Resident memory of a process on Linux; ``None`` elsewhere."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{process}/status").read_text().splitlines():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pyarrow as pa
 
 from annotation.analysis.results import COLUMNS
 from annotation.study.rules import Study
+from annotation.study.scales import SURVEY
 
 Columns = dict[str, pa.DataType]
 
@@ -24,7 +27,22 @@ RATINGS: Columns = dict.fromkeys(COLUMNS, _TEXT) | {
     "heard": _FLOAT,
     "right": _FLAG,
     "consent": _FLAG,
+    "source_file": _TEXT,
+    "source_sha256": _TEXT,
 }
+
+SKIPS: Columns = {
+    "item": _TEXT,
+    "family": _TEXT,
+    "rater": _TEXT,
+    "kind": _TEXT,
+    "reason": _TEXT,
+    "distressing": _FLAG,
+    "block": _INTEGER,
+    "slot": _INTEGER,
+    "at": _TEXT,
+}
+SURVEYS: Columns = {"rater": _TEXT} | {scale.name: _INTEGER if scale.kind == "points" else _TEXT for scale in SURVEY}
 
 _GENERATED_BY: Columns = {"system": _TEXT, "seed": _INTEGER, "timings": _TEXT}
 PROVENANCE: Columns = {
@@ -112,8 +130,13 @@ TRAINING: dict[str, Columns] = {
 }
 
 
-def item_columns(rules: Study) -> Columns:
-    """The columns of the items: four for each clip of the template."""
+def source_column(name: str) -> str:
+    """The name of a column of the researcher's own table in an export."""
+    return f"source_row_{name}"
+
+
+def item_columns(rules: Study, own: Iterable[str] = ()) -> Columns:
+    """The columns of the items: six for each clip of the template, and ``own``: those of the researcher's table."""
     columns: Columns = {
         "item": _TEXT,
         "family": _TEXT,
@@ -129,4 +152,6 @@ def item_columns(rules: Study) -> Columns:
     }
     for role in rules.form.clips:
         columns |= {f"{role}_{name}": _TEXT for name in ("text", "system", "file_name", "sha256")}
+        columns |= {f"{role}_source_{name}": _TEXT for name in ("file", "sha256")}
+    columns |= {source_column(name): _TEXT for name in own}
     return columns

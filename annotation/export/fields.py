@@ -49,6 +49,18 @@ def audio_path(content: Content, role: str | None) -> str | None:
     return f"audio/{sha}.flac" if sha else None
 
 
+def source_file(content: Content, role: str) -> Row:
+    """The researcher's own file of a role: its name, and the SHA-256 of its bytes."""
+    source = content.get("source") or {}
+    return {name: (source.get(name) or {}).get(role) for name in ("file", "sha256")}
+
+
+def source_value(content: Content, name: str) -> str | None:
+    """A value of the researcher's own table, as text: its columns may hold anything."""
+    value = ((content.get("source") or {}).get("row") or {}).get(name)
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
 def generated_by(content: Content, role: str | None) -> Row:
     """System, seed and timings of one answer; all ``None`` for a text that a rater wrote (role ``None``)."""
     if role is None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from annotation.store.event_log import EventLog, decode
+from annotation.store.event_log import Event, EventLog, decode
 from annotation.store.migrations import MIGRATIONS
 from annotation.study.rules import Study
 from annotation.study.translate import version
@@ -16,7 +15,6 @@ from emotion_omni import __version__, emotion
 from emotion_omni.types import EmotionOmniError
 
 EXPORTER = f"emotion-omni-studio {__version__}, export 1"
-WITHDRAWALS = ("rater.withdrawn", "contributor.withdrawn", "study.deleted")
 _CODE = ("analysis", "export", "people", "store", "study")  # folders that decide what a row says
 
 
@@ -67,15 +65,15 @@ def log_sha256(log: EventLog, through: int) -> str:
     return digest.hexdigest()
 
 
-def refuse_withdrawals(log: EventLog, since: int) -> None:
-    """What was read before a withdrawal must not be written after it."""
-    if any(event["sequence"] > since and event["event"] in WITHDRAWALS for _, event in _events(log)):
+def refuse_withdrawals(log: EventLog, since: int, holds: Callable[[Event], bool]) -> None:
+    """What was read before a withdrawal must not be written after it. ``holds``: whether an event erases some of it."""
+    if any(event["sequence"] > since and holds(event) for _, event in _events(log)):
         raise EmotionOmniError(
             "Somebody withdrew while this export was made, so it was discarded. Export again.", "changed-meanwhile"
         )
 
 
-def _events(log: EventLog) -> Iterator[tuple[bytes, Mapping[str, Any]]]:
+def _events(log: EventLog) -> Iterator[tuple[bytes, Event]]:
     """Lines with their events. A line without its end is still being written."""
     for path in log.segments():
         for number, line in enumerate(path.read_bytes().splitlines(keepends=True), 1):

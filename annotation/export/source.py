@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from annotation.analysis.agreement import Agreement
+from annotation.analysis.reports import Reports
 from annotation.analysis.results import Results
 from annotation.export.fields import rounded
 from annotation.export.split_lock import SplitLock
+from annotation.store.event_log import Event
 from annotation.store.queries import View
 from annotation.store.tables import Row
 from annotation.studio import Studio
@@ -24,8 +24,9 @@ class Source:
     """``sequence``: of the newest event in it."""
 
     results: Results
+    raters: frozenset[str]  # all who have begun
     consents: frozenset[str]  # raters whose agreement is stored
-    surveys: Sequence[Mapping[str, Any]]
+    reports: Reports
     lock: SplitLock
     sequence: int
 
@@ -36,14 +37,23 @@ class Source:
             results = Results.read(view, study, studio.people.key)
             answers = {row["rater"]: row["answers"] for row in view.enrolments(study)}
             consents = frozenset(rater for rater, given in answers.items() if given.get("consent"))
-            surveys = [given["survey"] for given in answers.values() if given.get("survey")]
             evaluated = _evaluation_items(view, study) if results.rules.split == "training" else []
-            return cls(results, consents, surveys, SplitLock(evaluated), view.applied())
+            reports = Reports.read(view, study)
+            return cls(results, frozenset(answers), consents, reports, SplitLock(evaluated), view.applied())
 
     @cached_property
     def items(self) -> list[Row]:
         """Those that are exported, sorted by id."""
         return [item for _, item in sorted(self.results.items.items()) if item["role"] in EXPORTED_ROLES]
+
+    def holds(self, event: Event) -> bool:
+        """Whether something of what a withdrawal or deletion erases was read."""
+        study = self.results.study["id"]
+        if event["event"] == "rater.withdrawn":
+            return event["rater"] in self.raters and event["study"] in (None, study)
+        if event["event"] == "contributor.withdrawn":
+            return not self.results.items.keys().isdisjoint(event["items"])
+        return event["event"] == "study.deleted" and event["study"] == study
 
     @property
     def ordinary(self) -> list[Row]:

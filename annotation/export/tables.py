@@ -1,14 +1,25 @@
-"""The rows of ratings and items: all raters and all items, flagged or not.
+"""The rows of ratings, items, skips and surveys: all raters and all items, flagged or not.
 
 The table of ratings is the source of every other table of an export.
 """
 
 from __future__ import annotations
 
-from annotation.export.fields import about_json, audio_path, audio_sha256, iso_time, rounded, text_or_none
+from annotation.analysis.reports import DISTRESSING
+from annotation.export.columns import source_column
+from annotation.export.fields import (
+    about_json,
+    audio_path,
+    audio_sha256,
+    iso_time,
+    rounded,
+    source_file,
+    source_value,
+    text_or_none,
+)
 from annotation.export.source import Source
 from annotation.store.tables import Row
-from annotation.study.scales import SCALES
+from annotation.study.scales import SCALES, SURVEY
 
 _ORDER = {name: index for index, name in enumerate(SCALES)}  # questions in the order of the schema
 
@@ -17,7 +28,7 @@ def rating_rows(source: Source) -> list[Row]:
     """One row for each answer to each question."""
     consenting = {source.results.pseudonym(rater) for rater in source.consents}
     table = source.results.table.astype(object).to_dict("records")
-    rows = [_rating_row(row, row["rater"] in consenting) for row in table]
+    rows = [_rating_row(row, row["rater"] in consenting) | _rated_file(source, row["item"]) for row in table]
     return sorted(rows, key=lambda row: (row["item"], row["rater"], row["at"], row["rating"], _ORDER[row["scale"]]))
 
 
@@ -39,14 +50,31 @@ def _rating_row(row: Row, consent: bool) -> Row:
     }
 
 
+def _rated_file(source: Source, item: str) -> Row:
+    """The researcher's file that a rating is about: the recording or the reply; in a comparison, the query."""
+    roles = source.results.rules.form.clips
+    role = "reply" if "reply" in roles else roles[0]
+    return {f"source_{name}": value for name, value in source_file(source.results.items[item]["content"], role).items()}
+
+
 def _value_on_page(row: Row) -> str:
     """What the rater clicked; of swapped answers, the page showed b as a."""
     swapped = {"a": "b", "b": "a"} if row["scale"] == "preference" and row["side"] == "swapped" else {}
     return swapped.get(row["value"], str(row["value"]))
 
 
+def own_columns(source: Source) -> list[str]:
+    """The columns of the researcher's own table, in its order."""
+    rows = [(item["content"].get("source") or {}).get("row") or {} for item in source.items]
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
 def item_rows(source: Source) -> list[Row]:
-    return [_item_row(source, item) for item in source.items]
+    own = own_columns(source)
+    return [
+        _item_row(source, item) | {source_column(name): source_value(item["content"], name) for name in own}
+        for item in source.items
+    ]
 
 
 def _item_row(source: Source, item: Row) -> Row:
@@ -72,4 +100,28 @@ def _item_row(source: Source, item: Row) -> Row:
             f"{role}_file_name": audio_path(content, role),
             f"{role}_sha256": audio_sha256(content, role),
         }
+        row |= {f"{role}_source_{name}": value for name, value in source_file(content, role).items()}
     return row
+
+
+def skip_rows(source: Source) -> list[Row]:
+    """One row for each time that an item was skipped, with the rater's reason."""
+    rows = [
+        {name: skip[name] for name in ("item", "family", "kind", "reason", "block", "slot")}
+        | {
+            "rater": source.results.pseudonym(skip["rater"]),
+            "distressing": skip["reason"] == DISTRESSING,
+            "at": iso_time(skip["at"]),
+        }
+        for skip in source.reports.skips
+    ]
+    return sorted(rows, key=lambda row: (row["item"], row["rater"], row["at"]))
+
+
+def survey_rows(source: Source) -> list[Row]:
+    """One row for each answer to the closing survey, comments included."""
+    rows = [
+        {"rater": source.results.pseudonym(rater)} | {scale.name: given.get(scale.name) for scale in SURVEY}
+        for rater, given in source.reports.surveys.items()
+    ]
+    return sorted(rows, key=lambda row: row["rater"])

@@ -24,11 +24,11 @@ import pyarrow.parquet as pq
 import soundfile
 
 from annotation.export.card import render_card
-from annotation.export.columns import RATINGS, TRAINING, Columns, item_columns
+from annotation.export.columns import RATINGS, SKIPS, SURVEYS, TRAINING, Columns, item_columns
 from annotation.export.manifest import Manifest, code_sha256, log_sha256, refuse_withdrawals, scale_versions
 from annotation.export.preferences import kto_weights, mean_flip_rate
 from annotation.export.source import Source
-from annotation.export.tables import item_rows, rating_rows
+from annotation.export.tables import item_rows, own_columns, rating_rows, skip_rows, survey_rows
 from annotation.export.training import training_tables
 from annotation.export.training_items import TrainingItems
 from annotation.store.tables import Row
@@ -137,8 +137,15 @@ def _write(studio: Studio, study: str, folder: Path) -> Manifest:
     source = Source.read(studio, study)
     rates = _write_sounds(source, studio.clips, folder / "audio")
     items = TrainingItems(source)
-    tables = {"ratings": rating_rows(source), "items": item_rows(source)} | training_tables(items)
-    columns = {"ratings": RATINGS, "items": item_columns(source.results.rules)} | TRAINING
+    raw = {
+        "ratings": rating_rows(source),
+        "items": item_rows(source),
+        "skips": skip_rows(source),
+        "survey": survey_rows(source),
+    }
+    tables = raw | training_tables(items)
+    items_columns = item_columns(source.results.rules, own_columns(source))
+    columns = {"ratings": RATINGS, "items": items_columns, "skips": SKIPS, "survey": SURVEYS} | TRAINING
     counts = {"audio": len(rates)}
     for table, rows in tables.items():
         for name in _names(table):
@@ -161,13 +168,13 @@ def _write(studio: Studio, study: str, folder: Path) -> Manifest:
     manifest = replace(manifest, files={name: _file_sha256(folder / name) for name in _files(folder)})
     text = json.dumps(asdict(manifest), ensure_ascii=False, sort_keys=True, indent=1)
     (folder / "manifest.json").write_text(text, encoding="utf-8")
-    refuse_withdrawals(studio.store.log, source.sequence)
+    refuse_withdrawals(studio.store.log, source.sequence, source.holds)
     return manifest
 
 
 def _names(table: str) -> list[str]:
-    """Files of a table: Parquet, which keeps the type of every column, and JSON lines for text."""
-    return [f"{table}.parquet"] if table in ("ratings", "emotion") else [f"{table}.parquet", f"{table}.jsonl"]
+    """Files of a table: Parquet, which keeps the type of every column, and JSON lines where it holds no sounds."""
+    return [f"{table}.parquet"] if table == "emotion" else [f"{table}.parquet", f"{table}.jsonl"]
 
 
 def _file_sha256(path: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from annotation.people.passwords import AttemptLimit, check_password, hash_password, is_right
+from annotation.people.passwords import check_password, hash_password, is_right
 from annotation.store.store import Store
 from annotation.store.transaction import Transaction
 from emotion_omni.types import EmotionOmniError
@@ -15,7 +15,7 @@ LONGEST_NAME = 60  # characters
 
 class Accounts:
     def __init__(self, store: Store) -> None:
-        self._store, self._attempts = store, AttemptLimit()
+        self._store = store
 
     def add_guest(self, name: Any) -> str:
         """Anyone may rate in an open study under a name of their choice → the rater."""
@@ -24,7 +24,7 @@ class Accounts:
     def register(self, name: Any, password: Any, role: str = "rater", cohort: str = "") -> str:
         """A new account with a password → the rater."""
         shown = _display_name(name)
-        hashed, account = hash_password(check_password(password)), _account(shown)
+        hashed, account = hash_password(check_password(password)), account_of(shown)
 
         def add(transaction: Transaction) -> str:
             if transaction.account(account):
@@ -34,13 +34,11 @@ class Accounts:
         return self._store.write(add)
 
     def sign_in(self, name: Any, password: Any) -> str:
-        account = _account(str(name))
-        self._attempts.count(account)
+        account = account_of(name)
         with self._store.read() as view:
             known = view.account(account)
         if not is_right(password, known["secret"] if known else None) or known is None:
             raise EmotionOmniError("Name or password is wrong.", "sign-in")
-        self._attempts.clear(account)
         return known["id"]
 
 
@@ -66,6 +64,6 @@ def _display_name(name: Any) -> str:
     return text
 
 
-def _account(name: str) -> str:
+def account_of(name: Any) -> str:
     """The same for a name however it is spaced and capitalized."""
-    return f"local:{' '.join(name.split()).casefold()}"[:120]
+    return f"local:{' '.join(str(name).split()).casefold()}"[:120]

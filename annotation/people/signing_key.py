@@ -29,6 +29,17 @@ def signing_key(home: Path) -> bytes:
     return path.read_text().encode()
 
 
+def require_lasting_key() -> None:
+    """Without a key of its own a Space makes a new one at each restart, and would forget its raters and their codes."""
+    if os.environ.get("SPACE_ID") and not os.environ.get("STUDIO_SECRET"):
+        raise EmotionOmniError(
+            "On a Space, studies need the secret STUDIO_SECRET: without it each restart would forget the raters, their "
+            "pseudonyms and their withdrawal codes. Add it in the settings of the Space, for example the output of "
+            "'python -c \"import secrets; print(secrets.token_hex(32))\"'.",
+            "bad-setting",
+        )
+
+
 def _make_key(path: Path) -> None:
     """Of several processes that make a key at once, the first wins, and the others read its key."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,10 @@ from typing import Any
 
 from annotation.rating.catalog import Catalogs
 from annotation.rating.enrolment import Enrolment, known_item
+from annotation.rating.guest_share import GuestShare
 from annotation.rating.leases import HandedItem, Leases
+from annotation.rating.waiting_line import WaitingLine
+from annotation.store.tables import Row
 from annotation.study.rules import Study
 
 REPEAT_AFTER = 2  # ordinary items between a clip and its hidden repeat, at least, where the block is long enough
@@ -24,11 +27,12 @@ GUESS_SCALE = "guess_right"  # asks about the model's guess: only where it is as
 class Assigner:
     """Chooses a rater's next item and hands it out under a lease."""
 
-    def __init__(self, catalogs: Catalogs, leases: Leases) -> None:
-        self._catalogs, self._leases = catalogs, leases
+    def __init__(self, catalogs: Catalogs, leases: Leases, line: WaitingLine) -> None:
+        self._catalogs, self._leases, self._line = catalogs, leases, line
+        self._guests = GuestShare()
 
     def assign(self, enrolment: Enrolment, kind: str) -> HandedItem | None:
-        """An item of this kind for the task. None: there is none, and the rater has been moved on."""
+        """An item of this kind for the task. None: an ordinary one is not free, or a repeat has been passed over."""
         generator = seeded(enrolment.study_id, enrolment.rater, enrolment.block, enrolment.slot, kind)
         self._leases.expire(enrolment.transaction)
         match kind:
@@ -46,25 +50,50 @@ class Assigner:
     def items_left(self, enrolment: Enrolment) -> bool:
         """Whether the rater could be given another ordinary item now."""
         self._leases.expire(enrolment.transaction)
-        rules = enrolment.rules
-        found = enrolment.transaction.candidates(
-            enrolment.study_id, enrolment.rater, rules.ratings_per_item, False, limit=1
-        )
-        return bool(found) and not enrolment.has_enough
+        return bool(self._free_items(enrolment, limit=1))
+
+    def must_wait(self, enrolment: Enrolment) -> bool:
+        """Whether a rater for whom nothing is free should wait, because something will be, and is still needed."""
+        if enrolment.has_enough:
+            return False
+        rules, study, rater = enrolment.rules, enrolment.study_id, enrolment.rater
+        if self._is_share_used_up(enrolment) and self._candidates(enrolment, 1):
+            return True  # until another guest from the same place is done
+        has_least = enrolment.transaction.count_ratings(study, rater) >= rules.least_per_rater
+        if has_least or not enrolment.transaction.is_unfinished(study, rater, rules.ratings_per_item):
+            return False
+        self._line.join(study, rater)
+        return True
 
     def _ordinary(self, enrolment: Enrolment, generator: random.Random) -> HandedItem | None:
         rules = enrolment.rules
-        by_disagreement = rules.order == "disagreement"
-        found = enrolment.transaction.candidates(
-            enrolment.study_id, enrolment.rater, rules.ratings_per_item, by_disagreement
-        )
-        if not found or enrolment.has_enough:
-            enrolment.move(phase="survey")
+        found = self._free_items(enrolment)
+        if not found:
             return None
-        item = choose_item(found, generator, by_disagreement)
+        item = choose_item(found, generator, rules.order == "disagreement")
         flip = choose_flip(item, generator) if "a" in item["content"].get("clips", {}) else 1
         guess = _asks_about_guess(rules) and "guess" in item["content"] and not hides_guess(rules, generator)
-        return self._leases.hand_out(enrolment, "rate", item, flip, int(guess))
+        handed = self._leases.hand_out(enrolment, "rate", item, flip, int(guess))
+        self._line.leave(enrolment.study_id, enrolment.rater)
+        self._guests.add(enrolment, handed.assignment["id"])
+        return handed
+
+    def _free_items(self, enrolment: Enrolment, limit: int = 24) -> list[Row]:
+        """Items that the rater may have now."""
+        if enrolment.has_enough or self._is_share_used_up(enrolment):
+            return []
+        return self._candidates(enrolment, limit)
+
+    def _candidates(self, enrolment: Enrolment, limit: int) -> list[Row]:
+        """Who let the lease of an item run out gets it again only where nobody has been waiting for longer."""
+        rules, study, rater = enrolment.rules, enrolment.study_id, enrolment.rater
+        by_disagreement = rules.order == "disagreement"
+        again = not self._line.is_behind(study, rater)
+        return enrolment.transaction.candidates(study, rater, rules.ratings_per_item, by_disagreement, limit, again)
+
+    def _is_share_used_up(self, enrolment: Enrolment) -> bool:
+        catalog = self._catalogs.get(enrolment.transaction, enrolment.study_id)
+        return self._guests.is_used_up(enrolment, catalog.items * enrolment.rules.ratings_per_item - catalog.done)
 
     def _repeat(self, enrolment: Enrolment, generator: random.Random) -> HandedItem | None:
         transaction = enrolment.transaction

@@ -1,4 +1,4 @@
-"""What a study holds besides its ordinary items: its checks, the guesses of its items, how many families."""
+"""What a study holds besides its ordinary items: its checks, the guesses of its items, how many of what."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ class Catalog:
     def __init__(self, view: View, study: str) -> None:
         self.families = view.count_families(study)
         self.checks = {kind: view.items(study, kind) for kind in ("sound", "training", "trap", "gold")}
+        counts = view.counts(study)
+        self.items, self.done = counts["items"], counts["done"]  # ordinary items, ratings of them
         sample = view.items(study, "rate", limit=SAMPLED_ITEMS)
         self.guesses = [item["content"]["guess"] for item in sample if "guess" in item["content"]]
 

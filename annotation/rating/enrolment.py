@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+from annotation.people.signing_key import require_lasting_key
 from annotation.store.queries import View
 from annotation.store.tables import Row
 from annotation.store.transaction import Transaction
+from annotation.study.lifecycle import PRACTICE
 from annotation.study.rules import Study
 from emotion_omni.types import EmotionOmniError
 
@@ -20,11 +23,14 @@ class Enrolment:
     study: Row
     rules: Study
     row: Row  # of the table of enrolments: phase, block, slot, block_began, trained, done, answers
+    address: str = ""  # where the rater is now, as a name that tells nothing else
 
     @classmethod
-    def open(cls, transaction: Transaction, study: str, rater: str) -> Enrolment:
+    def open(cls, transaction: Transaction, study: str, rater: str, address: str = "") -> Enrolment:
         """The rater's enrolment; a new one where the rater may take part and has not asked before."""
         row = known_study(transaction, study)
+        if not row["id"].startswith(PRACTICE):
+            require_lasting_key()
         rules = Study.read(row["settings"])
         enrolled = transaction.enrolment(row["id"], rater)
         if enrolled is None:
@@ -32,7 +38,7 @@ class Enrolment:
             transaction.record("enrolled", study=row["id"], rater=rater)
             enrolled = transaction.enrolment(row["id"], rater)
             assert enrolled is not None
-        return cls(transaction, row, rules, enrolled)
+        return cls(transaction, row, rules, enrolled, address)
 
     @property
     def study_id(self) -> str:
@@ -73,6 +79,17 @@ def may_enter(rater: Row | None, rules: Study) -> bool:
     if rater["role"] != "rater":
         return True
     return rules.access == "open" and (not rules.cohorts or rater["cohort"] in rules.cohorts)
+
+
+def break_left(rules: Study, row: Row, now: float) -> float:
+    """Seconds that a break still lasts at least. ``block_began`` of the row is then when the break began."""
+    return max(0.0, (row["block_began"] or 0.0) + rules.break_seconds - now)
+
+
+def refuse_short_break(rules: Study, row: Row, now: float) -> None:
+    left = math.floor(break_left(rules, row, now))  # not for a part of a second: clocks differ
+    if left:
+        raise EmotionOmniError(f"The break lasts {left} more seconds. Rest your ears until then.", "too-early")
 
 
 def known_study(view: View, study: Any) -> Row:

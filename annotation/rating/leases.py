@@ -1,5 +1,7 @@
 """Leases: an item is handed to a rater for some minutes, and goes to another rater when they run out.
 
+A lease is renewed by use, but ends after three times its minutes at the latest.
+
 An item that asks for k ratings (``ratings_per_item``) is claimed by at most k raters at a time: the store counts
 claims in the transaction that hands out, so that raters who ask at the same moment never exceed it.
 """
@@ -17,6 +19,7 @@ from annotation.store.transaction import Transaction
 from annotation.study.rules import Study
 from emotion_omni.types import EmotionOmniError
 
+LONGEST_LEASES = 3  # so many times its minutes a lease lasts, however often it is renewed
 SWEEP_SECONDS = 1.0  # between two searches for leases that have run out
 
 
@@ -33,20 +36,26 @@ class Leases:
         self._swept = 0.0
 
     def held(self, enrolment: Enrolment) -> HandedItem | None:
-        """The item that the rater holds already, with its lease renewed."""
+        """The item that the rater holds already, with its lease renewed; None if it cannot be renewed any more."""
         transaction = enrolment.transaction
         assignment = transaction.open_assignment(enrolment.study_id, enrolment.rater)
         if assignment is None:
             return None
-        transaction.extend_lease(assignment["id"], self._end(enrolment.rules))
+        end = self._end(enrolment.rules, assignment["created"])
+        if end <= self._now():
+            expire_assignment(transaction, assignment["id"])
+            return None
+        transaction.extend_lease(assignment["id"], end)
         return HandedItem(assignment, known_item(transaction, assignment["item"]))
 
     def hand_out(
         self, enrolment: Enrolment, kind: str, item: Mapping[str, Any], flip: int = 1, guess: int = 0
     ) -> HandedItem:
         """``flip`` -1: the answers have changed sides. ``guess`` 1: the model's guess is shown."""
+        now = self._now()
         event = enrolment.transaction.record(
             "assigned",
+            at=now,
             assignment=uuid.uuid4().hex,
             study=enrolment.study_id,
             rater=enrolment.rater,
@@ -57,7 +66,7 @@ class Leases:
             slot=enrolment.slot,
             flip=flip,
             guess=guess,
-            leased_until=self._end(enrolment.rules),
+            leased_until=self._end(enrolment.rules, now),
         )
         return HandedItem(event | {"id": event["assignment"]}, item)
 
@@ -66,7 +75,7 @@ class Leases:
         row = own_assignment(transaction, rater, assignment)
         if row["state"] == "open":
             rules = Study.read(known_study(transaction, row["study"])["settings"])
-            transaction.extend_lease(row["id"], self._end(rules))
+            transaction.extend_lease(row["id"], self._end(rules, row["created"]))
 
     def expire(self, transaction: Transaction) -> None:
         """Free the items whose leases have run out; looks for them once a second at most."""
@@ -76,8 +85,9 @@ class Leases:
         for assignment in transaction.expired(self._now()):
             expire_assignment(transaction, assignment)
 
-    def _end(self, rules: Study) -> float:
-        return self._now() + rules.lease_minutes * 60
+    def _end(self, rules: Study, handed_out: float) -> float:
+        seconds = rules.lease_minutes * 60
+        return min(self._now() + seconds, handed_out + LONGEST_LEASES * seconds)
 
 
 def expire_assignment(transaction: Transaction, assignment: str) -> None:

@@ -35,7 +35,7 @@ async def me(studio: Studio, request: Request, _: Mapping[str, Any]) -> Response
         card["template"] = translated(card["template"], language)
     return JSONResponse(
         {
-            "rater": {name: rater[name] for name in ("id", "name", "role")} if rater else None,
+            "rater": _shown(studio.people, rater) if rater else None,
             "can_guest": True,
             "oauth_url": oauth_url(),
             "studies": cards,
@@ -43,6 +43,13 @@ async def me(studio: Studio, request: Request, _: Mapping[str, Any]) -> Response
             "texts": words(language),
         }
     )
+
+
+def _shown(people: People, rater: Row) -> dict[str, str]:
+    """What raters are told about themselves."""
+    return {name: rater[name] for name in ("id", "name", "role")} | {
+        "withdrawal_code": people.withdrawal_code(rater["id"])
+    }
 
 
 def _study_cards(studio: Studio, rater: Row, tab: str) -> list[dict[str, Any]]:
@@ -75,28 +82,40 @@ def _study_card(view: View, row: Row, rater: Row) -> dict[str, Any] | None:
 
 
 async def enter(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
-    """Sign in by an invite, as a guest, or with an account."""
-    rater = await run_in_threadpool(_enter, studio.people, body)
-    destination = await run_in_threadpool(_destination, studio, body)
-    response = JSONResponse({"rater": {"id": rater}} | destination)
-    login = cookie(studio.people.logins.issue(rater), LOGIN_SECONDS, _is_https(request))
-    response.headers.append("set-cookie", login)
+    """Sign in by an invite, as a guest, or with an account. Who is signed in already must say ``replace: true``."""
+    return await run_in_threadpool(_enter, studio, request, body)
+
+
+def _enter(studio: Studio, request: Request, body: Mapping[str, Any]) -> Response:
+    people, session = studio.people, web_session(request)
+    invite = people.invites.read(body["invite"]) if "invite" in body else None
+    current = people.rater(request.cookies, session)
+    if current and invite and invite["rater"] == current["id"]:  # their own link again: they only want to go there
+        return JSONResponse({"rater": {"id": current["id"]}} | _destination(studio, invite))
+    if current and body.get("replace") is not True:
+        raise EmotionOmniError(
+            f"This browser is signed in as {current['name']}. Sign out first, or confirm that the login is replaced.",
+            "signed-in",
+        )
+    rater, how = _let_in(people, body)
+    people.sign_out(request.cookies, session)
+    response = JSONResponse({"rater": {"id": rater}} | (_destination(studio, invite) if invite else {}))
+    session.pop("oauth_info", None)
+    response.headers.append("set-cookie", cookie(people.logins.issue(rater, how), LOGIN_SECONDS, _is_https(request)))
     return response
 
 
-def _enter(people: People, body: Mapping[str, Any]) -> str:
+def _let_in(people: People, body: Mapping[str, Any]) -> tuple[str, str]:
+    """→ the rater, and by what they came in."""
     if "invite" in body:
-        return people.invites.accept(body["invite"])
+        return people.invites.accept(body["invite"]), "link"
     if body.get("guest"):
-        return people.accounts.add_guest(body.get("name"))
-    return people.accounts.sign_in(body.get("name"), body.get("password"))
+        return people.accounts.add_guest(body.get("name")), "guest"
+    return people.accounts.sign_in(body.get("name"), body.get("password")), "password"
 
 
-def _destination(studio: Studio, body: Mapping[str, Any]) -> dict[str, str]:
+def _destination(studio: Studio, invite: Row) -> dict[str, str]:
     """Where an invite leads: a rater's to its study, a researcher's to the list of studies."""
-    if "invite" not in body:
-        return {}
-    invite = studio.people.invites.read(body["invite"])
     with studio.store.read() as view:
         row = view.study(invite["study"]) if invite["study"] else None
     if row is not None:
@@ -105,6 +124,7 @@ def _destination(studio: Studio, body: Mapping[str, Any]) -> dict[str, str]:
 
 
 async def leave(studio: Studio, request: Request, _: Mapping[str, Any]) -> Response:
+    await run_in_threadpool(studio.people.sign_out, request.cookies, web_session(request))
     return signed_out(request, {"left": True})
 
 
@@ -116,8 +136,11 @@ def signed_out(request: Request, content: Mapping[str, Any]) -> Response:
     return response
 
 
-def current_rater(studio: Studio, request: Request) -> str:
-    rater = studio.people.rater_id(request.cookies, web_session(request))
+async def current_rater(studio: Studio, request: Request) -> str:
+    """The rater who sends a request. What is not in memory is asked in a thread: the event loop waits for no store."""
+    rater = studio.people.remembered(request.cookies, web_session(request)) or await run_in_threadpool(
+        studio.people.rater_id, request.cookies, web_session(request)
+    )
     if rater is None:
         raise EmotionOmniError("Please sign in first.", "sign-in")
     return rater

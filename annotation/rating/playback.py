@@ -1,21 +1,26 @@
 """Proof of hearing: the server's own account of which parts of which clip a rater has heard.
 
-The server keeps nothing between requests. It hands out a signed *receipt* with each item; the browser returns it
-with every report of what was played, and gets it back with those parts added. A part counts if
+The server hands out a signed *receipt* with each item; the browser returns it with every report of what was played,
+and gets it back with those parts added. A part counts if
 
-- the clip was fetched: its bytes come with a proof that a report must contain;
+- the clip was fetched: its bytes come with a signed *proof* of the rater and the time, which a report must contain;
 - it was played at no more than 1.25 times its speed, not muted, on a visible page;
-- it fits in the time: all that was ever played cannot exceed the time since the item was handed out, times 1.25.
-  A forger has to wait as long as a listener does, for every item.
+- it fits in the time since the clip was fetched, times 1.25, that no other hearing has spent. A rater has one clock for
+  all items of all studies: a forger has to wait as long as a listener does, for every clip.
 
-A rating needs 95 % of every clip (:data:`NEEDED`). Times are seconds. A receipt survives a restart of the server.
+A rating needs 95 % of every clip (:data:`NEEDED`). Times are seconds. Receipts are the lasting record; the clocks are
+kept in memory, and a restart of the server forgets only what was spent on other items.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import math
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from threading import Lock
 from typing import Any
 
 from itsdangerous import BadSignature, URLSafeSerializer
@@ -28,8 +33,29 @@ SLACK_SECONDS = 0.35  # difference of the two machines' clocks, and the time a r
 GAP_SECONDS = 0.05  # between two parts: shorter gaps are inaudible, and are closed
 MOST_SEGMENTS = 400  # in one report
 ROUNDING_SECONDS = 0.001
+MOST_RATERS, MOST_ITEMS_EACH = 20_000, 8  # whose clocks are kept
 
 Span = list[float]  # [from, to]
+
+
+class RaterClocks:
+    """Until when each rater's time is spent, by item. Within an item its receipt counts, so a resent report is free."""
+
+    def __init__(self) -> None:
+        self._spent: OrderedDict[str, dict[str, float]] = OrderedDict()  # rater → assignment → a time
+
+    def free_from(self, rater: str, assignment: str) -> float:
+        """Up to this time the rater has heard other items."""
+        return max((until for name, until in self._spent.get(rater, {}).items() if name != assignment), default=0.0)
+
+    def spend(self, rater: str, assignment: str, until: float) -> None:
+        items = self._spent.pop(rater, {})
+        items[assignment] = max(until, items.get(assignment, 0.0))
+        if len(items) > MOST_ITEMS_EACH:
+            items.pop(min(items, key=lambda name: items[name]))  # the earliest never decides
+        self._spent[rater] = items
+        if len(self._spent) > MOST_RATERS:
+            self._spent.popitem(last=False)
 
 
 class PlaybackProof:
@@ -38,37 +64,37 @@ class PlaybackProof:
     def __init__(self, secret: bytes) -> None:
         self._signer = URLSafeSerializer(secret, salt="heard")
         self._secret = secret
+        self._clocks, self._lock = RaterClocks(), Lock()
 
-    def start(self, assignment: str, lengths: Sequence[float], now: float) -> str:
+    def start(self, assignment: str, lengths: Sequence[float]) -> str:
         """A receipt under which nothing has been heard yet. ``lengths``: seconds of each clip."""
-        return self._signer.dumps(
-            {"id": assignment, "since": round(now, 3), "lengths": list(lengths), "played": 0.0, "spans": {}}
-        )
+        return self._signer.dumps({"id": assignment, "lengths": list(lengths), "free_from": 0.0, "spans": {}})
 
-    def fetch_proof(self, assignment: str, clip: int) -> str:
-        """Sent with the clip's bytes: a report that contains it comes from somebody who has fetched the clip."""
-        return hmac.new(self._secret, f"clip:{assignment}:{clip}".encode(), hashlib.sha256).hexdigest()[:20]
+    def fetch_proof(self, rater: str, assignment: str, clip: int, now: float) -> str:
+        """Sent with the clip's bytes: this rater has fetched the clip at this time."""
+        fetched = f"{now:.3f}"
+        return f"{fetched}.{self._signature(rater, assignment, clip, fetched)}"
 
     def extend(
-        self, receipt: str, assignment: str, proofs: Any, played: Any, now: float
+        self, receipt: str, rater: str, assignment: str, proofs: Any, played: Any, now: float
     ) -> tuple[str, dict[str, float]]:
         """Add what was played → the new receipt, and the share heard of each clip.
 
         A part that exceeds the time left is cut. Hearing something again takes time as well.
         """
         state = self._open(receipt, assignment)
-        spans = {clip: [list(span) for span in heard] for clip, heard in state["spans"].items()}
-        budget = (now - state["since"]) * FASTEST + SLACK_SECONDS - state["played"]
-        for clip, start, end in self._counted_parts(state, proofs, played):
-            end = min(end, start + budget)
-            heard = spans.get(str(clip), [])
-            joined = union([*heard, [start, end]])
-            cost = max(end - start, _total(joined) - _total(heard))  # gaps that are closed cost time as well
-            if start < end and cost <= budget + ROUNDING_SECONDS:
-                spans[str(clip)] = joined
-                budget -= cost
-                state["played"] += cost
-        extended = state | {"spans": spans, "played": round(state["played"], 3)}
+        parts = _counted_parts(state["lengths"], proofs, played)
+        fetched = {clip: self._fetch_time(rater, assignment, clip, proofs) for clip in {clip for clip, _, _ in parts}}
+        with self._lock:
+            free_from = max(state["free_from"], self._clocks.free_from(rater, assignment))
+            for clip, start, end in parts:
+                if (since := fetched[clip]) is not None:
+                    began = max(free_from, since)
+                    spans = state["spans"].setdefault(str(clip), [])
+                    if spent := add_span(spans, start, end, (now - began) * FASTEST + SLACK_SECONDS):
+                        free_from = state["free_from"] = began + spent / FASTEST
+                        self._clocks.spend(rater, assignment, free_from)
+        extended = {name: state[name] for name in ("id", "lengths", "free_from", "spans")}
         return self._signer.dumps(extended), _shares(extended)
 
     def check(self, receipt: Any, assignment: str, lengths: Sequence[float]) -> dict[str, float]:
@@ -98,43 +124,64 @@ class PlaybackProof:
             ) from None
         if state["id"] != assignment:
             raise EmotionOmniError("This record of hearing belongs to another item.", "unheard")
+        if "free_from" not in state:  # a receipt of the last release: since when, and how much was played
+            state["free_from"] = state["since"] + state["played"] / FASTEST
         return state
 
-    def _counted_parts(self, state: Mapping[str, Any], proofs: Any, played: Any) -> list[tuple[int, float, float]]:
-        """(clip, from, to) of the parts of a report that count."""
-        if not isinstance(played, list) or not isinstance(proofs, Mapping) or len(played) > MOST_SEGMENTS:
-            raise EmotionOmniError(
-                f"A report is a list of at most {MOST_SEGMENTS} played parts, with proofs.", "bad-report"
-            )
-        parts = [self._counted_part(state, proofs, segment) for segment in played]
-        return [part for part in parts if part]
+    def _fetch_time(self, rater: str, assignment: str, clip: int, proofs: Mapping) -> float | None:
+        """When the rater fetched a clip; ``None`` without a valid proof of it."""
+        fetched, _, signature = str(proofs.get(str(clip), "")).rpartition(".")
+        expected = self._signature(rater, assignment, clip, fetched)
+        is_valid = hmac.compare_digest(signature.encode(errors="replace"), expected.encode())
+        return float(fetched) if is_valid else None
 
-    def _counted_part(self, state: Mapping[str, Any], proofs: Mapping, segment: Any) -> tuple[int, float, float] | None:
-        try:
-            clip, start, end = int(segment["clip"]), float(segment["from"]), float(segment["to"])
-            is_audible = segment["visible"] is True and segment["muted"] is False
-            is_in_speed = 0 < float(segment["rate"]) <= FASTEST
-            length = state["lengths"][clip] if clip >= 0 else 0.0
-        except (KeyError, TypeError, ValueError, IndexError, OverflowError):
-            raise EmotionOmniError(
-                "A played part needs clip, from, to, rate, muted and visible.", "bad-report"
-            ) from None
-        proof = str(proofs.get(str(clip), "")).encode(errors="replace")
-        is_fetched = hmac.compare_digest(proof, self.fetch_proof(state["id"], clip).encode())
-        if not (is_audible and is_in_speed and is_fetched and 0 <= start < end):  # comparisons with NaN are false
-            return None
-        return clip, min(start, length), min(end, length)
+    def _signature(self, rater: str, assignment: str, clip: int, fetched: str) -> str:
+        signed = f"clip:{rater}:{assignment}:{clip}:{fetched}".encode(errors="replace")
+        return hmac.new(self._secret, signed, hashlib.sha256).hexdigest()[:20]
 
 
-def union(spans: Sequence[Span]) -> list[Span]:
-    """Overlapping spans joined, in order, with inaudible gaps closed."""
-    joined: list[Span] = []
-    for start, end in sorted(spans):
-        if joined and start <= joined[-1][1] + GAP_SECONDS:
-            joined[-1][1] = max(joined[-1][1], round(end, 3))
-        else:
-            joined.append([round(start, 3), round(end, 3)])
-    return joined
+def add_span(spans: list[Span], start: float, end: float, budget: float) -> float:
+    """Add a span to sorted ones that lie apart, as far as the budget allows → what it cost.
+
+    It costs its own length, and at least what it adds: gaps that are closed cost time as well. O(log n).
+    """
+    end = min(end, math.floor((start + budget) * 1000) / 1000)
+    if not start < end:
+        return 0.0
+    first = bisect_left(spans, start - GAP_SECONDS, key=lambda span: span[1])
+    last = bisect_right(spans, end + GAP_SECONDS, key=lambda span: span[0])
+    touched = spans[first:last]
+    joined = [start, end]
+    if touched:
+        joined = [min(start, touched[0][0]), max(end, touched[-1][1])]
+    cost = max(end - start, joined[1] - joined[0] - _total(touched))
+    if cost > budget + ROUNDING_SECONDS:
+        return 0.0
+    spans[first:last] = [joined]
+    return cost
+
+
+def _counted_parts(lengths: Sequence[float], proofs: Any, played: Any) -> list[tuple[int, float, float]]:
+    """(clip, from, to) of the parts of a report that count."""
+    if not isinstance(played, list) or not isinstance(proofs, Mapping) or len(played) > MOST_SEGMENTS:
+        raise EmotionOmniError(
+            f"A report is a list of at most {MOST_SEGMENTS} played parts, with proofs.", "bad-report"
+        )
+    parts = [_counted_part(lengths, segment) for segment in played]
+    return [part for part in parts if part]
+
+
+def _counted_part(lengths: Sequence[float], segment: Any) -> tuple[int, float, float] | None:
+    try:
+        clip, start, end = int(segment["clip"]), float(segment["from"]), float(segment["to"])
+        is_audible = segment["visible"] is True and segment["muted"] is False
+        is_in_speed = 0 < float(segment["rate"]) <= FASTEST
+        length = lengths[clip] if clip >= 0 else 0.0
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
+        raise EmotionOmniError("A played part needs clip, from, to, rate, muted and visible.", "bad-report") from None
+    if not (is_audible and is_in_speed and 0 <= start < end):  # comparisons with NaN are false
+        return None
+    return clip, round(min(start, length), 3), round(min(end, length), 3)
 
 
 def _total(spans: Sequence[Span]) -> float:

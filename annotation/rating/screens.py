@@ -5,15 +5,14 @@ Traps, gold items and repeats look like any other item; clips have numbers, not 
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from annotation.rating.assignment import seeded
 from annotation.rating.catalog import Catalog, Catalogs
-from annotation.rating.enrolment import Enrolment
+from annotation.rating.completion_codes import completion_code, least_for_code
+from annotation.rating.enrolment import Enrolment, break_left
 from annotation.rating.leases import HandedItem
 from annotation.rating.playback import PlaybackProof
 from annotation.rating.served_clips import ServedClips
@@ -36,6 +35,12 @@ BREAK = (
     "today or another day."
 )
 DONE = "That is all for now. Thank you: every one of your ratings is saved."
+NOTHING_LEFT = "There is nothing left for you to rate in this study right now. Thank you for coming."
+TOO_FEW = "A completion code is given from the study's least number of ratings on."
+ALL_TAKEN = (
+    "Everything in this study is with other raters at the moment. Please leave this page open: you go on here "
+    "by yourself as soon as something comes free."
+)
 
 Screen = dict[str, Any]
 
@@ -64,17 +69,26 @@ class Screens:
         return screen(enrolment, "instructions", text=text, examples=examples, keys=True)
 
     def take_break(self, enrolment: Enrolment) -> Screen:
-        return screen(enrolment, "break", text=BREAK, minutes=BREAK_MINUTES)
+        left = math.ceil(break_left(enrolment.rules, enrolment.row, self._now()))
+        return screen(enrolment, "break", text=BREAK, minutes=BREAK_MINUTES, seconds=left)
 
     def survey(self, enrolment: Enrolment) -> Screen:
         return screen(enrolment, "survey", scales=[scale.form() for scale in SURVEY])
 
     def done(self, enrolment: Enrolment) -> Screen:
-        code = self._completion_code(enrolment.study_id, enrolment.rater)
-        return screen(enrolment, "done", text=DONE, code=code, receipts=enrolment.row["done"])
+        """A code is only for those who have given the least number of ratings, or all that there are."""
+        done, given = enrolment.row["done"], enrolment.transaction.count_ratings(enrolment.study_id, enrolment.rater)
+        if given >= least_for_code(enrolment.rules, self._catalog(enrolment).families):
+            code = completion_code(self._secret, enrolment.study_id, enrolment.rater)
+            return screen(enrolment, "done", text=DONE, code=code, receipts=done)
+        return screen(enrolment, "done", text=[DONE, TOO_FEW] if done else NOTHING_LEFT, code=None, receipts=done)
+
+    def closed(self, enrolment: Enrolment) -> Screen:
+        return screen(enrolment, "wait", text=NOT_OPEN[enrolment.study["state"]])
 
     def wait(self, enrolment: Enrolment) -> Screen:
-        return screen(enrolment, "wait", text=NOT_OPEN[enrolment.study["state"]])
+        """The page looks again by itself."""
+        return screen(enrolment, "wait", text=ALL_TAKEN)
 
     def rate(self, enrolment: Enrolment, handed: HandedItem) -> Screen:
         """An item with its clips and questions, and a receipt under which nothing has been heard yet."""
@@ -97,7 +111,7 @@ class Screens:
             guess=guess,
             scales=[scale.form() for scale in asked_scales(rules, kind, bool(guess))],
             prefill=_prefill(rules, kind, content),
-            receipt=self._playback.start(assignment, [clip["seconds"] for clip in clips], self._now()),
+            receipt=self._playback.start(assignment, [clip["seconds"] for clip in clips]),
         )
         made["texts"] = shown_texts(rules, content)  # what a person said stays in their own language
         made["progress"] |= self._task_progress(enrolment)
@@ -131,10 +145,6 @@ class Screens:
 
     def _catalog(self, enrolment: Enrolment) -> Catalog:
         return self._catalogs.get(enrolment.transaction, enrolment.study_id)
-
-    def _completion_code(self, study: str, rater: str) -> str:
-        """For platforms that pay on proof of having finished."""
-        return hmac.new(self._secret, f"done:{study}:{rater}".encode(), hashlib.sha256).hexdigest()[:8].upper()
 
 
 def screen(enrolment: Enrolment, name: str, /, **content: Any) -> Screen:

@@ -15,11 +15,12 @@ from typing import Any
 from annotation.rating import submission
 from annotation.rating.assignment import Assigner, block_plan, seeded
 from annotation.rating.catalog import Catalog, Catalogs
-from annotation.rating.enrolment import Enrolment, known_item, known_study
+from annotation.rating.enrolment import Enrolment, known_item, known_study, refuse_short_break
 from annotation.rating.leases import Leases, own_assignment
 from annotation.rating.playback import PlaybackProof
 from annotation.rating.screens import Screen, Screens, shown_clips
 from annotation.rating.served_clips import ServedClips
+from annotation.rating.waiting_line import WaitingLine
 from annotation.store.queries import View
 from annotation.store.tables import Row
 from annotation.store.transaction import Transaction
@@ -36,9 +37,9 @@ class Sessions:
 
     def __init__(self, secret: bytes, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
-        self._playback, self._served = PlaybackProof(secret), ServedClips()
+        self._playback, self._served = PlaybackProof(secret), ServedClips(secret)
         self._catalogs, self._leases = Catalogs(self._now), Leases(self._now)
-        self._assigner = Assigner(self._catalogs, self._leases)
+        self._assigner = Assigner(self._catalogs, self._leases, WaitingLine(self._now))
         self._screens = Screens(secret, self._playback, self._catalogs, self._served, self._now)
 
     def _now(self) -> float:
@@ -46,12 +47,12 @@ class Sessions:
 
     # -- what comes next
 
-    def next(self, transaction: Transaction, study: str, rater: str) -> Screen:
-        """The screen that this rater should see now."""
+    def next(self, transaction: Transaction, study: str, rater: str, address: str = "") -> Screen:
+        """The screen that this rater should see now. ``address``: where they are, as a name that tells nothing else."""
         while True:
-            enrolment = Enrolment.open(transaction, study, rater)
+            enrolment = Enrolment.open(transaction, study, rater, address)
             if enrolment.study["state"] != "open" and enrolment.phase != "done":
-                return self._screens.wait(enrolment)
+                return self._screens.closed(enrolment)
             screen = self._screen(enrolment)
             if screen is not None:
                 return screen
@@ -104,20 +105,29 @@ class Sessions:
         plan = block_plan(rules, generator, {kind: bool(checks[kind]) for kind in ("trap", "gold")})
         if enrolment.slot >= len(plan):
             if self._assigner.items_left(enrolment):
-                enrolment.move(phase="break", block=enrolment.block + 1, slot=0)
-            else:
-                enrolment.move(phase="survey")
-            return None
+                enrolment.move(phase="break", block=enrolment.block + 1, slot=0, block_began=self._now())
+                return None
+            return self._nothing_free(enrolment)
         seconds = self._now() - (enrolment.row["block_began"] or 0)
         if enrolment.slot > 0 and seconds > rules.block_minutes * 60:
-            enrolment.move(phase="break")
+            enrolment.move(phase="break", block_began=self._now())
             return None
-        handed = self._assigner.assign(enrolment, plan[enrolment.slot])
-        return None if handed is None else self._screens.rate(enrolment, handed)
+        kind = plan[enrolment.slot]
+        handed = self._assigner.assign(enrolment, kind)
+        if handed is None:
+            return self._nothing_free(enrolment) if kind == "rate" else None
+        return self._screens.rate(enrolment, handed)
+
+    def _nothing_free(self, enrolment: Enrolment) -> Screen | None:
+        """Wait for what others hold, or come to the end; without the survey where nothing could be rated."""
+        if self._assigner.must_wait(enrolment):
+            return self._screens.wait(enrolment)
+        enrolment.move(phase="survey" if enrolment.row["done"] else "done")
+        return None
 
     def _done(self, enrolment: Enrolment) -> Screen | None:
         if enrolment.study["state"] == "open" and self._assigner.items_left(enrolment):  # items were added since
-            enrolment.move(phase="break")
+            enrolment.move(phase="break", block_began=0.0)  # has rested
             return None
         return self._screens.done(enrolment)
 
@@ -126,10 +136,11 @@ class Sessions:
 
     # -- what a rater sends
 
-    def heard(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def heard(self, rater: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """A report of what was played. Needs no store: everything is in the receipt."""
         receipt, heard = self._playback.extend(
             body.get("receipt", ""),
+            rater,
             str(body.get("assignment")),
             body.get("proofs", {}),
             body.get("played", []),
@@ -143,7 +154,7 @@ class Sessions:
 
     def submit(self, transaction: Transaction, rater: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Store a rating, or say why not."""
-        return submission.submit(transaction, self._playback, rater, body)
+        return submission.submit(transaction, self._playback, rater, body, self._now())
 
     def skip(self, transaction: Transaction, rater: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return submission.skip(transaction, rater, body)
@@ -158,6 +169,8 @@ class Sessions:
         if not isinstance(phase, str) or phase not in AFTER:
             raise EmotionOmniError(f"{str(phase)[:20]!r} is not a phase that can be confirmed.", "bad-phase")
         if phase == enrolment["phase"]:
+            if phase == "break":
+                refuse_short_break(Study.read(study["settings"]), enrolment, self._now())
             self._pass(transaction, enrolment, phase, answers if isinstance(answers, Mapping) else {})
         return {"saved": True}
 
@@ -181,8 +194,8 @@ class Sessions:
 
     # -- clips
 
-    def clip(self, view: View, rater: str, assignment: str, number: int) -> tuple[str, str]:
-        """→ the SHA-256 of the sound to send, and the proof of fetching that goes with it."""
+    def clip(self, view: View, rater: str, assignment: str, number: int) -> str:
+        """The SHA-256 of the sound behind a clip that was handed to this rater."""
         if cached := self.cached_clip(rater, assignment, number):
             return cached
         row = own_assignment(view, rater, assignment)
@@ -192,12 +205,19 @@ class Sessions:
         sha = self._served.get(rater, assignment, number)
         if sha is None:  # the rater has withdrawn at this very moment
             raise EmotionOmniError("This clip was not handed to you. Ask for the next item.", "not-yours")
-        return sha, self._playback.fetch_proof(assignment, number)
+        return sha
 
-    def cached_clip(self, rater: str, assignment: str, number: int) -> tuple[str, str] | None:
+    def cached_clip(self, rater: str, assignment: str, number: int) -> str | None:
         """The same for an item that was handed out lately, without asking the store; None if it is not in memory."""
-        sha = self._served.get(rater, assignment, number)
-        return None if sha is None else (sha, self._playback.fetch_proof(assignment, number))
+        return self._served.get(rater, assignment, number)
+
+    def copy(self, data: bytes, assignment: str, number: int) -> bytes:
+        """The sound of a clip as this assignment alone gets it."""
+        return self._served.copy(data, assignment, number)
+
+    def fetch_proof(self, rater: str, assignment: str, number: int) -> str:
+        """Goes with the bytes of a clip: reports of hearing it need it."""
+        return self._playback.fetch_proof(rater, assignment, number, self._now())
 
     def forget(self, rater: str) -> None:
         """A rater who withdrew is served nothing from memory."""

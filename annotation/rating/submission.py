@@ -1,4 +1,7 @@
-"""What a rater sends about an item: a rating, or that it is skipped. Sent again, it changes nothing."""
+"""What a rater sends about an item: a rating, or that it is skipped. Sent again, it changes nothing.
+
+Sent again with other answers it is refused, for it would look as if they were saved.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +24,18 @@ from annotation.study.translate import translated
 from emotion_omni.types import EmotionOmniError
 
 LONGEST_CLICKS = 60_000  # characters of the log of clicks kept with a rating
-LONGEST_SECONDS = 86_400  # of thinking time that is believed
 SKIP_REASONS = ("cannot-hear", "distressing", "other")
 _SUBMIT_ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}")
 
 
-def submit(transaction: Transaction, playback: PlaybackProof, rater: str, body: Mapping[str, Any]) -> dict[str, Any]:
+def submit(
+    transaction: Transaction, playback: PlaybackProof, rater: str, body: Mapping[str, Any], now: float
+) -> dict[str, Any]:
     """Store a rating, or say why not. The same ``submit_id``, or the same item, again: the first rating stays."""
     submit_id = _submit_id(body)
     assignment = own_assignment(transaction, rater, body.get("assignment"))
     if stored := transaction.rating(submit_id) or transaction.rating_of(assignment["id"]):
-        return _stored_receipt(stored, assignment)
+        return _stored_receipt(transaction, stored, assignment, body)
     study, item = known_study(transaction, assignment["study"]), known_item(transaction, assignment["item"])
     if study["state"] == "closed":
         raise EmotionOmniError(NOT_OPEN["closed"], "conflict")
@@ -53,7 +57,8 @@ def submit(transaction: Transaction, playback: PlaybackProof, rater: str, body: 
         answers=answers,
         right=None if right is None else int(right),
         heard=heard,
-        seconds=_seconds(body.get("seconds")),
+        at=now,
+        seconds=round(max(0.0, now - assignment["created"]), 2),
         clicks=_clicks(body.get("clicks")),
         flip=assignment["flip"],
         reclaimed=int(reclaimed),
@@ -104,11 +109,6 @@ def _submit_id(body: Mapping[str, Any]) -> str:
     return submit_id
 
 
-def _seconds(value: Any) -> float | None:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LONGEST_SECONDS
-    return round(float(value), 2) if good else None
-
-
 def _clicks(value: Any) -> list | None:
     if not isinstance(value, list):
         return None
@@ -121,9 +121,17 @@ def _receipt(submit_id: str, at: float, again: bool = False, feedback: Mapping |
     return {"saved": True, "id": submit_id, "at": at, "repeat_of_known": again, "feedback": feedback}
 
 
-def _stored_receipt(rating: Row, assignment: Row) -> dict[str, Any]:
+def _stored_receipt(transaction: Transaction, rating: Row, assignment: Row, body: Mapping[str, Any]) -> dict[str, Any]:
     if rating["assignment"] != assignment["id"]:
         raise EmotionOmniError("This submit_id was used for another rating. Reload the page.", "conflict")
+    rules = Study.read(known_study(transaction, assignment["study"])["settings"])
+    asked = asked_scales(rules, assignment["kind"], bool(assignment["guess"]))
+    try:
+        answers = unflipped(check_answers(asked, body.get("values")), assignment["flip"])
+    except EmotionOmniError:
+        answers = None
+    if answers != rating["answers"]:
+        raise EmotionOmniError("This item is rated already; your first answers stay. Go on with the next.", "conflict")
     return _receipt(rating["id"], rating["at"], again=True)
 
 

@@ -6,7 +6,7 @@ Kinds and keys of events are data on people's disks: they are never renamed.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -20,16 +20,30 @@ from annotation.store.tables import (
     assignments,
     decisions,
     enrolments,
+    invites,
     items,
+    logins,
     meta,
     raters,
     ratings,
+    skips,
     studies,
 )
 
 
 def apply(connection: Connection, event: Event) -> None:
     EFFECTS[event["event"]](connection, event)
+
+
+def recall_reasons(connection: Connection, events: Iterable[Event]) -> None:
+    """Fill the table of skips, which a database of an earlier release lacks, from the events that it has applied."""
+    skipped = select(assignments.c.id).where(assignments.c.state == "skipped")
+    missing = set(connection.execute(skipped).scalars()) - set(connection.execute(select(skips.c.assignment)).scalars())
+    if not missing:
+        return
+    for event in events:
+        if event["event"] == "skipped" and event["assignment"] in missing:
+            _keep_reason(connection, event)
 
 
 # --- studies and items ------------------------------------------------------------------------------------------
@@ -46,9 +60,12 @@ def _study_changed(connection: Connection, event: Event) -> None:
 
 
 def _study_deleted(connection: Connection, event: Event) -> None:
-    for table in (ratings, assignments, enrolments, items, decisions):
+    for table in (ratings, skips, assignments, enrolments, items, decisions, invites):
         connection.execute(table.delete().where(table.c.study == event["study"]))
     connection.execute(studies.delete().where(studies.c.id == event["study"]))
+    for guest in event.get("guests", ()):  # who were in this study only; release 0.1 kept them
+        _delete_rater(connection, guest)
+    _request_erasure(connection, event)
 
 
 def _items_added(connection: Connection, event: Event) -> None:
@@ -71,7 +88,7 @@ def _rater_joined(connection: Connection, event: Event) -> None:
 
 
 def _rater_changed(connection: Connection, event: Event) -> None:
-    update(connection, raters, {"id": event["rater"]}, **_given(event, "role", "cohort", "secret", "name"))
+    update(connection, raters, {"id": event["rater"]}, **_given(event, "role", "cohort", "secret", "name", "account"))
 
 
 def _enrolled(connection: Connection, event: Event) -> None:
@@ -108,9 +125,15 @@ def _rated(connection: Connection, event: Event) -> None:
 
 
 def _skipped(connection: Connection, event: Event) -> None:
+    _keep_reason(connection, event)
     _close(connection, event, "skipped")
     _release_item(connection, event)
     _advance(connection, event, done=0)
+
+
+def _keep_reason(connection: Connection, event: Event) -> None:
+    facts = {name: event[name] for name in ("assignment", "study", "item", "rater", "kind", "at")}
+    connection.execute(_insert(skips), facts | {"reason": event.get("reason") or "other"})
 
 
 def _expired(connection: Connection, event: Event) -> None:
@@ -136,6 +159,32 @@ def _enrolment(event: Event) -> Row:
     return {"study": event["study"], "rater": event["rater"]}
 
 
+# --- invites and logins -----------------------------------------------------------------------------------------
+
+
+def _invite_created(connection: Connection, event: Event) -> None:
+    names = ("rater", "role", "study", "cohort", "name", "by", "uses", "expires")
+    row = {name: event[name] for name in names}
+    connection.execute(_insert(invites), row | {"id": event["invite"], "used": 0, "created": event["at"]})
+
+
+def _invite_used(connection: Connection, event: Event) -> None:
+    _count(connection, invites, {"id": event["invite"]}, used=1)
+
+
+def _invite_revoked(connection: Connection, event: Event) -> None:
+    update(connection, invites, {"id": event["invite"]}, revoked=event["at"])
+
+
+def _login_created(connection: Connection, event: Event) -> None:
+    row = {"id": event["login"], "rater": event["rater"], "how": event["how"], "created": event["at"]}
+    connection.execute(_insert(logins), row | {"revoked": None})
+
+
+def _login_revoked(connection: Connection, event: Event) -> None:
+    update(connection, logins, {"id": event["login"]}, revoked=event["at"])
+
+
 # --- researchers ------------------------------------------------------------------------------------------------
 
 
@@ -155,31 +204,38 @@ def _rater_withdrawn(connection: Connection, event: Event) -> None:
     for row in connection.execute(counted).mappings().all():
         steps = {"claimed": -1, "flipped": -row["flip"], "done": -int(row["state"] == "done")}
         _count(connection, items, {"id": row["item"]}, **steps)
-    for table in (ratings, assignments, enrolments, decisions):
+    for table in (ratings, skips, assignments, enrolments, decisions, invites):
         gone = [table.c.rater == rater] + ([] if study is None else [table.c.study == study])
         connection.execute(table.delete().where(*gone))
     if study is None:
-        connection.execute(raters.delete().where(raters.c.id == rater))
+        _delete_rater(connection, rater)
     _request_erasure(connection, event)
 
 
 def _contributor_withdrawn(connection: Connection, event: Event) -> None:
     """Delete the items with a voice that is taken back, and the ratings of them."""
     theirs = select(items.c.id).where(items.c.contributor == event["contributor"]).scalar_subquery()
-    for table in (ratings, assignments, decisions):
+    for table in (ratings, skips, assignments, decisions):
         connection.execute(table.delete().where(table.c.item.in_(theirs)))
     connection.execute(items.delete().where(items.c.contributor == event["contributor"]))
     _request_erasure(connection, event)
 
 
 def _erased(connection: Connection, event: Event) -> None:
-    """A tombstone: the event here belonged to a person who has withdrawn. Another rater's progress is kept."""
+    """A tombstone: the event here belonged to somebody or something erased. Another rater's progress is kept."""
     if "rater" in event:
         _advance(connection, event, event["done"])
 
 
+def _delete_rater(connection: Connection, rater: str) -> None:
+    """A person, after all that they gave."""
+    for table in (logins, invites):
+        connection.execute(table.delete().where(table.c.rater == rater))
+    connection.execute(raters.delete().where(raters.c.id == rater))
+
+
 def _request_erasure(connection: Connection, event: Event) -> None:
-    """Keep the number of the newest withdrawal whose traces are still in the event log."""
+    """Keep the number of the newest withdrawal or deletion whose traces are still in the event log."""
     connection.execute(meta.update().where(meta.c.name == "erasing").values(value=event["sequence"]))
 
 
@@ -196,6 +252,11 @@ EFFECTS: Mapping[str, Callable[[Connection, Event], None]] = {
     "rated": _rated,
     "skipped": _skipped,
     "expired": _expired,
+    "invite.created": _invite_created,
+    "invite.used": _invite_used,
+    "invite.revoked": _invite_revoked,
+    "login.created": _login_created,
+    "login.revoked": _login_revoked,
     "decided": _decided,
     "rater.withdrawn": _rater_withdrawn,
     "contributor.withdrawn": _contributor_withdrawn,

@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from annotation.store.files import replace_file, sync_folder
+from annotation.store.files import make_private_folder, private, replace_file, sync_folder
 from emotion_omni.types import EmotionOmniError
 
 Event = dict[str, Any]
@@ -30,7 +30,7 @@ class EventLog:
     def __init__(self, folder: Path, shared: bool = False) -> None:
         """``shared``: another process may be writing a line, so the log is mended later, under the writers' lock."""
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
         self.last = UNKNOWN if shared else self.mend()
 
     def append(self, events: Sequence[Event]) -> None:
@@ -53,7 +53,7 @@ class EventLog:
 
     def _append_to(self, path: Path, data: bytes) -> None:
         fresh = not path.exists()
-        with path.open("ab", buffering=0) as file:
+        with open(path, "ab", buffering=0, opener=private) as file:
             written = 0
             while written < len(data):
                 written += file.write(data[written:])
@@ -86,18 +86,25 @@ class EventLog:
                 if event["sequence"] > after:
                     yield event
 
-    def erase(self, replacement: Callable[[Event], Event | None]) -> int:
-        """Replace events (``replacement`` gives None: keep it) → how many. Safe to repeat after a crash."""
-        erased = 0
+    def has_line_with(self, *texts: str) -> bool:
+        """Whether some line holds all of these texts. Reads bytes only, so a line that is being written is no harm."""
+        wanted = [text.encode() for text in texts]
         for path in self.segments():
-            lines, before = [], erased
-            for event in _read(path):
-                tombstone = replacement(event)
-                erased += tombstone is not None
-                lines.append(encode(tombstone or event))
-            if erased > before:
-                replace_file(path, b"".join(lines))
-        return erased
+            with path.open("rb") as file:
+                if any(all(text in line for text in wanted) for line in file):
+                    return True
+        return False
+
+    def exchange(self, path: Path, before: bytes, after: bytes) -> bool:
+        """Put ``after`` in the place of ``before`` at the start of a segment, unless it begins differently by now.
+
+        Only under the lock of the writers: nothing may be appended meanwhile.
+        """
+        now = path.read_bytes() if path.exists() else b""
+        if not now.startswith(before):
+            return False
+        replace_file(path, after + now[len(before) :])
+        return True
 
     def segments(self) -> list[Path]:
         return sorted(self.folder.glob("[0-9]*.jsonl"))

@@ -36,7 +36,20 @@ def m002_decisions(connection: Connection) -> None:
     tables.decisions.create(connection)
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (m001_first, m002_decisions)
+def m003_logins(connection: Connection) -> None:
+    """Invites with a number of uses, and signed-in browsers. Earlier ones were known by their signature alone."""
+    tables.invites.create(connection)
+    tables.logins.create(connection)
+
+
+def m004_skips(connection: Connection) -> None:
+    """Why items were skipped, which only the log knew. What was in deleted studies is erased from the log as well."""
+    tables.skips.create(connection)
+    applied = select(tables.meta.c.value).where(tables.meta.c.name == "applied").scalar_subquery()
+    connection.execute(tables.meta.update().where(tables.meta.c.name == "erasing").values(value=applied))
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (m001_first, m002_decisions, m003_logins, m004_skips)
 version = Table("version", MetaData(), Column("number", Integer, nullable=False))
 
 

@@ -8,7 +8,20 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Table, select
 
-from annotation.store.tables import Row, assignments, decisions, enrolments, items, meta, raters, ratings, studies
+from annotation.store.tables import (
+    Row,
+    assignments,
+    decisions,
+    enrolments,
+    invites,
+    items,
+    logins,
+    meta,
+    raters,
+    ratings,
+    skips,
+    studies,
+)
 
 # Building a statement costs more than running it, so the statements that every rating needs are built once.
 
@@ -18,25 +31,40 @@ def _found_by(table: Table, *names: str) -> sa.Select:
     return select(table).where(*(table.c[name] == sa.bindparam(name) for name in names))
 
 
-@cache
-def _candidates(by_disagreement: bool) -> sa.Select:
-    """Items still short of ratings, without those whose family the rater has met."""
+def _met(unless: str) -> sa.Exists:
+    """Whether the rater was handed an item of this family; assignments in the state ``unless`` do not count."""
     met = select(assignments.c.id).where(
         assignments.c.study == sa.bindparam("study"),
         assignments.c.rater == sa.bindparam("rater"),
         assignments.c.family == items.c.family,
-        assignments.c.state != "expired",
+        assignments.c.state != unless,
     )
+    return met.exists()
+
+
+@cache
+def _candidates(by_disagreement: bool, again: bool) -> sa.Select:
+    """Items still short of ratings, without those whose family the rater has met; ``again``: or let run out."""
     order = ([items.c.disagreement.desc()] if by_disagreement else []) + [items.c.claimed, items.c.shuffle]
     free = (
         items.c.study == sa.bindparam("study"),
         items.c.role == "rate",
         items.c.claimed < sa.bindparam("wanted"),
-        ~met.exists(),
+        ~_met("expired" if again else ""),
     )
     return select(items).where(*free).order_by(*order).limit(sa.bindparam("most"))
 
 
+_UNFINISHED = (
+    select(items.c.id)
+    .where(
+        items.c.study == sa.bindparam("study"),
+        items.c.role == "rate",
+        items.c.done < sa.bindparam("wanted"),
+        ~_met("expired"),
+    )
+    .limit(1)
+)
 _OPEN = _found_by(assignments, "study", "rater", "state").order_by(assignments.c.created.desc()).limit(1)
 _EXPIRED = (
     select(assignments.c.id)
@@ -80,6 +108,51 @@ class View:
         enrolled = select(enrolments.c.rater).where(enrolments.c.study == study)
         return self._all(chosen.where(raters.c.id.in_(enrolled)) if study else chosen)
 
+    def guests_of(self, study: str) -> list[str]:
+        """Raters of a study without an account, an invite or another study."""
+        other = enrolments.alias()
+        elsewhere = select(other.c.rater).where(other.c.rater == raters.c.id, other.c.study != study)
+        here = select(enrolments.c.rater).where(enrolments.c.study == study)
+        guests = (raters.c.account.is_(None), raters.c.role == "rater")
+        chosen = select(raters.c.id).where(raters.c.id.in_(here), *guests, ~elsewhere.exists())
+        return list(self.connection.execute(chosen.order_by(raters.c.id)).scalars())
+
+    def skips(self, study: str) -> list[Row]:
+        """Skipped items with the raters' reasons, in order of arrival."""
+        shown = [assignments.c[name] for name in ("block", "slot", "family")]
+        chosen = (
+            select(skips, *shown)
+            .join(assignments, assignments.c.id == skips.c.assignment)
+            .where(skips.c.study == study)
+            .order_by(skips.c.at, skips.c.assignment)
+        )
+        return self._all(chosen)
+
+    def invite(self, invite: str) -> Row | None:
+        return self._one(_found_by(invites, "id"), id=invite)
+
+    def invites(self, rater: str | None = None) -> list[Row]:
+        """Newest first."""
+        chosen = select(invites).order_by(invites.c.created.desc(), invites.c.id)
+        return self._all(chosen.where(invites.c.rater == rater) if rater else chosen)
+
+    def login(self, login: str) -> Row | None:
+        return self._one(_found_by(logins, "id"), id=login)
+
+    def logins(self, rater: str | None = None) -> list[Row]:
+        """Newest first."""
+        chosen = select(logins).order_by(logins.c.created.desc(), logins.c.id)
+        return self._all(chosen.where(logins.c.rater == rater) if rater else chosen)
+
+    def first_login(self) -> float | None:
+        """When the oldest known login began; None if there is none."""
+        return self.connection.execute(select(sa.func.min(logins.c.created))).scalar_one()
+
+    def last_ratings(self) -> dict[str, float]:
+        """When each rater last gave a rating."""
+        newest = select(ratings.c.rater, sa.func.max(ratings.c.at)).group_by(ratings.c.rater)
+        return {row[0]: row[1] for row in self.connection.execute(newest)}
+
     def enrolment(self, study: str, rater: str) -> Row | None:
         return self._one(_found_by(enrolments, "study", "rater"), study=study, rater=rater)
 
@@ -101,9 +174,18 @@ class View:
         mine = select(assignments).where(assignments.c.study == study, assignments.c.rater == rater)
         return self._all(mine.order_by(assignments.c.created, assignments.c.slot))
 
-    def candidates(self, study: str, rater: str, wanted: int, by_disagreement: bool, limit: int = 24) -> list[Row]:
-        """Items still short of ratings whose family this rater has not met, those with the fewest first."""
-        return self._all(_candidates(by_disagreement), study=study, rater=rater, wanted=wanted, most=limit)
+    def candidates(
+        self, study: str, rater: str, wanted: int, by_disagreement: bool, limit: int = 24, again: bool = True
+    ) -> list[Row]:
+        """Items still short of ratings whose family this rater has not met, those with the fewest first.
+
+        ``again`` False: without those of which this rater let the lease run out.
+        """
+        return self._all(_candidates(by_disagreement, again), study=study, rater=rater, wanted=wanted, most=limit)
+
+    def is_unfinished(self, study: str, rater: str, wanted: int) -> bool:
+        """Whether there are items for this rater that may come free: they are not rated yet, even if all are leased."""
+        return bool(self._all(_UNFINISHED, study=study, rater=rater, wanted=wanted))
 
     def expired(self, now: float, limit: int = 200) -> list[str]:
         """Open assignments whose lease has run out."""
@@ -121,8 +203,9 @@ class View:
         return self._one(_found_by(ratings, "assignment"), assignment=assignment)
 
     def ratings(self, study: str, item: str | None = None, rater: str | None = None) -> list[Row]:
-        """Ratings with what was shown: side, guess, block, slot, in order of arrival."""
-        shown = [assignments.c[name] for name in ("flip", "guess", "block", "slot", "family")]
+        """Ratings with what was shown (side, guess, block, slot), and when (``handed``), in order of arrival."""
+        given = [assignments.c[name] for name in ("flip", "guess", "block", "slot", "family")]
+        shown = [*given, assignments.c.created.label("handed")]
         chosen = (
             select(ratings, *shown)
             .join(assignments, assignments.c.id == ratings.c.assignment)
@@ -133,6 +216,13 @@ class View:
         if rater:
             chosen = chosen.where(ratings.c.rater == rater)
         return self._all(chosen.order_by(ratings.c.at, ratings.c.id))
+
+    def skipped_checks(self, study: str) -> list[Row]:
+        """(rater, kind) of every trap and gold item that was skipped."""
+        chosen = select(assignments.c.rater, assignments.c.kind).where(
+            assignments.c.study == study, assignments.c.state == "skipped", assignments.c.kind.in_(("trap", "gold"))
+        )
+        return self._all(chosen)
 
     def answers_to(self, item: str) -> list[dict]:
         chosen = select(ratings.c.answers).where(ratings.c.item == item, ratings.c.kind == "rate")
@@ -179,9 +269,9 @@ class View:
         """The sequence number of the last event applied."""
         return self._number("applied")
 
-    def is_erasing(self) -> bool:
-        """Whether traces of a withdrawn person are still in the event log."""
-        return self._number("erasing") > 0
+    def erasing(self) -> int:
+        """The number of the newest withdrawal or deletion whose traces are still in the event log; 0: all are gone."""
+        return self._number("erasing")
 
     def _number(self, name: str) -> int:
         return self.connection.execute(select(meta.c.value).where(meta.c.name == name)).scalar_one()

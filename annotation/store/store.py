@@ -8,31 +8,38 @@ It does not know scales, screens or people: its callers decide what may be done.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 from annotation.store.engines import create_engine, dropped_if_broken
-from annotation.store.erasure import erase_withdrawn
+from annotation.store.erasure import Erased, delete_sounds, erase_lines, requested, whole_lines
 from annotation.store.event_log import EventLog
+from annotation.store.files import make_private_folder, restrict_home
 from annotation.store.migrations import drop_all, migrate
 from annotation.store.queries import View
 from annotation.store.transaction import Transaction
+from annotation.store.write_ahead_log import WriteAheadLog
 from annotation.store.writer import Writer
 
 Result = TypeVar("Result")
+PATIENCE = 2.0  # seconds that who withdraws waits for short readers, before the rest is done in the background
 
 
 class Store:
     def __init__(self, home: Path, url: str | None = None) -> None:
-        home.mkdir(parents=True, exist_ok=True)
+        make_private_folder(home)
+        restrict_home(home)
         self.home, self.url = home, url or f"sqlite:///{home / 'studio.db'}"
         self.log = EventLog(home / "log", shared=True)
         self._reader = create_engine(self.url, writes=False)
         self.writer = Writer(create_engine(self.url, writes=True), self.log)
+        self._write_ahead_log, self._erasing = WriteAheadLog(self._reader), threading.Lock()
         self._finish_erasure()
+        self._write_ahead_log.empty()  # a crash may have left what had been erased
 
     @contextmanager
     def read(self) -> Iterator[View]:
@@ -48,6 +55,7 @@ class Store:
 
     def close(self) -> None:
         self.writer.close()
+        self._write_ahead_log.close()
         self._reader.dispose()
 
     def rebuild(self) -> int:
@@ -59,7 +67,7 @@ class Store:
         self._finish_erasure()
         return replayed
 
-    # -- withdrawals
+    # -- withdrawals and deletions
 
     def withdraw_rater(self, rater: str, study: str | None = None) -> int:
         """Erase what a rater gave in one study, or everything and the rater too → the number of events erased."""
@@ -72,19 +80,52 @@ class Store:
         self.write(lambda transaction: transaction.record("contributor.withdrawn", **facts))
         return self._finish_erasure()
 
-    def _finish_erasure(self) -> int:
-        """Erase all who have withdrawn from the log. Runs again at the next start if a crash cuts it short."""
-        with self.read() as view:
-            if not view.is_erasing():
-                return 0
-        erased = self.write(self._erase)
-        if self.url.startswith("sqlite"):  # the write-ahead log still holds the pages
-            with closing(self._reader.raw_connection()) as connection:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return erased
+    def delete_study(self, study: str) -> list[str]:
+        """Erase a study with its items and ratings, and the guests who were in no other → those guests."""
 
-    def _erase(self, transaction: Transaction) -> int:
-        """An operation, so that nothing is appended meanwhile. Withdrawals of the same batch are not in the log yet."""
-        erased = erase_withdrawn(self.log)
-        transaction.finish_erasure(self.log.last)
-        return erased
+        def delete(transaction: Transaction) -> list[str]:
+            guests = transaction.guests_of(study)
+            transaction.record("study.deleted", study=study, guests=guests)
+            return guests
+
+        guests = self.write(delete)
+        self._finish_erasure()
+        return guests
+
+    def _finish_erasure(self) -> int:
+        """Erase from the log and the sounds what was withdrawn or deleted → the number of events erased.
+
+        Runs again at the next start if a crash cuts it short.
+        """
+        with self._erasing:
+            with self.read() as view:
+                last = view.erasing()
+            if not last:
+                return 0
+            erased = requested(self.log, last)
+            number = self._erase(erased)
+            self.write(lambda transaction: transaction.finish_erasure(last))
+        self._write_ahead_log.empty(PATIENCE)
+        return number
+
+    def _erase(self, erased: Erased) -> int:
+        """First the sounds, of which the log is the only list, then the log."""
+        sounds: set[str] = set()
+        for path in self.log.segments():
+            sounds |= erase_lines(whole_lines(path), erased, path.name)[2]
+        if sounds:
+            with self.read() as view:
+                sounds -= view.clips_in_use()
+            delete_sounds(self.home / "audio", sounds)
+        return sum(self._erase_segment(path, erased) for path in self.log.segments())
+
+    def _erase_segment(self, path: Path, erased: Erased) -> int:
+        while True:
+            before = whole_lines(path)
+            after, number, _ = erase_lines(before, erased, path.name)
+            if number == 0 or self._exchange(path, b"".join(before), b"".join(after)):
+                return number
+
+    def _exchange(self, path: Path, before: bytes, after: bytes) -> bool:
+        """An operation, so that nothing is appended meanwhile. What follows ``before`` by then is younger: it stays."""
+        return self.write(lambda _: self.log.exchange(path, before, after))

@@ -120,3 +120,43 @@ decisions = Table(
     Column("at", Float, nullable=False),
     Index("decisions_study", "study"),
 )
+skips = Table(
+    "skips",
+    metadata,
+    Column("assignment", String(40), primary_key=True),
+    Column("study", String(40), nullable=False),
+    Column("item", String(40), nullable=False),
+    Column("rater", String(40), nullable=False),
+    Column("kind", String(12), nullable=False),
+    Column("reason", String(20), nullable=False),
+    Column("at", Float, nullable=False),
+    Index("skips_study", "study", "rater"),
+    Index("skips_item", "item"),
+)
+invites = Table(
+    "invites",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("rater", String(40), nullable=False),  # whom the link signs in; added when it is opened for the first time
+    Column("role", String(12), nullable=False),
+    Column("study", String(40)),
+    Column("cohort", String(80), nullable=False),
+    Column("name", String(120), nullable=False),
+    Column("by", String(40)),
+    Column("uses", Integer, nullable=False),  # how often it may be opened
+    Column("used", Integer, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("revoked", Float),
+    Index("invites_rater", "rater"),
+)
+logins = Table(
+    "logins",
+    metadata,
+    Column("id", String(60), primary_key=True),
+    Column("rater", String(40), nullable=False),
+    Column("how", String(20), nullable=False),
+    Column("created", Float, nullable=False),
+    Column("revoked", Float),
+    Index("logins_rater", "rater"),
+)

@@ -43,5 +43,5 @@ class Transaction(View):
         self.connection.execute(meta.update().where(meta.c.name == "applied").values(value=self.sequence))
 
     def finish_erasure(self, last: int) -> None:
-        """The log is erased up to event ``last``. A withdrawal after it stays to be done."""
+        """All that was requested up to event ``last`` is erased. A withdrawal after it stays to be done."""
         self.connection.execute(meta.update().where(meta.c.name == "erasing", meta.c.value <= last).values(value=0))

@@ -11,11 +11,13 @@ import queue
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from itertools import takewhile
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, select
 
+from annotation.store.effects import recall_reasons
 from annotation.store.engines import dropped_if_broken
 from annotation.store.event_log import UNKNOWN, EventLog
 from annotation.store.migrations import migrate
@@ -37,7 +39,11 @@ class Writer:
         self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True, name="store-writer")
         with engine.begin() as connection:
+            had_reasons = sa.inspect(connection).has_table("skips")
             migrate(connection)
+            if not had_reasons and (applied := self._lock(connection)):
+                log.mend()
+                recall_reasons(connection, takewhile(lambda event: event["sequence"] <= applied, log.read()))
         self._commit([])
         self._thread.start()
 

@@ -14,21 +14,30 @@ import time
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
 
-from annotation.store.files import replace_file
+from annotation.store.files import make_private_folder, replace_file
 from emotion_omni import audio
 from emotion_omni.types import Audio, EmotionOmniError
 
 HZ = 24_000
 LUFS = -23.0
 LEAD_SECONDS, TAIL_SECONDS = 0.15, 0.25
+FADE_SECONDS = 0.03
 ONSET_DB = 35.0  # below the loudest 10 ms: quieter than this is silence
 UNCLAIMED_SECONDS = 86_400  # for which a sound without an item is kept: engines need hours to make a study
 MASK_HZ = 450.0  # cutoff: words lie above it, the melody of the voice below (Rogers et al. 1971)
+
+
+class Encoded(NamedTuple):
+    """The FLAC files of a sound, and the seconds of that which is played."""
+
+    original: bytes
+    played: bytes
+    seconds: float
 
 
 class Clips:
@@ -39,8 +48,10 @@ class Clips:
 
     def add(self, sound: Audio) -> dict[str, Any]:
         """Store a sound and its equalized form → {"sha", "played", "seconds"}, as items hold it."""
-        played = equalized(sound)
-        return {"sha": self._keep(flac(sound)), "played": self._keep(flac(played)), "seconds": round(played.seconds, 3)}
+        return self.add_encoded(encoded(sound))
+
+    def add_encoded(self, clip: Encoded) -> dict[str, Any]:
+        return {"sha": self._keep(clip.original), "played": self._keep(clip.played), "seconds": clip.seconds}
 
     def add_masked(self, sound: Audio) -> dict[str, Any]:
         """The same with the words masked: melody, rhythm and loudness remain."""
@@ -56,19 +67,27 @@ class Clips:
                 "The sound of this item is missing. Restore the folder 'audio' from a backup.", "clip-missing"
             ) from None
 
+    def beginning(self, sha: str, seconds: float) -> Audio:
+        """The start of a stored sound, faded out at its end."""
+        with soundfile.SoundFile(io.BytesIO(self.read(sha))) as file:
+            samples, hz = file.read(int(seconds * file.samplerate), dtype="float32"), file.samplerate
+        fade = min(len(samples), int(FADE_SECONDS * hz))
+        samples[len(samples) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
+        return Audio(samples, hz)
+
     def path(self, sha: str) -> Path:
         if len(sha) != 64 or not set(sha) <= set("0123456789abcdef"):
             raise ValueError(f"{sha[:80]!r} is not a SHA-256.")
         return self.folder / sha[:2] / f"{sha}.flac"
 
-    def keep_only(self, used: Iterable[str], gone: Iterable[str] = ()) -> int:
-        """Delete sounds that no item uses → their number.
+    def keep_only(self, used: Iterable[str]) -> int:
+        """Delete sounds that no item uses, and half-written ones → their number.
 
-        Those in ``gone`` at once, others after a day: until then a study that is being made may use them.
+        Those of the last day stay: a study that is being made may use them.
         """
-        kept, now_gone, oldest = set(used), set(gone), time.time() - UNCLAIMED_SECONDS
-        unused = [path for path in self.folder.glob("??/*.flac") if path.stem not in kept]
-        over = [path for path in unused if path.stem in now_gone or path.stat().st_mtime < oldest]
+        kept, oldest = set(used), time.time() - UNCLAIMED_SECONDS
+        unused = [path for path in self.folder.glob("??/*.flac*") if path.name.partition(".")[0] not in kept]
+        over = [path for path in unused if path.stat().st_mtime < oldest]
         for path in over:
             path.unlink(missing_ok=True)
         return len(over)
@@ -79,21 +98,32 @@ class Clips:
         try:
             os.utime(path)  # used again: its day starts anew
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.folder)
+            make_private_folder(path.parent)
             replace_file(path, data)
         return sha
 
 
 def flac(sound: Audio) -> bytes:
+    return flac_pcm(sound.samples, sound.hz)
+
+
+def flac_pcm(samples: np.ndarray, hz: int) -> bytes:
+    """``samples`` in [-1, 1] or of 16 bits."""
     buffer = io.BytesIO()
-    soundfile.write(buffer, sound.samples, sound.hz, format="FLAC", subtype="PCM_16")
+    soundfile.write(buffer, samples, hz, format="FLAC", subtype="PCM_16")
     return buffer.getvalue()
+
+
+def encoded(sound: Audio) -> Encoded:
+    played = equalized(sound)
+    return Encoded(flac(sound), flac(played), round(played.seconds, 3))
 
 
 def equalized(sound: Audio) -> Audio:
     """The form in which a clip is played."""
     at_rate = audio.resample(sound, HZ)
-    framed = _frame(at_rate.samples)
+    framed = _frame(audio.without_dc(at_rate.samples, HZ))
     return Audio(audio.limit(_level(framed)), HZ)
 
 
@@ -126,5 +156,6 @@ def without_words(sound: Audio) -> Audio:
     """Low-pass at 450 Hz, 48 dB an octave, forwards and backwards so that nothing is delayed."""
     from scipy.signal import butter, sosfiltfilt
 
-    low = sosfiltfilt(butter(8, MASK_HZ, fs=sound.hz, output="sos"), sound.samples.astype(np.float64))
+    centred = audio.without_dc(sound.samples, sound.hz).astype(np.float64)
+    low = sosfiltfilt(butter(8, MASK_HZ, fs=sound.hz, output="sos"), centred)
     return Audio(np.clip(low, -1, 1).astype(np.float32), sound.hz)

@@ -20,10 +20,10 @@ def make_item(sounds: Mapping[str, Audio], clips: Clips, texts: Mapping[str, str
     """One item. ``sounds`` and ``texts`` by role.
 
     ``more``: family (no rater gets two items of one), expected (makes it a gold item), contributor, guess, systems,
-    and provenance as ``about``.
+    provenance as ``about``, and ``source``: files, hashes of their bytes and the row of the researcher's table.
     """
     content = {"clips": {role: clips.add(sound) for role, sound in sounds.items()}, "texts": dict(texts or {})}
-    content |= {name: more[name] for name in ("guess", "systems", "about", "planned") if more.get(name)}
+    content |= {name: more[name] for name in ("guess", "systems", "about", "planned", "source") if more.get(name)}
     item = {name: more.get(name) for name in ("family", "expected", "contributor")}
     return item | {"role": "gold" if more.get("expected") else "rate", "content": content}
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from annotation.people.signing_key import require_lasting_key
 from annotation.store.store import Store
 from annotation.store.transaction import Transaction
 from annotation.study import checks
@@ -13,13 +14,17 @@ from annotation.study.items import Item, new_row
 from annotation.study.rules import STATES, Study
 from emotion_omni.types import EmotionOmniError
 
+PRACTICE = "practice-"  # begins the ids of the built-in practice studies, whose ratings count nowhere
+
 
 def create(
     store: Store, clips: Clips, rules: Study, items: Sequence[Item], by: str | None = None, study: str = ""
 ) -> str:
     """A new study with its items and the checks of its template → its id."""
     study = study or "s" + uuid.uuid4().hex[:12]
-    with_checks = [*items, *checks.items(rules.form, clips)]
+    if not study.startswith((PRACTICE, "live-turns")):  # what the studio makes by itself keeps no rater's name
+        require_lasting_key()
+    with_checks = [*items, *checks.items(rules.form, clips, items)]
     rows = [new_row(item) for item in with_checks]
 
     def add(transaction: Transaction) -> str:
@@ -51,24 +56,22 @@ def add_items(store: Store, study: str, items: Sequence[Item]) -> int:
 def set_state(store: Store, study: str, state: str) -> None:
     if state not in STATES:
         raise EmotionOmniError(f"{state!r} is not a state. Choose one of {', '.join(STATES)}.", "bad-setting")
+    if state == "open" and not study.startswith(PRACTICE):
+        require_lasting_key()
     store.write(lambda transaction: transaction.record("study.changed", study=study, state=state))
 
 
-def delete(store: Store, clips: Clips, study: str) -> None:
-    """The study, its items and ratings, and the sounds that nothing else uses."""
+def delete(store: Store, clips: Clips, study: str) -> list[str]:
+    """Erase the study, its items, ratings and sounds, and the guests who rated in no other → those guests."""
     with store.read() as view:
-        gone = view.items(study)
-    store.write(lambda transaction: transaction.record("study.deleted", study=study))
-    delete_unused_clips(store, clips, gone)
+        if view.study(study) is None:
+            raise EmotionOmniError("There is no such study. It may have been deleted already.", "not-found")
+    guests = store.delete_study(study)
+    delete_unused_clips(store, clips)
+    return guests
 
 
-def delete_unused_clips(store: Store, clips: Clips, gone: Iterable[Item]) -> int:
-    """Delete the sounds of items that are gone, unless another item has them, and those of a crash → how many."""
-    no_longer_used = {
-        sha
-        for item in gone
-        for clip in item["content"].get("clips", {}).values()
-        for sha in (clip["sha"], clip["played"])
-    }
+def delete_unused_clips(store: Store, clips: Clips) -> int:
+    """Delete the sounds that no item has had for a day, such as those of a study whose making was cut short."""
     with store.read() as view:
-        return clips.keep_only(view.clips_in_use(), no_longer_used)
+        return clips.keep_only(view.clips_in_use())

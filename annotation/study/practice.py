@@ -25,9 +25,8 @@ def practice_study(store: Store, clips: Clips, tab: str) -> str:
     with store.read() as view:
         if view.study(study):
             return study
-    rules = Study.read(
-        {"title": "Practice", "template": PRACTICE[tab], "ratings_per_item": 1000, "block_size": 5, "training_right": 0}
-    )
+    short = {"block_size": 5, "break_seconds": 0, "training_right": 0}
+    rules = Study.read({"title": "Practice", "template": PRACTICE[tab], "ratings_per_item": 1000} | short)
     try:
         return create(store, clips, rules, _practice_items(rules.form, clips), study=study)
     except EmotionOmniError as error:

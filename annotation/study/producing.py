@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from annotation.study.clips import Clips
+from annotation.study.faults import Faults
 from annotation.study.items import Item, in_modes, make_item
 from annotation.study.progress import Progress, no_progress
 from annotation.study.rules import Study
@@ -15,6 +19,20 @@ from emotion_omni.engine import Engine
 from emotion_omni.types import Audio, Done, EmotionOmniError, Heard, Plan, Speech, Text, Turn
 
 LONGEST_FAMILY = 80  # characters
+
+
+Query = tuple[str, Audio] | tuple[str, Audio, str]  # file name, sound, SHA-256 of the file
+
+
+def read_queries(paths: Sequence[str | Path]) -> list[Query]:
+    """Queries from files. Raises :class:`ImportFaults` with the names of all that cannot be used."""
+    faults, queries = Faults(), list[Query]()
+    for file in map(Path, paths):
+        with faults.at(file.name):
+            sound = audio.check_usable(audio.decode(file))
+            queries.append((file.name, sound, hashlib.sha256(file.read_bytes()).hexdigest()))
+    faults.settle()
+    return queries
 
 
 @dataclass(frozen=True)
@@ -46,7 +64,7 @@ class Answer:
 
 def produce(
     engines: Sequence[tuple[str, Engine]],
-    queries: Sequence[tuple[str, Audio]],
+    queries: Sequence[Query],
     rules: Study,
     clips: Clips,
     seed: int = 0,
@@ -63,7 +81,9 @@ def produce(
     items: list[Item] = []
     refused: list[str] = []
     total = len(queries) * len(engines)
-    for number, (name, query) in enumerate(queries):
+    seen: Counter[str] = Counter()
+    for number, (name, query, *hashes) in enumerate(queries):
+        seen[name] += 1
         answers = []
         for place, (engine_name, engine) in enumerate(engines):
             if stopped():
@@ -73,7 +93,14 @@ def produce(
                 answers.append(answer(engine, query, seed + place if is_comparison else seed))
             except EmotionOmniError as error:
                 refused.append(f"{name}: {error}")
-        items += items_of(name, query, answers, rules, clips)
+        family = name if seen[name] == 1 else f"{seen[name]} {name}"
+        made = items_of(family, query, answers, rules, clips)
+        for item in made:
+            role = "query" if "query" in item["content"]["clips"] else "speech"
+            shas = {role: hashes[0]} if hashes else {}
+            item["content"]["source"] = {"file": {role: name}, "sha256": shas, "row": {}}
+            item["content"]["about"] = item["content"]["about"] | {"source": name}
+        items += made
     progress(total, total, "Done")
     return items, refused
 
@@ -123,7 +150,7 @@ def _pair(name: str, query: Audio, a: Answer, b: Answer, clips: Clips) -> Item:
         {"query": query, "a": _speech(a), "b": _speech(b)},
         clips,
         {"query": a.heard.transcript, "a": a.text, "b": b.text},
-        family=name[:LONGEST_FAMILY],
+        family=_family(name),
         systems={"a": a.engine, "b": b.engine},
         about={"a": a.about(), "b": b.about(), "source": name},
     )
@@ -135,7 +162,7 @@ def _query_alone(name: str, query: Audio, answer: Answer, clips: Clips) -> Item:
         {"speech": query},
         clips,
         {"speech": answer.heard.transcript},
-        family=name[:LONGEST_FAMILY],
+        family=_family(name),
         guess=_guess(answer.heard),
         systems={"speech": answer.engine},
         about=answer.about() | {"source": name},
@@ -152,6 +179,13 @@ def _answered(name: str, query: Audio, answer: Answer, clips: Clips) -> Item:
         guess=_guess(answer.heard),
         about=answer.about() | {"source": name},
     )
+
+
+def _family(name: str) -> str:
+    """A query's name; a long one keeps its difference from others in a hash."""
+    if len(name) <= LONGEST_FAMILY:
+        return name
+    return name[: LONGEST_FAMILY - 17] + "-" + hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def _speech(answer: Answer) -> Audio:

@@ -27,11 +27,13 @@ class Study:
     gold_per_block: int = 1
     repeats_per_block: int = 1
     block_minutes: float = 30.0  # then a break is proposed
+    break_seconds: int = 30  # after a block, at least
     lease_minutes: float = 15.0  # for which an item is kept for the rater who has it
     guess_hidden_share: float = 0.3  # of the items that have a model's guess, from 0 to 1
     training_right: int = 2  # right answers in one round; 0: no training
     order: str = "balanced"  # or "disagreement": items that divide the raters come first
     most_per_rater: int = 0  # ratings; 0: no limit
+    least_per_rater: int = 1  # ratings for a completion code; a rater with fewer waits for items that others hold
     access: str = "open"  # or "invited": only raters with a link or an account of this study
     cohorts: tuple[str, ...] = ()  # raters of these cohorts only; empty: all
     split: str = "evaluation"  # or "training": only then may items enter a training file
@@ -42,8 +44,11 @@ class Study:
     takes_turns: bool = False  # whether visitors may add turns of their own from the Talk tab
 
     def __post_init__(self) -> None:
-        good = isinstance(self.title, str) and 0 < len(self.title.strip()) <= LONGEST_TITLE
+        _require(isinstance(self.title, str), "title", self.title, "a text; put it in quotation marks")
+        good = 0 < len(self.title.strip()) <= LONGEST_TITLE
         _require(good, "title", self.title, f"1 to {LONGEST_TITLE} characters")
+        _require(isinstance(self.licence, str) and bool(self.licence.strip()), "licence", self.licence, "a text")
+        _require(isinstance(self.takes_turns, bool), "takes_turns", self.takes_turns, "true or false")
         _one_of("template", self.template, tuple(TEMPLATES))
         _one_of("order", self.order, ("balanced", "disagreement"))
         _one_of("access", self.access, ("open", "invited"))
@@ -72,8 +77,20 @@ class Study:
         for key in ("title", "template"):
             if not settings.get(key):
                 raise EmotionOmniError(f"A study needs a {key}.", "missing-setting")
+        settings = _repaired(settings)
         lists = {key: tuple(value) for key, value in settings.items() if isinstance(value, list)}
         return cls(**dict(settings) | lists)
+
+    @classmethod
+    def check_setting(cls, name: str, value: Any) -> None:
+        """Refuse one setting of a file. :meth:`read` repairs what old studies hold; new ones have to be right."""
+        if value is None:
+            raise EmotionOmniError(f"{name} is empty. Give it a value, or leave the line out.", "bad-setting")
+        if name == "takes_turns":
+            _require(isinstance(value, bool), name, value, "true or false, without quotation marks")
+        if name == "licence":
+            _require(isinstance(value, str) and bool(value.strip()), name, value, "a text")
+        cls.read({"title": "t", "template": "empathy"} | {name: value})
 
     def settings(self) -> dict[str, Any]:
         """As a mapping that JSON can hold; :meth:`read` reads it back."""
@@ -81,6 +98,28 @@ class Study:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
+def _repaired(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as studies were once stored: empty ones are left out, and a text stands for true or false."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    if "licence" in given:
+        given["licence"] = str(given["licence"]).strip() or "not stated"
+    if "takes_turns" in given:
+        value = given["takes_turns"]
+        given["takes_turns"] = _TRUTHS.get(value.strip().lower(), True) if isinstance(value, str) else bool(value)
+    return given
+
+
+_TRUTHS = {
+    "yes": True,
+    "true": True,
+    "on": True,
+    "1": True,
+    "no": False,
+    "false": False,
+    "off": False,
+    "0": False,
+    "": False,
+}
 _RANGES = (
     ("ratings_per_item", 1, 1000),
     ("block_size", 1, 200),
@@ -88,10 +127,12 @@ _RANGES = (
     ("gold_per_block", 0, 10),
     ("repeats_per_block", 0, 10),
     ("block_minutes", 1, 240),
+    ("break_seconds", 0, 3600),
     ("lease_minutes", 0.01, 240),
     ("guess_hidden_share", 0, 1),
     ("training_right", 0, 10),
     ("most_per_rater", 0, 1_000_000),
+    ("least_per_rater", 1, 1_000_000),
 )
 _FRACTIONS_ALLOWED = ("block_minutes", "lease_minutes", "guess_hidden_share")
 

@@ -65,7 +65,10 @@ class Scale:
                 good = isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
             case _:
                 good = isinstance(value, str) and len(value) <= LONGEST_TEXT
-                value = value.strip() if good else value
+                if good and self.kind == "digits":  # "4 7 2", "4-7-2" and "472" are the same
+                    value = "".join(str(int(one)) if one.isdecimal() else one for one in value if one.isalnum())
+                elif good:
+                    value = value.strip()
         if not good:
             allowed = ", ".join(map(str, self.values)) or f"text of at most {LONGEST_TEXT} characters"
             raise EmotionOmniError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 
-from annotation.store.event_log import decode
+from annotation.store.event_log import Event, decode
 from annotation.sync.local_files import SEGMENT, File, continues
 
 Fetch = Callable[[list[str]], Mapping[str, bytes]]  # the content of files of the repository
@@ -56,8 +56,22 @@ def _compare(here: bytes, there: bytes, place: str) -> tuple[bool, bool]:
         if our_line == their_line:
             continue
         our, their = decode(our_line, f"{place} here"), decode(their_line, f"{place} in the backup")
-        if our["sequence"] != their["sequence"] or "erased" not in (our["event"], their["event"]):
+        if _is_left_of(our, their):
+            newer_here = True
+        elif _is_left_of(their, our):
+            newer_there = True
+        else:
             raise Contradiction(f"event {our['sequence']} is not the same")
-        newer_here = newer_here or our["event"] == "erased"
-        newer_there = newer_there or their["event"] == "erased"
     return newer_here, newer_there
+
+
+def _is_left_of(event: Event, earlier: Event) -> bool:
+    """Whether an event is what an erasure has left of an earlier form: a tombstone, or fewer of several items."""
+    if event["sequence"] != earlier["sequence"]:
+        return False
+    if event["event"] == "erased":
+        return earlier["event"] != "erased" or event.keys() < earlier.keys()
+    if event["event"] == earlier["event"] == "items.added":
+        fewer = all(item in earlier["items"] for item in event["items"])
+        return fewer and event | {"items": None} == earlier | {"items": None}
+    return False

@@ -7,7 +7,10 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from annotation.store.erasure import delete_sounds
 from annotation.store.event_log import decode
+from annotation.store.files import make_private_folder, restrict_home
+from annotation.sync import local_files
 from annotation.sync.local_files import SEGMENT, SOUND, File, has_hash
 from annotation.sync.repository import Repository
 from emotion_omni.types import EmotionOmniError
@@ -20,6 +23,7 @@ class Damage(Exception):
 def fetch_into(home: Path, repository: Repository, head: str, files: Mapping[str, File]) -> int:
     """→ the number of events. Nothing changes unless all is there and right."""
     aside = home / "restoring"
+    make_private_folder(aside)
     wanted = {path: file for path, file in files.items() if SEGMENT.fullmatch(path) or SOUND.fullmatch(path)}
     repository.fetch_all(head, ["log/*", "audio/*"], aside)
     try:
@@ -33,21 +37,28 @@ def fetch_into(home: Path, repository: Repository, head: str, files: Mapping[str
         ) from None
     os.sync()
     for path in filter(SOUND.fullmatch, wanted):
-        (home / path).parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder((home / path).parent.parent)
+        make_private_folder((home / path).parent)
         os.replace(aside / path, home / path)
+    delete_sounds(home / "audio", _sounds_held(home) - _sounds_held(aside))  # erased there
     if (home / "log").exists():
         os.replace(home / "log", home / "log.before")
     os.replace(aside / "log", home / "log")
+    restrict_home(home)
     return events
 
 
 def tidy(home: Path) -> None:
     """Remove what a restore leaves behind, a killed one too."""
-    home.mkdir(parents=True, exist_ok=True)
+    make_private_folder(home)
     shutil.rmtree(home / "restoring", ignore_errors=True)
     if not (home / "log").exists() and (home / "log.before").exists():
         os.replace(home / "log.before", home / "log")
     shutil.rmtree(home / "log.before", ignore_errors=True)
+
+
+def _sounds_held(folder: Path) -> set[str]:
+    return local_files.sounds_held(local_files.contents(local_files.segments(folder)))
 
 
 def _check_hashes(aside: Path, wanted: Mapping[str, File]) -> None:

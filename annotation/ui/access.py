@@ -26,7 +26,8 @@ _SIGN_IN = """
 <label>Password <input name="password" type="password" autocomplete="current-password" maxlength="200"></label>
 <button type="submit">Sign in</button></form>
 <form class="access-link"><label>or paste your sign-in link <input name="invite" autocomplete="off"></label>
-<button type="submit">Open</button></form><p class="access-alert" role="alert"></p></div>
+<button type="submit">Open</button></form><p class="access-alert" role="alert"></p>
+<button class="access-replace" type="button" hidden>End that login, and sign in</button></div>
 """
 _SCRIPT = """
 const base = (window.gradio_config?.root || '').replace(/\\/$/, '') + '/studio/';
@@ -34,14 +35,18 @@ const part = name => element.querySelector('.access-' + name);
 async function enter(body) {
   const answer = await fetch(base + 'enter', {method: 'POST', body: JSON.stringify(body),
     headers: {'Content-Type': 'application/json', 'X-Studio': '1'}});
-  if (answer.ok) location.reload();
-  else part('alert').textContent = (await answer.json()).error.message;
+  if (answer.ok) { location.reload(); return; }
+  const {error} = await answer.json();
+  part('alert').textContent = error.code === 'signed-in' ? error.message.split('. ')[0] + '.' : error.message;
+  part('replace').hidden = error.code !== 'signed-in';  // a login is replaced only on purpose
+  part('replace').onclick = () => enter({...body, replace: true}).catch(unreachable);
 }
+const unreachable = () => { part('alert').textContent = 'The studio cannot be reached.'; };
 element.addEventListener('submit', event => {
   event.preventDefault();
   const given = Object.fromEntries(new FormData(event.target));
   if ('invite' in given) given.invite = given.invite.split('invite=').pop().trim();
-  enter(given).catch(() => { part('alert').textContent = 'The studio cannot be reached.'; });
+  enter(given).catch(unreachable);
 });
 function show() {
   const {message} = JSON.parse(props.value || '{}');
@@ -87,16 +92,16 @@ def notice() -> gr.HTML:
     return gr.HTML(value="{}", html_template=_SIGN_IN, js_on_load=_SCRIPT, container=False, apply_default_css=False)
 
 
-def notice_for(studio: Studio, request: gr.Request) -> tuple[bool, str]:
-    """→ whether the visitor may enter, and the value of the notice, which is empty for a researcher."""
+def notice_for(studio: Studio, request: gr.Request, role: str = "researcher") -> tuple[bool, str]:
+    """→ whether the visitor may enter, and the value of the notice, which is empty for who may."""
     try:
-        _require(studio, request, "researcher")
+        _require(studio, request, role)
     except EmotionOmniError as error:
         where = (
             "sign in with Hugging Face"
             if oauth_url()
-            else "open the link that the terminal printed when the app was started"
+            else "open the link that the terminal prints when the app is started"
         )
-        message = f"This tab is for researchers. {error} To enter, {where}, or sign in here."
+        message = f"This tab is for {role}s. {error} To enter, {where}, or sign in here."
         return False, json.dumps({"message": message})
     return True, "{}"

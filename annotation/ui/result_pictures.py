@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from annotation.analysis.confusion import unweighted_average_recall
-from annotation.analysis.intervals import verdict
+from annotation.analysis.intervals import Interval, verdict
 from annotation.analysis.results import Results
 from annotation.study.scales import SCALES
 from annotation.ui import plots
@@ -17,7 +17,7 @@ from emotion_omni import emotion
 
 def pictures(found: Results, kept_only: bool) -> str:
     """All pictures of a study as HTML. ``kept_only``: without the ratings of flagged raters."""
-    if found.table.empty:
+    if found.answers.empty:
         return '<div class="empty">No ratings yet.</div>'
     parts = [
         _tiles(found),
@@ -37,8 +37,7 @@ def pictures(found: Results, kept_only: bool) -> str:
 
 def _tiles(found: Results) -> str:
     outcomes = [verdict.outcome for verdict in found.verdicts.values()]
-    ordinary = found.table[found.table["kind"] == "rate"]
-    rated = ordinary["rating"].nunique()
+    rated = found.answers.ordinary
     planned = sum(item["role"] == "rate" for item in found.items.values()) * found.rules.ratings_per_item
     return plots.stat_tiles(
         [
@@ -116,22 +115,35 @@ def _confusion(found: Results, kept_only: bool) -> str:
 
 
 def _anchoring(found: Results, kept_only: bool) -> str:
-    gap = found.anchoring(kept_only)
-    if gap is None:
+    anchoring = found.anchoring(kept_only)
+    if anchoring is None:
         return ""
-    interval = gap["gap"]
+    gap = anchoring.gap
+    number = f"Anchoring: {100 * gap.mean:+.0f} points{_points(gap)}" if gap.mean is not None else "Anchoring"
+    why = gap.reason or gap.note
     return _note(
-        f"Raters agree with the model in {gap['shown']:.0%} where they see its guess and in {gap['hidden']:.0%} "
-        f"where they do not{_interval(interval)}: {_effect_of_the_guess(interval)}."
+        f"{number}. Raters agree with the model in {_share(anchoring.shown)} where they see its guess and in "
+        f"{_share(anchoring.hidden)} where they do not: {_effect_of_the_guess(gap)}{f' ({why})' if why else ''}."
     )
 
 
-def _effect_of_the_guess(interval: Any) -> str:
+def _share(share: Interval) -> str:
+    return "no ratings" if share.mean is None else f"{share.mean:.0%}"
+
+
+def _points(gap: Interval) -> str:
+    """Of a difference of shares, in percentage points."""
+    if gap.low is None or gap.high is None:
+        return ""
+    return f" (95 % interval {100 * gap.low:+.0f} to {100 * gap.high:+.0f})"
+
+
+def _effect_of_the_guess(gap: Interval) -> str:
     words = {
         "better": "seeing the guess pulls raters towards it",
         "worse": "seeing the guess pushes raters away from it",
     }
-    return words.get(verdict(interval), "a pull towards the guess is not shown")
+    return words.get(verdict(gap), "a pull towards the guess is not shown")
 
 
 def _interval(share: Any) -> str:

@@ -6,28 +6,92 @@ Handlers first, then the layout, then the wiring. Every handler checks who asks;
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import html
+import threading
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 import pandas as pd
 
+from annotation.analysis.reports import Reports
+from annotation.analysis.results import Results
 from annotation.studio import Studio
+from annotation.study.rules import Study
 from annotation.study.scales import SCALES
 from annotation.ui import access
 from annotation.ui.access import explained, researcher
+from annotation.ui.report_tables import report_tables
 from annotation.ui.result_pictures import pictures
 from annotation.ui.studies import is_practice
 from emotion_omni.types import EmotionOmniError
 
 EMPTY = '<div class="empty">Choose a study. Its figures appear here once raters have begun.</div>'
 REASONS = ["ambiguous recording", "gap in the instructions", "rater's slip", "true difference of opinion"]
+KEPT_DRAWINGS = 8  # of about 0.3 MB each
 QUEUE = ["item", "about", "disagreement", "n", "answers", "decided"]
 
 
 # --- handlers ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What the tab shows of a study, without the study's ratings. ``raters``: (name and verdict, id)."""
+
+    pictures: str
+    queue: pd.DataFrame
+    raters: list[tuple[str, str]]
+
+
+class Drawings:
+    """What was drawn, by study, number of the last event and whether flagged raters are left out.
+
+    Each is drawn once, whoever asks: a study of 20,000 ratings takes about a second of work, during which the threads
+    that serve raters have to share the interpreter. Only the latest are kept.
+    """
+
+    def __init__(self, studio: Studio) -> None:
+        self.studio = studio
+        self._kept: dict[tuple[str, int, bool], Drawn] = {}
+        self._one_at_a_time = threading.Lock()
+
+    def get(self, study: str, kept_only: bool) -> Drawn:
+        with self._one_at_a_time, _without_collector():
+            with self.studio.store.read() as view:
+                key = (study, view.applied(), kept_only)
+                if key in self._kept:
+                    return self._kept[key]
+                found = Results.read(view, study, self.studio.people.key)
+                reports = Reports.read(view, study)
+            drawn = _draw(found, reports, kept_only)
+            latest = list(self._kept.items())[1 - KEPT_DRAWINGS :]
+            self._kept = dict([*latest, (key, drawn)])
+            return drawn
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Rows of a large study are a million objects without cycles: looking for cycles among them takes half of the
+    time, and stops every other thread meanwhile.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _draw(found: Results, reports: Reports, kept_only: bool) -> Drawn:
+    queue = found.adjudication_queue(kept_only)[QUEUE].head(200)
+    people = [(f"{found.pseudonym(rater)} · {found.verdicts[rater].outcome}", rater) for rater in found.raters]
+    return Drawn(pictures(found, kept_only) + report_tables(found, reports), queue.round(3), people)
 
 
 class Handlers:
@@ -35,36 +99,40 @@ class Handlers:
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
+        self.drawings = Drawings(studio)
 
     def show(self, study: str | None, kept_only: bool, request: gr.Request) -> list[Any]:
         """→ pictures, rows of the adjudication queue, choices of items and raters, link to the download."""
         researcher(self.studio, request)
         if not study:
             return [EMPTY, pd.DataFrame(columns=QUEUE), gr.update(choices=[]), gr.update(choices=[]), ""]
-        found = self.studio.results(study)
-        queue = found.adjudication_queue(kept_only)[QUEUE].head(200)
-        people = [(f"{found.pseudonym(rater)} · {found.verdicts[rater].outcome}", rater) for rater in found.raters]
+        drawn = self.drawings.get(study, kept_only)
         return [
-            pictures(found, kept_only),
-            queue.round(3),
-            gr.update(choices=list(queue["item"])),
-            gr.update(choices=people),
-            f'<a class="download" href="studio/export/{html.escape(study)}.zip" download>Download everything (zip)</a>',
+            drawn.pictures,
+            drawn.queue,
+            gr.update(choices=list(drawn.queue["item"])),
+            gr.update(choices=drawn.raters),
+            _downloads(html.escape(study)),
         ]
 
     def listen(self, study: str, item: str, request: gr.Request) -> tuple[str, Any]:
         """→ players of what the raters heard, and the values that may be decided."""
         researcher(self.studio, request)
-        found = self.studio.results(study)
-        if item not in found.items:
+        with self.studio.store.read() as view:
+            row, found = view.study(study), view.item(item)
+        if row is None or found is None or found["study"] != study:
             raise EmotionOmniError("Choose an item of the list.", "not-found")
-        values = SCALES[found.rules.form.main].values
-        return _players(item, found.items[item]["content"]), gr.update(choices=[str(value) for value in values])
+        values = SCALES[Study.read(row["settings"]).form.main].values
+        return _players(item, found["content"]), gr.update(choices=[str(value) for value in values])
 
     def decide(self, study: str, item: str, value: str, reason: str, kept_only: bool, request: gr.Request) -> list[Any]:
         """Record an adjudicated answer beside the ratings, which stay as they are."""
         by = researcher(self.studio, request)
-        scale = SCALES[self.studio.results(study).rules.form.main]
+        with self.studio.store.read() as view:
+            row = view.study(study)
+        if row is None:
+            raise EmotionOmniError("There is no such study.", "not-found")
+        scale = SCALES[Study.read(row["settings"]).form.main]
         checked = scale.check(int(value) if scale.kind == "points" else value)
         self._record(study, "item", by["id"], item=item, scale=scale.name, value=checked, reason=reason)
         return self.show(study, kept_only, request)
@@ -87,6 +155,13 @@ class Handlers:
                 "decided", decision=decision, study=study, subject=subject, by=by, **facts
             )
         )
+
+
+def _downloads(study: str) -> str:
+    return (
+        f'<a class="download" href="studio/export/{study}.zip" download>Download everything (zip)</a> · '
+        f'<a class="download" href="studio/codes/{study}?format=csv" download>Completion codes (CSV)</a>'
+    )
 
 
 def _players(item: str, content: dict[str, Any]) -> str:

@@ -10,14 +10,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from annotation.analysis.power import power_curve
-from annotation.people.roles import ROLES
+from annotation.people.roles import ROLES, check_role
+from annotation.rating.request_guard import public_url
 from annotation.store.queries import View
+from annotation.store.tables import Row
 from annotation.studio import Studio
 from annotation.study import importing, lifecycle, producing, templates
 from annotation.study.progress import Progress
@@ -26,7 +27,7 @@ from annotation.study.source import Source
 from annotation.ui import access, plots
 from annotation.ui.access import explained, researcher
 from annotation.ui.engine_pool import EnginePool
-from emotion_omni import audio, engine
+from emotion_omni import engine
 from emotion_omni.types import EmotionOmniError
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal"}
@@ -110,11 +111,9 @@ class Handlers:
         return _created(rules, items, refused), gr.update(choices=self.choices(), value=study), self.monitor(request)
 
     def _imported(self, settings: dict, files: Sequence[str], report: Progress) -> tuple[Study, list]:
-        if len(files) == 1 and files[0].lower().endswith(".zip"):
-            source = Source.archive(Path(files[0]))
-            given = {name: value for name, value in settings.items() if value not in ("", None)}
-            return importing.read_source(source, self.studio.clips, given, report)
-        return importing.read_source(_folder(files), self.studio.clips, settings, report)
+        is_archive = len(files) == 1 and files[0].lower().endswith(".zip")
+        given = {name: value for name, value in settings.items() if value not in ("", None)} if is_archive else settings
+        return importing.read_source(Source.uploads(files), self.studio.clips, given, report)
 
     def _produced(
         self,
@@ -128,7 +127,7 @@ class Handlers:
         if not names:
             raise EmotionOmniError("Choose at least one engine.", "missing")
         rules = Study.read(settings)
-        queries = [(Path(file).stem, audio.decode(file)) for file in files]
+        queries = producing.read_queries(files)
         engines = [(name, self.engines.get(name)) for name in names]
         items, refused = producing.produce(engines, queries, rules, self.studio.clips, seed, report, stop.is_set)
         if not items:
@@ -167,26 +166,29 @@ class Handlers:
         if row is None or typed.strip() != row["settings"]["title"]:
             message = "Type the title of the study exactly, to confirm that it and all its ratings are deleted."
             raise EmotionOmniError(message, "not-confirmed")
-        lifecycle.delete(self.studio.store, self.studio.clips, study)
+        self.studio.delete_study(study)
         return gr.update(choices=self.choices(), value=None), self.monitor(request), "Deleted."
 
     def invite(self, study: str, role: str, cohort: str, name: str, request: gr.Request) -> str:
         """A link for one person, to be copied."""
-        self._check_role(role, request)
+        by = self._check_role(role, request)["id"]
         if role == "rater" and not study:
             raise EmotionOmniError("Choose the study at the top first: a rater's link leads to it.", "missing")
-        token = self.studio.people.invites.create(role, study or None, cohort.strip(), name.strip())
-        return f"{_origin(request)}/?invite={token}"
+        token = self.studio.people.invites.create(role, study or None, cohort.strip(), name.strip(), by)
+        return f"{public_url(request.headers)}/#invite={token}"
 
     def register(self, name: str, password: str, role: str, cohort: str, request: gr.Request) -> str:
         self._check_role(role, request)
         self.studio.people.accounts.register(name, password, role, cohort.strip())
         return f"{name} can sign in now."
 
-    def _check_role(self, role: str, request: gr.Request) -> None:
-        """Nobody can make somebody more powerful than themselves."""
-        if ROLES.index(role) > ROLES.index(researcher(self.studio, request)["role"]):
+    def _check_role(self, role: str, request: gr.Request) -> Row:
+        """Who asks. Nobody can make somebody more powerful than themselves."""
+        person = researcher(self.studio, request)
+        check_role(role)
+        if ROLES.index(role) > ROLES.index(person["role"]):
             raise EmotionOmniError("You cannot give a role above your own.", "forbidden")
+        return person
 
     def plan(self, raters: float, items: float, overlap: float, difference: float, request: gr.Request) -> str:
         """Power for a range of numbers of raters. It takes seconds to compute, so it is not for strangers."""
@@ -210,16 +212,6 @@ def is_practice(row: dict[str, Any]) -> bool:
     return row["id"].startswith("practice-")
 
 
-def _folder(files: Sequence[str]) -> Source:
-    """Uploaded recordings as a source of items. Raises :class:`EmotionOmniError` if two have the same name."""
-    by_name = {Path(file).name: Path(file) for file in files}
-    if len(by_name) < len(files):
-        twice = sorted(name for name in by_name if sum(Path(file).name == name for file in files) > 1)
-        message = f"Several recordings have the same name: {', '.join(twice[:3])}. Rename them, or use a zip file."
-        raise EmotionOmniError(message, "duplicate")
-    return Source(tuple(sorted(by_name)), lambda name: by_name[name].read_bytes())
-
-
 def _progress(view: View, row: dict) -> dict[str, Any]:
     counts, rules = view.counts(row["id"]), Study.read(row["settings"])
     skipped = f", {counts['skipped']} skipped" if counts["skipped"] else ""
@@ -234,12 +226,6 @@ def _progress(view: View, row: dict) -> dict[str, Any]:
 def _created(rules: Study, items: Sequence, refused: Sequence[str]) -> str:
     missing = f" {len(refused)} could not be answered: {'; '.join(refused[:3])}" if refused else ""
     return html.escape(f"“{rules.title}” is open, with {len(items)} items.{missing}")
-
-
-def _origin(request: gr.Request) -> str:
-    """The address under which the visitor sees this page, also behind a proxy."""
-    scheme = "https" if request.headers.get("x-forwarded-proto", "").split(",")[0].strip() == "https" else "http"
-    return f"{scheme}://{request.headers.get('x-forwarded-host') or request.headers.get('host', '')}"
 
 
 # --- layout -----------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from emotion_omni.omni import encoders
 from emotion_omni.train.dialogues import Sound
 from emotion_omni.types import Audio, EmotionOmniError
 
-DECODE_VERSION = 1  # to be raised when audio.decode returns other samples for the same bytes
+DECODE_VERSION = 2  # to be raised when audio.decode returns other samples for the same bytes
 
 
 @dataclass(frozen=True)

@@ -56,11 +56,22 @@ RESEARCHERS = {
     "show": [None, True],
     "show_1": [None, True],
     "show_2": [None, True],
+    "show_3": [],
+    "revoke": [],
     "listen": [None, None],
     "decide": [None, None, None, "slip", True],
     "judge": [None, None, "flagged", "because", True],
 }
-FOR_ALL = ("entered", "entered_1", "entered_2", "entered_3", "call", "lambda_1")  # answer everybody, but differently
+FOR_ALL = (
+    "entered",
+    "entered_1",
+    "entered_2",
+    "entered_3",
+    "entered_4",
+    "entered_5",
+    "call",
+    "lambda_1",
+)  # answer everybody, but differently
 
 
 # --- people, and requests as a browser sends them -----------------------------------------------------------------
@@ -360,14 +371,11 @@ def test_the_cookie_of_a_rater_who_withdrew_plays_nothing(
 
 def test_the_cookie_of_a_rater_who_withdrew_writes_nothing(studio: Studio, served: str) -> None:
     name = studio.people.accounts.add_guest("Gone")
+    client, other = signed_in(studio, served, name), signed_in(studio, served, name)
     studio.withdraw(name)
     with studio.store.read() as view:
         before = view.applied()
-    client = signed_in(studio, served, name)
-    statuses = [
-        post(client, "withdraw").status_code,
-        post(signed_in(studio, served, name), "practice", tab="compare").status_code,
-    ]
+    statuses = [post(client, "withdraw").status_code, post(other, "practice", tab="compare").status_code]
     with studio.store.read() as view:
         assert (statuses, view.applied()) == ([401, 401], before)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
@@ -22,6 +23,7 @@ from annotation.rating.routes import routes
 from annotation.studio import Studio
 from annotation.sync import webhooks
 from annotation.ui.results import pictures
+from emotion_omni.types import EmotionOmniError
 
 SECRET = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="
 
@@ -84,7 +86,9 @@ def test_hugging_face_signs_in_on_a_space_only(tmp_path, monkeypatch, space):
         monkeypatch.setenv(name, "x") if space else monkeypatch.delenv(name, raising=False)
 
     async def signed_in(request: Request) -> JSONResponse:
-        request.session["oauth_info"] = {"userinfo": {"preferred_username": request.path_params["name"]}}
+        name = request.path_params["name"]
+        user = {"sub": f"sub-{name}", "preferred_username": name}
+        request.session["oauth_info"] = {"expires_at": time.time() + 60, "access_token": name, "userinfo": user}
         return JSONResponse({})
 
     with opened(tmp_path) as studio:
@@ -165,3 +169,16 @@ def test_voice_lift_needs_a_known_emotion(tmp_path):
         for _ in range(3):
             Rater(studio, study, clock).walk()
         assert studio.results(study).voice_lift() is None
+
+
+def test_withdrawing_from_a_study_that_is_unknown_or_was_not_begun_asks_neither_the_log_nor_the_writer(
+    tmp_path, monkeypatch
+):
+    with opened(tmp_path) as studio:
+        study = study_of(studio, items=1)
+        rater = studio.people.accounts.add_guest("Ada")
+        monkeypatch.setattr(studio.store, "withdraw_rater", None)
+        with pytest.raises(EmotionOmniError) as caught:
+            studio.withdraw(rater, "nowhere")
+        assert caught.value.code == "not-found"
+        assert studio.withdraw(rater, study) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,7 @@ import soundfile
 from annotation.bench.attack.registry import attack
 from annotation.bench.attack.target import Person, Target, decoded, expect, filled, same_sound
 from annotation.study import checks
+from annotation.study.checks import spoken
 
 MOST_SCREENS = 40  # of one walk
 
@@ -136,8 +138,11 @@ def clips_differ_audibly(target: Target) -> None:
 
 
 def verdict_after(target: Target, kind: str) -> str:
-    """The verdict on a rater who skips every check of one kind and rates the rest."""
-    rules: dict[str, Any] = {"block_size": 4, f"{kind}_per_block": 2}
+    """The verdict on a rater who skips every check of one kind and rates the rest.
+
+    Three of each: with fewer gold items nobody is judged by them (``ExclusionCriteria.gold_least``).
+    """
+    rules: dict[str, Any] = {"block_size": 4, f"{kind}_per_block": 3}
     study = target.study(items=4, **rules)
     person = target.enrolled(study)
     for _ in range(MOST_SCREENS):
@@ -162,6 +167,48 @@ def skipping_traps(target: Target) -> None:
 def skipping_gold(target: Target) -> None:
     outcome = verdict_after(target, "gold")
     expect(outcome == "flagged", f"a rater who skipped every gold item is {outcome!r}")
+
+
+@attack("The digits of the sound check are no few that can be tried in turn.")
+def digits_by_trying(target: Target) -> None:
+    drawn = set()
+    for _ in range(3):
+        study = target.study()
+        with target.studio.store.read() as view:
+            drawn |= {item["expected"]["digits"] for item in view.items(study, "sound")}
+    expect(len(drawn) > 9, f"three studies have {len(drawn)} sound checks in all")
+
+
+@attack("A trap begins as a clip of the study: its first second is no recording of the project.")
+def traps_start_like_known_lines(target: Target) -> None:
+    study = target.study(seconds=1.5)
+    known = [decoded(target.studio.clips.read(target.studio.clips.add(spoken(name))["played"])) for name in TRAPS]
+    with target.studio.store.read() as view:
+        traps = [item["content"]["clips"]["speech"]["played"] for item in view.items(study, "trap")]
+    expect(bool(traps), "the study has no traps")
+    for sha in traps:
+        sound = decoded(target.studio.clips.read(sha))
+        alike = any(alike_at_first(sound, one) for one in known)
+        expect(not alike, "a trap starts with the project's own voice")
+
+
+TRAPS = [name for name in checks.LINES if name.startswith(("choose-", "trap-"))]
+
+
+def alike_at_first(one: np.ndarray, other: np.ndarray, samples: int = 24_000) -> bool:
+    return bool(abs(np.corrcoef(one[:samples], other[:samples])[0, 1]) > 0.9)
+
+
+@attack("What a trap asks for stands in no text that the page gets.")
+def traps_in_writing(target: Target) -> None:
+    study = target.study("correction", traps_per_block=3, block_size=2)
+    person = target.enrolled(study)
+    for _ in range(6):
+        screen = person.next(study)
+        if screen["screen"] != "rate":
+            break
+        expect("test of your attention" not in json.dumps(screen), "a screen has the words of the trap")
+        person.post("skip", assignment=screen["assignment"], reason="other")
 
 
 @attack("Gold items use no clip that training has played with its answer.")
@@ -199,28 +246,22 @@ def the_whole_bot(target: Target) -> None:
     study = target.study(items=2, block_size=2, traps_per_block=1, gold_per_block=1, training_right=2)
     person = target.guest()
     screen = agree(person, study)
-    known = {name: decoded(data) for name, data in examples(person).items()}
-    digits = {
-        f"digits-{n}": "".join(str(DIGITS[word]) for word in words.split()) for n, words in enumerate(checks.DIGITS)
-    }
-    for _ in range(MOST_SCREENS):
+    known = voice() | {name: decoded(data) for name, data in examples(person).items()}
+    for _ in range(12):  # wrong digits ask for others, without end
         if screen["screen"] == "done":
             expect(not screen.get("code"), "it got the completion code")
             return
-        following = _bot_step(person, study, screen, known, digits)
+        following = _bot_step(person, study, screen, known)
         if following is None:
             return
         screen = following
 
 
-DIGITS = {
-    word: number
-    for number, word in enumerate(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
-}
+DIGITS = {"0": "472", "1": "916", "2": "385"}  # the lines that every study of an earlier release had
 
 
 def _bot_step(
-    person: Person, study: str, screen: dict[str, Any], known: dict[str, np.ndarray], digits: dict[str, str]
+    person: Person, study: str, screen: dict[str, Any], known: dict[str, np.ndarray]
 ) -> dict[str, Any] | None:
     """One screen of the bot → the next; ``None`` where it does not get on."""
     if screen["screen"] in ("instructions", "break", "survey"):
@@ -231,9 +272,8 @@ def _bot_step(
     sound = decoded(person.get(screen["clips"][0]["url"]).content)
     name = next((name for name, one in known.items() if same_sound(sound, one)), "")
     if screen["kind"] == "sound":
-        if name not in digits:
-            return None
-        answer = person.rate(screen, values={"digits": digits[name]})
+        said = DIGITS.get(name.rpartition("-")[2], "472")  # of the file's name, or a guess
+        answer = person.rate(screen, values={"digits": said})
         return person.next(study) if answer.status_code == 200 else None
     if name and screen["kind"] == "rate":
         person.post("skip", assignment=screen["assignment"], reason="other")

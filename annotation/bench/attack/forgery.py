@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 from annotation.bench.attack.registry import attack
-from annotation.bench.attack.target import HEADERS, Target, expect, filled, tone
+from annotation.bench.attack.target import HEADERS, Person, Target, expect, filled, tone
 from annotation.study import lifecycle
 
 DEEP = 100_000
@@ -95,6 +95,18 @@ def a_large_body(target: Target) -> None:
         "/studio/next", content=b"x" * 400_000, headers=HEADERS | {"Content-Type": "application/json"}
     ).status_code
     expect(status == 413, f"status {status}")
+
+
+@attack("A body that does not say its length is measured all the same.")
+def a_body_without_length(target: Target) -> None:
+    person = target.guest()
+    headers = HEADERS | {"Content-Type": "application/json"}
+    status = person.http.post("/studio/next", content=(b" " * 60_000 for _ in range(8)), headers=headers).status_code
+    expect(status == 413, f"480 kB for a rating route: {status}")
+    person = target.person()
+    pieces = (b"x" * 500_000 for _ in range(20))
+    status = person.http.post("/gradio_api/queue/join", content=pieces, headers=headers).status_code
+    expect(status in (400, 413), f"10 MB for an event of the page: {status}")
 
 
 @attack("A POST that a plain form of another site can send changes nothing.")
@@ -235,14 +247,23 @@ def exported(archive: bytes, text: str, name: str = "") -> bool:
 
 @attack("The address in a link that is sent to raters does not come from X-Forwarded-Host.")
 def a_forged_host_in_links(target: Target) -> None:
+    study = target.study()
     person = target.invited("researcher")
-    numbers = {one["api_name"]: one["id"] for one in person.http.get("/config").json()["dependencies"]}
-    body = {"data": RESEARCHERS["invite"], "fn_index": numbers["invite"], "session_hash": uuid.uuid4().hex}
     forged = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"}
-    person.http.post("/gradio_api/queue/join", json=body, headers=forged)
-    with person.http.stream(
-        "GET", "/gradio_api/queue/data", params={"session_hash": body["session_hash"]}, headers=forged
-    ) as lines:
-        told = "".join(line for line in lines.iter_lines() if "process_completed" in line)
-    expect("invite" in told, f"no link came back, so nothing was tested: {told[:200]}")
+    session = uuid.uuid4().hex
+    told = ""
+    for name, data in (("entered", []), ("invite", [study, "rater", "", ""])):  # the choices of studies come first
+        told = called(person, name, data, session, forged)
+    expect("invite" in told and "http" in told, f"no link came back, so nothing was tested: {told[:300]}")
     expect("evil.example" not in told, "the link leads to evil.example")
+
+
+def called(person: Person, name: str, data: list[Any], session: str, headers: dict[str, str]) -> str:
+    """The last message of an event of the page."""
+    numbers = {one["api_name"]: one["id"] for one in person.http.get("/config").json()["dependencies"]}
+    body = {"data": data, "fn_index": numbers[name], "session_hash": session}
+    person.http.post("/gradio_api/queue/join", json=body, headers=headers)
+    with person.http.stream(
+        "GET", "/gradio_api/queue/data", params={"session_hash": session}, headers=headers
+    ) as lines:
+        return "".join(line for line in lines.iter_lines() if "process_completed" in line)

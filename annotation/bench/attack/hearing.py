@@ -64,6 +64,42 @@ def two_studies_on_one_clock(target: Target) -> None:
     expect(statuses.count(200) <= 1, "two clips were heard in the time of one")
 
 
+@attack("Nobody listens for somebody else: a second account's time does not count for the first one's item.")
+def a_helper_reports(target: Target) -> None:
+    study = target.study(items=2, seconds=SECONDS)
+    person, helper = target.enrolled(study), target.guest()
+    screen = person.next(study)
+    proofs = person.fetch(screen)
+    time.sleep(SECONDS + 0.5)
+    answer = helper.report(screen, proofs)
+    receipt = answer.json().get("receipt", screen["receipt"])
+    expect(person.submit(screen, receipt).status_code == 409, "what another account reports counts")
+
+
+@attack("The time in a proof cannot be changed.")
+def proof_dated_back(target: Target) -> None:
+    study = target.study(seconds=SECONDS)
+    person = target.enrolled(study)
+    screen = person.next(study)
+    fetched, _, signature = person.fetch(screen)["0"].rpartition(".")
+    expect(bool(fetched), "the proof has no time")
+    refused(person, screen, {"0": f"{float(fetched or 0) - 60:.3f}.{signature}"}, "a proof with an earlier time counts")
+
+
+@attack("Fetching every clip of several studies first does not make listening to them cheaper.")
+def clips_fetched_in_advance(target: Target) -> None:
+    studies = [target.study(seconds=SECONDS) for _ in range(4)]
+    person = target.guest()
+    screens = [target.enrolled(study, person).next(study) for study in studies]
+    proofs = [person.fetch(screen) for screen in screens]
+    time.sleep(2 * screens[0]["clips"][0]["seconds"] / 1.25)
+    heard = [
+        person.submit(screen, person.report(screen, found).json().get("receipt", "")).status_code
+        for screen, found in zip(screens, proofs, strict=True)
+    ]
+    expect(heard.count(200) <= 2, f"{heard.count(200)} clips were heard in the time of two")
+
+
 @attack("The clips of one item cannot be heard in the time of one of them.")
 def two_clips_in_the_time_of_one(target: Target) -> None:
     study = target.study("compare", seconds=SECONDS)

@@ -11,6 +11,8 @@ import contextlib
 import io
 import itertools
 import json
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -32,6 +34,21 @@ from emotion_omni.types import Audio
 HEADERS = {"X-Studio": "1"}
 PLAYBACK_RATE = 1.25
 PLAIN = {"training_right": 0, "traps_per_block": 0, "gold_per_block": 0, "repeats_per_block": 0}  # ordinary items only
+
+SEARCH = """
+import json, pathlib, sys
+
+folder, texts, found = pathlib.Path(sys.argv[1]), json.load(sys.stdin), {}
+for path in sorted(folder.rglob("*")):
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, IsADirectoryError):  # deleted meanwhile, or a folder
+        continue
+    held = [text for text in texts if text.encode() in data or json.dumps(text)[1:-1].encode() in data]
+    if held:
+        found[str(path.relative_to(folder))] = held
+print(json.dumps(found))
+"""  # a program of its own
 
 
 class Breach(Exception):
@@ -203,15 +220,13 @@ class Target:
             return [dict(row) for row in view.ratings(study)]
 
     def bytes_holding(self, *texts: str, folder: Path | None = None) -> dict[str, list[str]]:
-        """Every file below the home folder in whose bytes a text stands → the texts."""
-        found: dict[str, list[str]] = {}
-        for path in sorted((folder or self.home).rglob("*")):
-            if path.is_file():
-                data = path.read_bytes()
-                held = [text for text in texts if text.encode() in data or json.dumps(text)[1:-1].encode() in data]
-                if held:
-                    found[str(path.relative_to(folder or self.home))] = held
-        return found
+        """Every file below the home folder in whose bytes a text stands → the texts.
+
+        Another process reads them: a process that closes a database's file gives up its own locks on it.
+        """
+        command = [sys.executable, "-c", SEARCH, str(folder or self.home)]
+        found = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, check=True)
+        return json.loads(found.stdout)
 
 
 def _enroll(transaction: Any, study: str, rater: str) -> None:

@@ -12,6 +12,9 @@ class Refusal extends Error { // the server said no, and why
   }
 }
 class Unreachable extends Error {}
+class Busy extends Unreachable { // too many requests: the server says when to come again
+  constructor(seconds) { super(); this.seconds = seconds; }
+}
 class Left extends Error {} // the rater left the screen while a call was being repeated
 
 // The path only: behind a proxy the root may name another scheme or host than the one the page came from.
@@ -27,7 +30,9 @@ async function reach(url, read, seconds, options = {}) {
     throw new Unreachable(error.message);
   }
   if (reply.ok) return body;
-  if (reply.status >= 500 || reply.status === 429) throw new Unreachable(`HTTP ${reply.status}`);
+  const later = Number(reply.headers.get('Retry-After'));
+  if (reply.status === 429 && later && body.error?.code !== 'locked') throw new Busy(later); // locked: a wrong password
+  if (reply.status >= 500) throw new Unreachable(`HTTP ${reply.status}`);
   throw new Refusal(reply.status, body.error);
 }
 
@@ -39,13 +44,15 @@ function ask(path, body) {
 
 async function insist(attempt, alive, waiting) {
   for (let failures = 0; alive(); failures++) {
+    let seconds = BACKOFF_SECONDS[Math.min(failures, BACKOFF_SECONDS.length - 1)];
     try {
       return await attempt();
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
+      seconds = error.seconds ?? seconds;
+      waiting(error);
     }
-    waiting();
-    await sleep(BACKOFF_SECONDS[Math.min(failures, BACKOFF_SECONDS.length - 1)]);
+    await sleep(seconds);
   }
   throw new Left();
 }

@@ -42,7 +42,7 @@ class RatingApp {
     if (!this.visible) this.stopPlaying();
     else if (!this.loaded) { this.loaded = true; this.act(() => this.load()); }
   }
-  stopPlaying() { this.players.forEach(player => player.stop()); countThinking(this); }
+  stopPlaying() { this.players.forEach(player => player.stop()); }
   reset() { Object.assign(this, { loaded: false, busy: null }); this.leaveScreen(); this.main.replaceChildren(); this.appear(); }
   close() {
     this.leaveScreen();
@@ -53,6 +53,7 @@ class RatingApp {
   tick() {
     if (!this.element.isConnected) { this.close(); return; }
     if (!this.visible || document.visibilityState !== 'visible') return;
+    if (this.root.dataset.screen === 'break') refreshBreak(this);
     if (this.item?.playback.due) reportPlayback(this, true);
     if (this.root.dataset.screen === 'wait' && performance.now() - this.shownAt >= 1000 * WAIT_SECONDS) this.act(() => this.next());
   }
@@ -82,10 +83,15 @@ class RatingApp {
   async keepTrying(attempt, waiting = NOT_REACHED) {
     const { visit } = this;
     const before = this.status.textContent;
-    const failed = () => { this.showStatus(t(waiting)); refreshSubmit(this, waiting === NOT_SAVED ? 'retrying' : null); };
+    let said = null;
+    const failed = ({ seconds }) => {
+      said = seconds ? t('Many people are here right now – this page goes on by itself in {seconds} s', { seconds }) : t(waiting);
+      this.showStatus(said);
+      refreshSubmit(this, waiting === NOT_SAVED ? 'retrying' : null);
+    };
     const answer = await insist(attempt, () => this.visit === visit, failed);
     if (this.visit !== visit) throw new Left(); // the answer belongs to a screen that is gone
-    if (this.status.textContent === t(waiting)) this.showStatus(before);
+    if (this.status.textContent === said) this.showStatus(before);
     return answer;
   }
   showStatus(text) { this.status.textContent = text; }
@@ -175,7 +181,9 @@ class RatingApp {
   }
   async next() {
     const screen = await this.call('next', { study: this.study });
-    if (screen.screen === 'wait' && this.root.dataset.screen === 'wait') { this.shownAt = performance.now(); return; }
+    const waiting = screen.screen === 'wait' && this.root.dataset.screen === 'wait' && screen.text === this.waitsFor;
+    if (waiting) { this.shownAt = performance.now(); return; }
+    this.waitsFor = screen.text;
     this.leaveScreen();
     const show = SCREENS[screen.screen];
     if (!show) throw new Refusal(0, { message: t('This page is older than the studio. Please reload it.') });

@@ -21,7 +21,7 @@ function uuid() { // a version 4 UUID; crypto.randomUUID is missing on a page se
 class Draft { // what would be lost by a refresh: answers, play not yet reported, and the name the save will go by
   constructor(key, study, receipt) {
     const kept = store.read('localStorage', key);
-    Object.assign(this, { key, study, receipt, values: {}, unsent: [], ranges: {}, clicks: [], seconds: 0, submit: uuid() },
+    Object.assign(this, { key, study, receipt, values: {}, unsent: [], ranges: {}, clicks: [], proofs: {}, submit: uuid() },
       kept?.saved, { restored: !!kept });
   }
   static prune(outlived = ({ at }) => Date.now() - at > DRAFT_DAYS * 86400000) { // by default: their items went to others long ago
@@ -32,9 +32,9 @@ class Draft { // what would be lost by a refresh: answers, play not yet reported
   }
   keep() {
     if (this.gone) return;
-    const { receipt, values, unsent, ranges, clicks, seconds, submit } = this;
+    const { receipt, values, unsent, ranges, clicks, proofs, submit } = this;
     store.write('localStorage', this.key, { at: Date.now(), study: this.study,
-      saved: { receipt, values, unsent, ranges, clicks, seconds, submit } });
+      saved: { receipt, values, unsent, ranges, clicks, proofs, submit } });
   }
   drop() { this.gone = true; store.remove('localStorage', this.key); }
 }

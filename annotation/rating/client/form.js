@@ -32,7 +32,7 @@ class Question {
     const described = this.scale.hint ? `${this.name}-hint` : null;
     const common = { oninput: () => this.changed(this), 'aria-label': this.scale.question, 'aria-describedby': described };
     this.inputs = [this.scale.kind === 'text' ? make('textarea', { rows: '3', maxlength: String(TEXT_LIMIT), ...common })
-      : make('input', { type: 'text', inputmode: 'numeric', autocomplete: 'off', maxlength: '12', ...common })];
+      : make('input', { type: 'text', inputmode: 'numeric', autocomplete: 'off', maxlength: '20', ...common })];
     return this.inputs[0];
   }
   input(n) {

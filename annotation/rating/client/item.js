@@ -73,12 +73,6 @@ function answerChanged(app, scale, value) {
   refreshSubmit(app);
 }
 
-function countThinking(app) { // thinking time: from when all was heard, while the page is looked at
-  const { item } = app, now = performance.now();
-  if (item?.since) item.draft.seconds = rounded(item.draft.seconds + (now - item.since) / 1000);
-  if (item) item.since = !unheardPlayers(app).length && app.visible && document.visibilityState === 'visible' ? now : null;
-}
-
 function segmentPlayed(app, segment) {
   app.item.playback.add(segment);
   reportPlayback(app, false);

@@ -19,14 +19,31 @@ document.addEventListener('visibilitychange', () => { if (document.visibilitySta
 let invited = acceptInvite(); // one invite per page, however many apps it has
 window.EmotionOmniRating = { mount };
 
+window.addEventListener('hashchange', () => { // a link opened in a page that is open already
+  if (!takeInvite(false)) return;
+  invited = acceptInvite();
+  apps.forEach(app => app.reset());
+});
+
+// The key of a link stands behind #, which browsers send to no server. Older links have it in the query.
+function takeInvite(remove = true) {
+  const here = new URL(location.href), behind = new URLSearchParams(here.hash.slice(1));
+  const token = behind.get('invite') ?? here.searchParams.get('invite');
+  if (!token || !remove) return token;
+  here.searchParams.delete('invite'); // a link left in the address bar would be shared, or used twice
+  behind.delete('invite');
+  here.hash = behind.toString();
+  history.replaceState(history.state, '', here.href.replace(/#$/, ''));
+  return token;
+}
+
 // A link signs in before anything else, then the page is loaded anew: the tabs that the server draws do not know the rater yet.
 async function acceptInvite() {
-  const here = new URL(location.href), token = here.searchParams.get('invite');
+  const token = takeInvite();
   if (!token) return;
-  here.searchParams.delete('invite'); // a link left in the address bar would be shared, or used twice
-  history.replaceState(history.state, '', here);
   if (document.readyState === 'loading') await new Promise(done => document.addEventListener('DOMContentLoaded', done, { once: true }));
-  const entered = await ask('enter', { invite: token });
+  const entered = await enter({ invite: token });
+  if (!entered) return;
   store.write('sessionStorage', 'studio:tab', entered.tab);
   if (entered.study) store.write('sessionStorage', `studio:study:${entered.tab}`, entered.study);
   location.reload();

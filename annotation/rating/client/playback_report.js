@@ -8,6 +8,7 @@ class PlaybackReport {
   }
   add(segment) {
     this.draft.unsent.push(segment);
+    this.draft.proofs[segment.clip] ??= this.players[segment.clip].proof; // a reload fetches anew: what was heard before counts by this
     this.draft.ranges[segment.clip] = this.players[segment.clip].ranges;
     this.draft.keep();
   }
@@ -21,7 +22,8 @@ class PlaybackReport {
     const played = this.draft.unsent.slice();
     if (!played.length && !evenIfEmpty) return;
     this.tried = performance.now();
-    const proofs = Object.fromEntries(this.players.filter(player => player.proof).map(player => [player.clip.n, player.proof]));
+    const fetched = Object.fromEntries(this.players.filter(player => player.proof).map(player => [player.clip.n, player.proof]));
+    const proofs = { ...fetched, ...this.draft.proofs };
     const answer = await ask('heard', { assignment: this.item.assignment, receipt: this.draft.receipt, proofs, played });
     this.draft.unsent.splice(0, played.length);
     this.draft.receipt = answer.receipt;

@@ -27,7 +27,6 @@ function showMissing(app) { // says what is missing and goes to the first of it
 
 function refreshSubmit(app, state = null) {
   if (!app.form || !app.submitButton?.isConnected) return;
-  countThinking(app);
   const unheard = unheardPlayers(app), missing = app.form.missing.length;
   const now = state ?? (app.busy ? app.submitButton.dataset.state : unheard.length ? 'listen' : missing ? 'answer' : 'ready');
   const listen = t('Listen to the end first ({percent} %)', { percent: percent(shareHeard(app)) });
@@ -44,11 +43,10 @@ function saveItem(app) {
   app.act(async () => {
     const { item } = app;
     refreshSubmit(app, 'saving');
-    const { seconds } = item.draft; // as of the press: waiting for the network is no thinking
     await sendPlayback(app, item);
     if (unheardPlayers(app).length) { app.busy = null; refreshSubmit(app); showMissing(app); return; }
     const { submit, receipt, clicks } = item.draft;
-    const body = { submit_id: submit, assignment: item.assignment, receipt, values: app.form.values, seconds, clicks };
+    const body = { submit_id: submit, assignment: item.assignment, receipt, values: app.form.values, clicks };
     const result = await app.call('submit', body, NOT_SAVED);
     item.draft.drop();
     saySaved(app, result);
@@ -72,7 +70,7 @@ async function skipItem(app) {
   if (app.busy || !app.item || app.item.kind === 'sound') return;
   app.stopPlaying();
   const reasons = Object.entries(SKIP_REASONS).map(([reason, words]) => [reason, t(words)]);
-  const comfort = t('Skipping has no penalty, and needs no explanation beyond this.');
+  const comfort = t('You may skip what you like. It needs no explanation beyond this.');
   const reason = await choose(app, t('Skip this one?'), comfort, reasons, t('Go back'));
   const { item } = app;
   if (!reason || !item) return;

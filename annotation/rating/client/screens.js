@@ -32,8 +32,19 @@ function showInstructions(app, screen) {
 function showBreak(app, screen) {
   const advice = t('A pause of about {minutes} minutes does your ears good. Go on whenever you like.', { minutes: screen.minutes });
   const hint = screen.minutes && para('rating-hint', advice);
-  app.show('break', [heading(t('Time for a break')), paragraphs(screen.text), hint],
-    [app.mainButton(t('Continue'), () => app.confirmPhase('break', {}))], screen);
+  const go = () => { if (breakLeft(app) <= 0) app.confirmPhase('break', {}); };
+  app.breakEnds = performance.now() + 1000 * (screen.seconds ?? 0);
+  app.show('break', [heading(t('Time for a break')), paragraphs(screen.text), hint], [app.mainButton('', go)], screen);
+  refreshBreak(app);
+}
+
+function breakLeft(app) { return Math.ceil((app.breakEnds - performance.now()) / 1000); }
+
+function refreshBreak(app) { // the button counts down; the server refuses to go on earlier, too
+  const left = breakLeft(app), words = left > 0 ? t('Continue in {seconds} s', { seconds: left }) : t('Continue');
+  if (app.submitButton.textContent !== words) app.submitButton.textContent = words;
+  app.submitButton.dataset.state = left > 0 ? 'waiting' : 'ready';
+  app.submitButton.setAttribute('aria-disabled', String(left > 0));
 }
 
 function showSurvey(app, screen) {
@@ -49,7 +60,7 @@ function showSurvey(app, screen) {
 function showDone(app, screen) {
   const code = screen.code && make('p', {}, t('Your code:'), ' ', make('code', { class: 'rating-code' }, screen.code));
   const receipts = para('rating-hint', t('Ratings saved: {count}', { count: screen.receipts ?? 0 }));
-  app.show('done', [heading(t('Thank you')), paragraphs(screen.text), code, receipts],
+  app.show('done', [heading(t('Thank you')), paragraphs(screen.text), code, receipts, withdrawalCode(app)],
     [app.mainButton(t('Back to the list'), () => app.leave()), link(t('Withdraw my ratings'), () => app.withdraw(app.study))], screen);
 }
 

@@ -33,6 +33,7 @@ from annotation.ui.plots.values import (
 def ranking_plot(rows: Any, position_bias: Any = None) -> str:
     """Bradley–Terry strengths in the order given. Row: system or label, strength, low, high, votes, status, reason.
 
+    ``low`` or ``high`` alone may be ``None``: that side is open, and ``reason`` says why.
     ``status``: "listed", "preliminary" (marked) or "hidden" (too few votes: the strength is shown neither in the
     picture nor in the table). ``position_bias``: mean, low, high and reason, in log-odds for the left answer.
     """
@@ -59,9 +60,20 @@ def _ranking_row(row: Any, axis: Axis) -> str:
     if status == "hidden":
         why = "not shown because there are too few votes"
         return row_html(_system(row), axis, "", "", votes, why, badge)
-    marks = bar_html("plot-bar", row, "low", "high", axis) + mark_html("plot-mean", number_of(row, "strength"), axis)
+    marks = bar_html("plot-bar", _with_ends(row, axis), "low", "high", axis) + mark_html(
+        "plot-mean", number_of(row, "strength"), axis
+    )
     why = reason_text(row, "strength", "low", "high")
     return row_html(_system(row), axis, marks, estimate_text(row, "strength"), votes, why, badge)
+
+
+def _with_ends(row: Any, axis: Axis) -> Any:
+    """An open side runs past the end of the axis, where the bar is drawn with a point."""
+    low, high = number_of(row, "low"), number_of(row, "high")
+    if (low is None) == (high is None):
+        return row
+    margin = axis.high - axis.low
+    return {"low": axis.low - margin if low is None else low, "high": axis.high + margin if high is None else high}
 
 
 def _ranking_cells(row: Any) -> tuple[str, ...]:
@@ -85,9 +97,9 @@ def _strength_in_words(row: Any) -> str:
 
 def _bias_in_words(bias: Any) -> str:
     mean, low, high = number_of(bias, "mean"), number_of(bias, "low"), number_of(bias, "high")
-    if mean is None or low is None or high is None:
+    if mean is None or (low is None and high is None):
         return f"Position bias: {reason_text(bias, 'mean', 'low', 'high')}."
     found = "not shown, the interval holds 0"
-    if low > 0 or high < 0:
+    if (low is not None and low > 0) or (high is not None and high < 0):
         found = f"the answer on the {'left' if mean > 0 else 'right'} is preferred for its place alone"
     return f"Position bias: {estimate_text(bias, 'mean')} log-odds for the left: {found}."

@@ -69,8 +69,11 @@ def counted(row: Any, name: str, one: str) -> str:
 
 
 def interval_text(row: Any, low: str, high: str) -> str:
-    if number_of(row, low) is None or number_of(row, high) is None:
-        return "–"
+    """For example "3.61 to 4.07"; "above 3.61" or "below 4.07" where one side is open."""
+    if number_of(row, low) is None:
+        return "–" if number_of(row, high) is None else f"below {value_text(row, high)}"
+    if number_of(row, high) is None:
+        return f"above {value_text(row, low)}"
     return f"{value_text(row, low)} to {value_text(row, high)}"
 
 

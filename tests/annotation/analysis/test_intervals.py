@@ -13,19 +13,24 @@ from annotation.analysis.intervals import Interval, clustered_mean, means_by, na
 from emotion_omni.types import EmotionOmniError
 
 
-def test_the_clustered_variance_equals_the_hand_calculation():
-    found = clustered_mean(ratings_of(("x", "p", 1), ("x", "q", 3), ("y", "p", 2), ("y", "q", 6)))
-    # Deviations -2, 0, -1, 3: raters sum to -3 and 3, items to -2 and 2, each with 2/1; the four cells with 4/3.
-    variance = (18 * 2 + 8 * 2 - 14 * 4 / 3) / 16
-    assert found.mean == 3 and found.se == pytest.approx(math.sqrt(variance))
-    assert found.high - 3 == pytest.approx(12.7062 * math.sqrt(variance), rel=1e-5)  # t at 1 degree of freedom
-    assert (found.n, found.raters, found.items) == (4, 2, 2)
+def test_a_share_has_an_interval_inside_zero_and_one():
+    table = ratings_of(*[(item, rater, float(rater == item == 0)) for item in range(9) for rater in range(8)])
+    found = clustered_mean(table)
+    assert found.mean == pytest.approx(1 / 72) and 0 < found.low < found.mean < found.high < 1
+    assert found.high - found.mean > 2 * (found.mean - found.low)  # Wilson's, which is not symmetric
 
 
-def test_a_negative_variance_is_replaced_by_the_larger_one_way_variance():
-    found = clustered_mean(ratings_of(("x", "p", 1), ("x", "q", 5), ("y", "p", 5), ("y", "q", 2)))
-    # Deviations from 3.25: raters sum to -0.5 and 0.5, as do the items; the cells' part is far larger.
-    assert found.se == pytest.approx(math.sqrt(0.5 * 2 / 16))
+def test_few_effective_raters_give_no_interval_but_the_reason():
+    table = [(item, "busy", 1.0 + item % 3) for item in range(60)]
+    table += [(item, f"r{n}", 2.0 + n % 2) for n in range(9) for item in range(3)]
+    found = clustered_mean(ratings_of(*table))
+    assert found.low is None and found.raters == 10 and found.reason.startswith("too few raters: as good as 2.")
+
+
+def test_few_raters_are_noted():
+    found = clustered_mean(crossed(raters=5))
+    assert found.low is not None and "few raters (as good as 5.0)" in found.note
+    assert not clustered_mean(crossed()).note
 
 
 def test_the_naive_interval_is_the_t_interval():

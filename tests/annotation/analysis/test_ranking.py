@@ -99,8 +99,74 @@ def test_the_fit_reproduces_the_observed_shares():
 def test_an_unbeaten_system_is_first_with_a_finite_strength():
     votes = votes_of(("a", "b", "left", 20), ("b", "a", "right", 20), ("b", "c", "left", 20), ("c", "b", "left", 20))
     ranking = rank(votes, bootstrap=50)
-    assert ranking.table["system"].iloc[0] == "a" and 1 < ranking.table["strength"].iloc[0] < 8
-    assert np.isfinite(ranking.table["high"].astype(float)).all()
+    first = ranking.table.iloc[0]
+    assert first["system"] == "a" and 1 < first["strength"] < 8
+    assert first["low"] is not None and first["high"] is None and "no upper bound" in first["reason"]
+    rest = ranking.table.iloc[1:]  # a cannot move the zero: it is the mean of those that won and lost
+    assert rest["strength"].sum() == pytest.approx(0, abs=1e-9)
+
+
+def pair(wins, losses, ties=0):
+    """Votes on a and b, every other one with sides swapped, spread over 20 raters and 30 items."""
+    rows = [("a", "b", "left")] * wins + [("a", "b", "right")] * losses + [("a", "b", "tie")] * ties
+    table = pd.DataFrame(rows, columns=["left", "right", "outcome"])
+    table = table.assign(rater=np.arange(len(table)) % 20, item=np.arange(len(table)) % 30)
+    turned = table.assign(
+        left="b", right="a", outcome=table["outcome"].map({"left": "right", "right": "left", "tie": "tie"})
+    )
+    return pd.concat([table[::2], turned[1::2]])
+
+
+def bounds_of(ranking):
+    return ranking.table.set_index("system")[["low", "high"]].to_dict("index")
+
+
+def test_sixty_of_sixty_has_no_upper_bound():
+    ranking = rank(pair(60, 0))
+    found = bounds_of(ranking)
+    assert found["a"]["high"] is None and found["b"]["low"] is None
+    # 20 independent raters of one mind: the probability of a win is at least 0.025^(1/20); a is half the difference.
+    share = 0.025 ** (1 / 20)
+    assert found["a"]["low"] == pytest.approx(math.log(share / (1 - share)) / 2, abs=0.01)
+    assert found["b"]["high"] == pytest.approx(-found["a"]["low"], abs=1e-3)
+    assert "no upper bound" in ranking.table["reason"].iloc[0] and ranking.table["system"].iloc[0] == "a"
+    assert ranking.position_bias.low is None and "one-sided" in ranking.position_bias.reason
+
+
+def test_fifty_nine_of_sixty_has_an_upper_bound_far_above_the_estimate_or_none():
+    ranking = rank(pair(59, 1))
+    best, found = strengths_of(ranking)["a"], bounds_of(ranking)["a"]
+    assert found["low"] < best and (found["high"] is None or found["high"] > best + 1)
+    assert (found["high"] is None) == bool(ranking.table["reason"].iloc[0])
+
+
+def test_many_losses_leave_the_bootstrap_interval():
+    found = bounds_of(rank(pair(40, 20)))["a"]
+    assert 0 < found["low"] < math.log(2) / 2 < found["high"] < 1
+
+
+def test_without_decided_votes_there_is_nothing_to_bound():
+    for ties in (1, 60):
+        ranking = rank(pair(0, 0, ties))
+        assert all(low is None for low in ranking.table["low"]) and all(high is None for high in ranking.table["high"])
+
+
+def test_separated_groups_each_keep_their_own_bounds():
+    other = pair(30, 30).replace({"a": "c", "b": "d"})
+    found = bounds_of(rank(pd.concat([pair(60, 0), other])))
+    assert found["a"]["high"] is None and found["b"]["low"] is None
+    assert found["c"]["low"] < 0 < found["c"]["high"] < 1
+
+
+def test_a_side_that_always_won_leaves_strengths_open():
+    ranking = rank(votes_of(("a", "b", "left", 20), ("b", "a", "left", 20)))
+    assert all(low is None for low in ranking.table["low"])
+    assert ranking.position_bias.high is None and "no upper bound" in ranking.position_bias.note
+
+
+def test_an_open_side_can_still_be_better():
+    bias = rank(votes_of(*[("a", "b", "left", 70), ("b", "a", "left", 70)]).assign(rater=range(140), item=range(140)))
+    assert bias.position_bias.high is None and verdict(bias.position_bias) == "better"
 
 
 def test_only_ties_make_all_systems_equal():
@@ -126,8 +192,8 @@ def test_counts_and_status_show_the_number_of_votes_behind_a_rank():
 def test_the_order_is_by_lower_bound():
     votes = pd.concat([simulated_votes(TRUTH, count=400), votes_of(("new", "ash", "left", 3))])
     table = rank(votes, bootstrap=60).table
-    assert table["low"].astype(float).is_monotonic_decreasing
-    assert table.loc[table["strength"].idxmax(), "system"] == "new" and table["system"].iloc[0] == "ash"
+    assert table["low"].astype(float).iloc[:-1].is_monotonic_decreasing
+    assert table.loc[table["strength"].idxmax(), "system"] == "new" == table["system"].iloc[-1]  # too few votes
 
 
 def test_a_new_system_does_not_widen_the_other_intervals():

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
+import pandas as pd
 import pytest
 from study_rows import flagged, item, rating, results
+
+from annotation.analysis.intervals import verdict
+from annotation.ui.result_pictures import pictures
 
 
 @pytest.mark.parametrize(
@@ -94,7 +101,42 @@ def test_anchoring_is_the_difference_between_shown_and_hidden_guesses():
         for rater, shown in (("ann", True), ("bob", False), ("cleo", True), ("dan", False))
     ]
     found = results("emotion-recognition", items, ratings).anchoring()
-    assert (found["shown"], found["hidden"], found["gap"].mean) == (1.0, 0.25, 0.75)
+    assert (found.shown.mean, found.hidden.mean, found.gap.mean) == (1.0, 0.25, 0.75)
+    assert found.gap.low is None and "too few ratings" in found.gap.reason
+
+
+def anchored(pull: float, raters: int = 12, count: int = 30):
+    """Guesses shown on 70 % of ratings, to which raters then agree more often by ``pull``."""
+    generator = np.random.default_rng(0)
+    items = [item(f"i{n:02d}", guess={"label": "sad", "probability": 0.6}) for n in range(count)]
+    ratings = []
+    for number in range(raters):
+        for one in items:
+            shown = bool(generator.random() < 0.7)
+            agrees = generator.random() < 0.4 + pull * shown
+            answer = {"primary": "sad" if agrees else "calm"}
+            ratings.append(rating(f"r{number:02d}", one["id"], answer, guess=shown))
+    return results("emotion-recognition", items, ratings)
+
+
+def test_anchoring_has_a_clustered_interval():
+    pulled, free = anchored(0.3).anchoring(), anchored(0.0).anchoring()
+    assert pulled.gap.low > 0.15 and pulled.gap.high < 0.45 and verdict(pulled.gap) == "better"
+    assert free.gap.low < 0 < free.gap.high and 0.3 < free.hidden.low < 0.4 < free.hidden.high < 0.55
+
+
+def test_anchoring_is_a_number_and_a_sentence():
+    assert "pulls raters towards it" in pictures(anchored(0.3), False)
+    shown = pictures(anchored(0.0), False)
+    assert (
+        "Anchoring: " in shown and "points (95 % interval" in shown and "a pull towards the guess is not shown" in shown
+    )
+
+
+def test_figures_of_one_question_are_rows_of_the_whole_table():
+    found = anchored(0.2)
+    whole = found.table[(found.table["scale"] == "primary") & (found.table["kind"] == "rate")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found.values("primary", False).astype(object), whole.astype(object), check_like=True)
 
 
 def test_voice_lift_uses_the_stated_emotion_of_the_family():
@@ -121,3 +163,29 @@ def test_divided_items_come_first_in_the_adjudication_queue():
     queue = results("emotion-recognition", items, ratings, (decision,)).adjudication_queue()
     assert list(queue["item"]) == ["divided", "clear"] and list(queue["about"]) == ["Who knows?", "All agree."]
     assert list(queue["decided"]) == ["calm", ""] and queue["answers"].iloc[1] == "sad × 2"
+
+
+# --- evidence about raters ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "skips", "outcome"), [("trap", 1, "flagged"), ("gold", 3, "flagged"), ("gold", 2, "could-not-check")]
+)
+def test_a_skipped_check_is_one_that_was_not_passed(kind: str, skips: int, outcome: str) -> None:
+    found = results("empathy", [item("i0")], [rating("Ann", "i0", {"empathy": 3})])
+    found = dataclasses.replace(found, skipped_checks=[{"rater": "Ann", "kind": kind}] * skips)
+    assert found.verdicts["Ann"].outcome == outcome
+
+
+def test_another_raters_skips_do_not_count() -> None:
+    found = results("empathy", [item("i0")], [rating("Ann", "i0", {"empathy": 3})])
+    found = dataclasses.replace(found, skipped_checks=[{"rater": "Bob", "kind": "trap"}])
+    assert found.evidence("Ann").traps_seen == 0
+
+
+@pytest.mark.parametrize(("after", "flagged"), [(16.1, True), (17.0, False)])
+def test_a_rater_who_answers_the_moment_a_clip_can_be_over_is_too_fast(after: float, flagged: bool) -> None:
+    clips = {"query": {"seconds": 12.0}, "reply": {"seconds": 8.0}}  # 16 s at 1.25 times the speed
+    given = rating("Ann", "i0", {"empathy": 3}, at=100.0 + after, handed=100.0, seconds=9.9)
+    found = results("empathy", [item("i0", clips=clips)], [given])
+    assert ("too-fast" in found.verdicts["Ann"].reasons) == flagged

@@ -30,7 +30,7 @@ def test_the_card_states_questions_figures_and_only_what_is_known(desk, tmp_path
     head, text = (tmp_path / "out/README.md").read_text().removeprefix("---\n").split("\n---\n", 1)
     known = yaml.safe_load(head)
     assert (known["license"], known["language"], "audio" in known["tags"]) == ("cc-by-4.0", ["en"], True)
-    assert {one["config_name"] for one in known["configs"]} == {"ratings", "items", "dpo", "kto", "reward"}
+    assert {one["config_name"] for one in known["configs"]} == {"ratings", "items", "survey", "dpo", "kto", "reward"}
     scales = (SCALES["preference"].question, SCALES["certainty"].anchors[3])
     stated = (
         "I agree to a special text.",

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from study_rows import flagged, item, rating, results
 
+from annotation.analysis.reports import Reports
 from annotation.export.source import Source
 from annotation.export.split_lock import SplitLock
 from annotation.export.training import training_tables
@@ -16,7 +17,7 @@ from annotation.export.training_items import TrainingItems, majority
 def training_items(template: str, items: list[dict], ratings: list[dict], decisions: tuple = (), **of: Any):
     found = results(template, items, ratings, decisions, split="training")
     consents = of.get("consents", frozenset(row["rater"] for row in ratings))
-    return TrainingItems(Source(found, consents, [], SplitLock(of.get("locked", [])), 0))
+    return TrainingItems(Source(found, consents, consents, Reports((), {}), SplitLock(of.get("locked", [])), 0))
 
 
 def answered(name: str = "i") -> dict[str, Any]:

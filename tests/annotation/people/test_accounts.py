@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sign_in import PASSWORD, later, refused
+from sign_in import PASSWORD, refused
 
-from annotation.people.passwords import FAILURES, LOCKED_SECONDS
 from annotation.people.people import People
 
 pytest_plugins = ("databases",)
@@ -31,25 +30,6 @@ def test_a_wrong_password_and_an_unknown_name_look_the_same(people: People, pass
     assert refused("sign-in", people.accounts.sign_in, "Ann", password) == refused(
         "sign-in", people.accounts.sign_in, "Nobody", password
     )
-
-
-def test_an_account_is_locked_after_too_many_wrong_passwords(people: People, monkeypatch: pytest.MonkeyPatch) -> None:
-    rater = people.accounts.register("Ann", PASSWORD)
-    people.accounts.register("Bob", PASSWORD)
-    for _ in range(FAILURES):
-        refused("sign-in", people.accounts.sign_in, "Ann", "wrong horse")
-    refused("locked", people.accounts.sign_in, " ANN", PASSWORD)
-    assert people.accounts.sign_in("Bob", PASSWORD)
-    later(monkeypatch, LOCKED_SECONDS + 1)
-    assert people.accounts.sign_in("Ann", PASSWORD) == rater
-
-
-def test_a_right_password_resets_the_count_of_wrong_ones(people: People) -> None:
-    people.accounts.register("Ann", PASSWORD)
-    for _ in range(3):
-        for _ in range(FAILURES - 1):
-            refused("sign-in", people.accounts.sign_in, "Ann", "wrong horse")
-        assert people.accounts.sign_in("Ann", PASSWORD)
 
 
 def test_a_name_is_taken_once_however_it_is_written(people: People) -> None:

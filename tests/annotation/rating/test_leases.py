@@ -62,7 +62,7 @@ def test_an_abandoned_item_goes_to_somebody_else(studio: Studio, clock: Clock) -
     raters.study(studio, items=1, ratings_per_item=1, lease_minutes=15, **PLAIN)
     _, screen = at_task(studio, clock)
     other = Rater(studio, "s1", clock)
-    assert other.until("rate", "survey")["screen"] == "survey"  # nothing free yet
+    assert other.until("rate", "wait")["screen"] == "wait"  # nothing free yet
     clock.on(15 * 60 + 1)
     third, again = at_task(studio, clock)
     assert again["screen"] == "rate" and third.given(again)["item"] == third.given(screen)["item"]
@@ -96,7 +96,7 @@ def test_a_rater_at_work_keeps_the_lease(studio: Studio, clock: Clock) -> None:
     for _ in range(4):
         clock.on(10 * 60)
         studio.store.write(lambda transaction: studio.sessions.renew(transaction, rater.id, screen["assignment"]))
-    assert Rater(studio, "s1", clock).until("rate", "survey")["screen"] == "survey"
+    assert Rater(studio, "s1", clock).until("rate", "wait")["screen"] == "wait"
     rater.submit(rater.filled(screen))
 
 
@@ -106,7 +106,7 @@ def test_asking_for_the_screen_again_renews_the_lease(studio: Studio, clock: Clo
     clock.on(10 * 60)
     assert rater.next()["assignment"] == screen["assignment"]
     clock.on(10 * 60)
-    assert Rater(studio, "s1", clock).until("rate", "survey")["screen"] == "survey"
+    assert Rater(studio, "s1", clock).until("rate", "wait")["screen"] == "wait"
 
 
 def test_a_late_rating_is_taken_while_the_place_is_free(studio: Studio, clock: Clock) -> None:

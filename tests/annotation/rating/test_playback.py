@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from itsdangerous import URLSafeSerializer
 
-from annotation.rating.playback import FASTEST, MOST_SEGMENTS, NEEDED, SLACK_SECONDS, PlaybackProof, union
+from annotation.rating.playback import FASTEST, MOST_SEGMENTS, NEEDED, SLACK_SECONDS, PlaybackProof, add_span
 from emotion_omni.types import EmotionOmniError
 
 SECRET = b"a secret of the server"
@@ -25,13 +26,17 @@ class Listener:
 
     def __init__(self, playback: PlaybackProof | None = None) -> None:
         self.playback, self.now = playback or PlaybackProof(SECRET), 1000.0
-        self.receipt = self.playback.start("item", LENGTHS, self.now)
-        self.proofs = {str(clip): self.playback.fetch_proof("item", clip) for clip in range(len(LENGTHS))}
+        self.receipt, self.proofs = self.playback.start("item", LENGTHS), {}
+        self.fetch(0, 1)
+
+    def fetch(self, *clips: int) -> None:
+        for clip in clips:
+            self.proofs[str(clip)] = self.playback.fetch_proof("Ann", "item", clip, self.now)
 
     def play(self, *parts: Any, after: float = 20.0) -> dict[str, float]:
         """Report, so many seconds later → the share heard of each clip."""
         self.now += after
-        self.receipt, heard = self.playback.extend(self.receipt, "item", self.proofs, list(parts), self.now)
+        self.receipt, heard = self.playback.extend(self.receipt, "Ann", "item", self.proofs, list(parts), self.now)
         return heard
 
     def check(self) -> dict[str, float]:
@@ -122,7 +127,7 @@ def test_a_clip_that_was_never_fetched_was_not_heard() -> None:
 
 def test_the_proof_of_one_clip_or_item_is_none_for_another() -> None:
     one = Listener()
-    one.proofs = {"0": one.proofs["1"], "1": one.playback.fetch_proof("other item", 1)}
+    one.proofs = {"0": one.proofs["1"], "1": one.playback.fetch_proof("Ann", "other item", 1, one.now)}
     assert one.play(part(), part(0, 4, clip=1)) == {"0": 0.0, "1": 0.0}
 
 
@@ -137,7 +142,7 @@ def test_the_receipt_of_another_item_is_refused() -> None:
     one = Listener()
     one.play(part(), part(0, 4, clip=1))
     refused("unheard", one.playback.check, one.receipt, "another", LENGTHS)
-    refused("unheard", one.playback.extend, one.receipt, "another", one.proofs, [part()], one.now)
+    refused("unheard", one.playback.extend, one.receipt, "Ann", "another", one.proofs, [part()], one.now)
 
 
 def test_the_receipt_for_other_clips_is_refused() -> None:
@@ -229,7 +234,7 @@ def test_a_part_of_a_strange_kind_is_refused(segment: Any) -> None:
 )
 def test_a_report_of_a_strange_kind_is_refused(proofs: Any, played: Any) -> None:
     one = Listener()
-    refused("bad-report", one.playback.extend, one.receipt, "item", proofs, played, one.now + 20)
+    refused("bad-report", one.playback.extend, one.receipt, "Ann", "item", proofs, played, one.now + 20)
 
 
 def test_what_is_heard_twice_counts_once() -> None:
@@ -271,5 +276,119 @@ def test_whatever_is_reported_no_more_is_heard_than_there_was_time_for(
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(SPANS)
 def test_joined_spans_are_apart_and_in_order(spans: list[tuple[float, float]]) -> None:
-    joined = union([[min(span), max(span)] for span in spans])
+    joined: list[list[float]] = []
+    for span in spans:
+        add_span(joined, min(span), max(span), budget=1e9)
     assert all(earlier[1] < later[0] for earlier, later in zip(joined, joined[1:], strict=False))
+
+
+# --- clocks -----------------------------------------------------------------------------------------------------
+
+
+class Others:
+    """One rater with several items of one clip of 10 seconds, all fetched at the same moment."""
+
+    def __init__(self, *names: str) -> None:
+        self.playback, self.now = PlaybackProof(SECRET), 1000.0
+        self.receipts = {name: self.playback.start(name, [10.0]) for name in names}
+        self.proofs = {name: {"0": self.playback.fetch_proof("Ann", name, 0, self.now)} for name in names}
+
+    def play(self, name: str, *parts: Any, after: float = 0.0, keep: bool = True) -> float:
+        """→ the share heard. ``keep`` False: the answer is lost on its way."""
+        self.now += after
+        receipt, heard = self.playback.extend(
+            self.receipts[name], "Ann", name, self.proofs[name], list(parts or [part()]), self.now
+        )
+        if keep:
+            self.receipts[name] = receipt
+        return heard["0"]
+
+
+def test_waiting_before_the_download_earns_nothing() -> None:
+    one = Listener()
+    one.now += 60
+    one.fetch(0)
+    assert one.play(part(), after=0.0)["0"] == pytest.approx(SLACK_SECONDS / 10, abs=0.001)
+
+
+def test_a_clip_fetched_later_has_less_time() -> None:
+    one = Listener()
+    one.now += 8
+    one.fetch(1)
+    heard = one.play(part(), part(0, 4, clip=1), after=0.0)
+    assert heard["0"] == 1.0 and heard["1"] < 0.2
+
+
+def test_two_items_are_not_heard_in_the_time_of_one() -> None:
+    two = Others("a", "b")
+    assert two.play("a", after=8.0) == 1.0
+    assert two.play("b") == pytest.approx(SLACK_SECONDS / 10, abs=0.001)
+    assert two.play("b", after=8.0) == 1.0
+
+
+def test_many_items_are_not_heard_in_the_time_of_one() -> None:
+    names = [f"item{number}" for number in range(30)]
+    many = Others(*names)
+    shares = [many.play(name, after=0.1) for name in names]
+    assert sum(shares) * 10 <= 3.0 * FASTEST + SLACK_SECONDS + 0.2  # shares are rounded
+
+
+def test_slack_is_lent_once() -> None:
+    names = [f"item{number}" for number in range(30)]
+    many = Others(*names)
+    assert sum(many.play(name) for name in names) * 10 <= SLACK_SECONDS + 0.2
+
+
+def test_turns_between_two_items_count_for_both() -> None:
+    two = Others("a", "b")
+    two.play("a", part(0, 5), after=5.0)
+    two.play("b", part(0, 5), after=5.0)
+    assert two.play("a", part(5, 10), after=5.0) == 1.0
+    assert two.play("b", part(5, 10), after=5.0) == 1.0
+
+
+def test_a_report_whose_answer_was_lost_may_be_sent_again() -> None:
+    two = Others("a", "b")
+    assert two.play("a", after=10.0, keep=False) == 1.0
+    assert two.play("a") == 1.0
+
+
+def test_an_empty_report_spends_nothing() -> None:
+    two = Others("a", "b")
+    two.play("b", after=10.0, keep=False)
+    two.playback.extend(two.receipts["a"], "Ann", "a", {}, [], two.now)
+    assert two.play("b") == 1.0
+
+
+def test_the_proof_of_another_rater_proves_nothing() -> None:
+    two = Others("a")
+    two.proofs["a"] = {"0": two.playback.fetch_proof("Bob", "a", 0, two.now)}
+    assert two.play("a", after=20.0) == 0.0
+
+
+def test_a_proof_with_another_time_proves_nothing() -> None:
+    two = Others("a")
+    _, _, signature = two.proofs["a"]["0"].rpartition(".")
+    two.proofs["a"] = {"0": f"1.000.{signature}"}
+    assert two.play("a", after=20.0) == 0.0
+
+
+def test_a_receipt_of_the_last_release_goes_on() -> None:
+    one = Listener()
+    old = {"id": "item", "since": 1000.0, "lengths": list(LENGTHS), "played": 5.0, "spans": {"0": [[0, 5]]}}
+    one.receipt = URLSafeSerializer(SECRET, salt="heard").dumps(old)
+    assert one.play(part(5, 10), after=4.5)["0"] == pytest.approx((5 + 0.5 * FASTEST + SLACK_SECONDS) / 10, abs=0.001)
+    assert one.play(part(5, 10), part(0, 4, clip=1), after=9.0) == {"0": 1.0, "1": 1.0}
+
+
+def test_crafted_reports_are_handled_quickly() -> None:
+    """400 parts far apart, under a receipt that has thousands of spans: the cost must not grow with their product."""
+    playback, now = PlaybackProof(SECRET), 1000.0
+    receipt, proofs = playback.start("item", [600.0]), {"0": playback.fetch_proof("Ann", "item", 0, 1.0)}
+    slowest = 0.0
+    for report in range(20):
+        crumbs = [part((report * 400 + n) * 0.07, (report * 400 + n) * 0.07 + 0.002) for n in range(400)]
+        began = time.process_time()
+        receipt, _ = playback.extend(receipt, "Ann", "item", proofs, crumbs, now)
+        slowest = max(slowest, time.process_time() - began)
+    assert slowest < 0.3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -128,6 +129,11 @@ def test_no_answer_of_the_server_gives_away_what_a_rater_must_not_know(
         secrets = {
             "systems": {"reply": f"{MARK}-engine"},
             "about": {"engine": f"{MARK}-engine"},
+            "source": {
+                "file": {"speech": f"{MARK}-sad.wav", "reply": f"{MARK}-cold.wav"},
+                "sha256": {"speech": f"{MARK}-hash"},
+                "row": {f"{MARK}-column": f"{MARK}-value"},
+            },
             "guess": {"label": f"{MARK}-guess"},
         }
         made.append(one | {"id": f"{MARK}-item-{number}", "content": one["content"] | secrets})
@@ -415,11 +421,12 @@ def test_who_withdraws_is_erased_and_signed_out(either: Studio, clock: Clock, ho
     rater = guest(either, clock)
     screen = rater.to_task()
     rater.submit(rater.filled(screen, values=raters.first_values(screen) | {"note": MARK}))
+    other = browser(either, rater.id)
     response = rater.client.post("/withdraw", json={})
     assert response.json()["erased"] > 5 and "Max-Age=0" in response.headers["set-cookie"]
     assert not any(MARK.encode() in path.read_bytes() for path in home.rglob("*") if path.is_file())
     assert rater.client.get("/me").json()["rater"] is None
-    refused(browser(either, rater.id).post("/next", json={"study": "s1"}), 401, "sign-in")
+    refused(other.post("/next", json={"study": "s1"}), 401, "sign-in")
 
 
 def test_who_was_signed_in_by_hugging_face_stays_erased_after_withdrawing(
@@ -427,7 +434,8 @@ def test_who_was_signed_in_by_hugging_face_stays_erased_after_withdrawing(
 ) -> None:
     for name in ("SPACE_ID", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET"):
         monkeypatch.setenv(name, "set")
-    session = {"oauth_info": {"userinfo": {"preferred_username": MARK}}}
+    user = {"sub": "1", "preferred_username": MARK}
+    session = {"oauth_info": {"expires_at": time.time() + 60, "access_token": "t", "userinfo": user}}
     app = routes(studio)
 
     async def with_session(scope: dict, receive: Any, send: Any) -> None:

@@ -82,10 +82,24 @@ def test_a_break_comes_after_a_block_and_leads_back(studio: Studio, clock: Clock
     raters.study(studio, items=4, block_size=2, **PLAIN)
     rater, _ = at_task(studio, clock)
     rater.step(), rater.step()
-    assert rater.next()["screen"] == "break"
-    assert rater.next()["screen"] == "break"
+    assert rater.next()["seconds"] == 30
+    refused("too-early", rater.confirm, "break")
+    clock.on(20)
+    assert (rater.next()["screen"], rater.next()["seconds"]) == ("break", 10)
+    refused("too-early", rater.confirm, "break")
+    clock.on(10)
+    assert rater.next()["seconds"] == 0
     rater.confirm("break")
     assert rater.next()["progress"]["block"] == 2
+
+
+def test_a_study_may_do_without_a_least_break(studio: Studio, clock: Clock) -> None:
+    raters.study(studio, items=4, block_size=2, break_seconds=0, **PLAIN)
+    rater, _ = at_task(studio, clock)
+    rater.step(), rater.step()
+    assert rater.next()["screen"] == "break"
+    rater.confirm("break")
+    assert rater.next()["screen"] == "rate"
 
 
 def test_a_break_comes_when_the_time_of_a_block_is_over_and_the_block_goes_on_after_it(

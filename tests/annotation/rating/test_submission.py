@@ -26,11 +26,33 @@ def test_a_rating_sent_again_changes_nothing(studio: Studio, clock: Clock) -> No
     raters.study(studio, items=3, **PLAIN)
     rater, screen = at_task(studio, clock)
     body = rater.filled(screen)
-    first, second = rater.submit(body), rater.submit(body | {"values": {"primary": "sad"}, "receipt": "none"})
+    first, second = rater.submit(body), rater.submit(body | {"receipt": "none"})
     assert (first["id"], first["at"]) == (second["id"], second["at"]) and second["repeat_of_known"]
     other_id = rater.submit(body | {"submit_id": str(uuid.uuid4())})
     assert other_id["id"] == first["id"]
     assert len([row for row in ratings(studio) if row["kind"] == "rate"]) == 1
+
+
+def test_a_rating_sent_again_with_other_answers_is_not_called_saved(studio: Studio, clock: Clock) -> None:
+    raters.study(studio, items=3, **PLAIN)
+    rater, screen = at_task(studio, clock)
+    body = rater.filled(screen)
+    rater.submit(body)
+    for changes in ({"note": "changed"}, {"primary": "sad"}, {"intensity": 99}):
+        for submit_id in (body["submit_id"], str(uuid.uuid4())):
+            changed = body | {"values": body["values"] | changes, "submit_id": submit_id}
+            refused("conflict", rater.submit, changed)
+    refused("conflict", rater.submit, body | {"values": {}})
+    assert [row["answers"] for row in ratings(studio) if row["kind"] == "rate"] == [body["values"]]
+
+
+def test_an_answer_on_the_other_side_can_be_sent_again(studio: Studio, clock: Clock) -> None:
+    raters.study(studio, "compare", items=4, **PLAIN)
+    rater = Rater(studio, "s1", clock)
+    for _ in range(4):
+        screen = rater.to_task()
+        body = rater.filled(screen)
+        assert rater.submit(body)["id"] == rater.submit(body)["id"]
 
 
 def test_the_same_rating_sent_by_many_threads_is_stored_once(studio: Studio, clock: Clock) -> None:
@@ -143,7 +165,7 @@ def test_a_choice_is_stored_for_the_answer_that_was_meant_on_whatever_side_it_st
         while screen["screen"] == "rate":
             item, flip = rater.looked_up(screen), rater.given(screen)["flip"]
             with studio.store.read() as view:
-                clips = [studio.sessions.clip(view, rater.id, screen["assignment"], number)[0] for number in range(3)]
+                clips = [studio.sessions.clip(view, rater.id, screen["assignment"], number) for number in range(3)]
             heard_as = dict(zip(("query", "a", "b"), clips, strict=True))
             values = {"preference": pick} | ({} if pick == "tie" else {"certainty": 2})
             rater.submit(rater.filled(screen, values=values))
@@ -169,15 +191,33 @@ def test_a_skipped_item_goes_to_others_and_never_comes_back(studio: Studio, cloc
     assert len(rater.walk()) == 2
 
 
-def test_a_log_of_clicks_and_a_time_are_kept_if_they_are_plausible(studio: Studio, clock: Clock) -> None:
+def test_a_log_of_clicks_is_kept_if_it_is_not_too_long(studio: Studio, clock: Clock) -> None:
     raters.study(studio, items=4, **PLAIN)
     rater, screen = at_task(studio, clock)
     refused("too-large", rater.submit, rater.filled(screen, clicks=["x" * LONGEST_CLICKS]))
-    for seconds, kept in ((3.21, 3.21), (-1, None), (10**9, None), ("5", None)):
-        rater.submit(rater.filled(screen, seconds=seconds, clicks=[["primary", 1.5]]))
-        row = [row for row in ratings(studio) if row["kind"] == "rate"][-1]
-        assert row["seconds"] == kept and row["clicks"] == [["primary", 1.5]]
-        screen = rater.next()
+    rater.submit(rater.filled(screen, clicks=[["primary", 1.5]]))
+    assert [row["clicks"] for row in ratings(studio) if row["kind"] == "rate"] == [[["primary", 1.5]]]
+
+
+@pytest.mark.parametrize("claimed", [0.001, -1, 10**9, "5", None])
+def test_the_seconds_of_a_rating_are_the_servers(studio: Studio, clock: Clock, claimed: Any) -> None:
+    raters.study(studio, items=2, **PLAIN)
+    rater, screen = at_task(studio, clock)
+    body = rater.filled(screen, seconds=claimed)
+    clock.on(4.5)
+    rater.submit(body)
+    heard = raters.CLIP_SECONDS + 1  # until the clip was played
+    assert [row["seconds"] for row in ratings(studio) if row["kind"] == "rate"] == [heard + 4.5]
+
+
+@pytest.mark.parametrize("given", ["472", "4 7 2", " 4-7-2 ", "4, 7, 2.", "4/7/2", "４７２", "4\u00a07\u20142"])
+def test_digits_are_the_same_however_they_are_separated(given: str) -> None:
+    assert check_answers((SCALES["digits"],), {"digits": given}) == {"digits": "472"}
+
+
+@pytest.mark.parametrize("given", ["47", "4727", "4 7 x 2", "four", "²"])
+def test_other_digits_are_others(given: str) -> None:
+    assert check_answers((SCALES["digits"],), {"digits": given}) != {"digits": "472"}
 
 
 @pytest.mark.parametrize("kind", ["trap", "gold"])

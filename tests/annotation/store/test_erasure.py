@@ -62,7 +62,7 @@ def test_a_rebuild_after_a_withdrawal_gives_the_same_and_brings_nothing_back(ope
 def test_a_crash_before_the_log_was_erased_is_finished_at_the_next_start(home: Path, store_url: str) -> None:
     def act(one: Store) -> None:
         rater = with_a_withdrawer(one)
-        one.log.erase = die
+        one.log.exchange = die
         one.withdraw_rater(rater)
 
     dies(home, store_url, act)
@@ -87,20 +87,21 @@ def test_withdrawals_at_the_same_time_are_all_erased(opened: Store, home: Path) 
 
 def test_a_withdrawal_during_the_erasing_of_another_is_erased_as_well(opened: Store, home: Path) -> None:
     first, second = (opened.write(lambda transaction: join(transaction, SECRET)) for _ in range(2))
-    erase = opened.log.erase
+    exchange = opened.log.exchange
     during = []
 
-    def slowly(replacement: Any) -> int:
-        erased = erase(replacement)
+    def slowly(*segment: Any) -> bool:
+        done = exchange(*segment)
         if not during:  # the second withdraws when the log has been gone through
             during.append(
                 opened.enqueue(lambda transaction: transaction.record("rater.withdrawn", rater=second, study=None))
             )
-        return erased
+        return done
 
-    opened.log.erase = slowly
+    opened.log.exchange = slowly
     opened.withdraw_rater(first)
     during[0].result(10)
+    assert SECRET.encode() in bytes_of(home)
     opened._finish_erasure()
     assert SECRET.encode() not in bytes_of(home)
 
@@ -154,18 +155,38 @@ def test_a_voice_that_is_taken_back_goes_with_its_ratings_and_leaves_the_raters_
     assert raters.tables_of(opened) == before
 
 
-def test_a_withdrawal_in_the_same_batch_as_the_erasing_of_another_is_erased_as_well(opened: Store, home: Path) -> None:
-    """Its event is not in the log yet when the log is erased, so it must stay to be done."""
+def test_a_withdrawal_in_the_same_batch_as_the_end_of_anothers_erasing_is_erased_as_well(
+    opened: Store, home: Path
+) -> None:
+    """Its event was not in the log yet when the log was read, so it must stay to be done."""
     rater = opened.write(lambda transaction: join(transaction, SECRET))
+    last = opened.log.last
 
     def withdraw(transaction: Transaction) -> None:
         transaction.record("rater.withdrawn", rater=rater, study=None)
 
-    for future in in_one_batch(opened, [withdraw, opened._erase]):
+    for future in in_one_batch(opened, [withdraw, lambda transaction: transaction.finish_erasure(last)]):
         future.result(10)
     assert SECRET.encode() in bytes_of(home)
     opened._finish_erasure()
     assert SECRET.encode() not in bytes_of(home)
+
+
+def test_what_is_written_while_a_segment_is_gone_through_is_kept(opened: Store, home: Path) -> None:
+    rater = with_a_withdrawer(opened)
+    gone_through = opened._exchange
+
+    def slowly(*segment: Any) -> bool:
+        opened.write(lambda transaction: join(transaction, "Latecomer"))
+        return gone_through(*segment)
+
+    opened._exchange = slowly
+    opened.withdraw_rater(rater)
+    assert SECRET.encode() not in bytes_of(home)
+    assert sum(event.get("name") == "Latecomer" for event in opened.log.read()) == 1
+    before = raters.tables_of(opened)
+    opened.rebuild()
+    assert raters.tables_of(opened) == before
 
 
 @pytest.mark.parametrize("others", [0, 2])

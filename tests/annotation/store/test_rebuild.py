@@ -34,6 +34,7 @@ OPERATIONS = st.lists(
                 "withdraw",
                 "leave",
                 "take-back",
+                "delete",
                 "close",
             ]
         ),
@@ -50,10 +51,12 @@ class Play:
 
     def __init__(self, one: Store) -> None:
         self.store, self.people = one, []
-        one.write(
-            lambda transaction: (add_study(transaction, 4, "s1", "voice-1"), add_study(transaction, 3, "s2", "voice-2"))
-        )
+        for number in (1, 2):
+            self.begin(number)
         self.do("join", 0, 0)
+
+    def begin(self, number: int) -> None:
+        self.store.write(lambda transaction: add_study(transaction, 5 - number, f"s{number}", f"voice-{number}"))
 
     def do(self, what: str, who: int, which: int) -> None:
         rater = self.people[who % len(self.people)] if self.people else ""
@@ -69,6 +72,10 @@ class Play:
             with self.store.read() as view:
                 theirs = [row["id"] for row in view.contributed(f"voice-{1 + which % 2}")]
             self.store.withdraw_contributor(f"voice-{1 + which % 2}", theirs)
+        elif what == "delete":
+            gone = self.store.delete_study(study)
+            self.people = [person for person in self.people if person not in gone]
+            self.begin(1 + which % 2)  # another of the same name
         else:
             self.store.write(lambda transaction: getattr(self, f"_{what}")(transaction, rater, study, which))
 
@@ -155,7 +162,7 @@ def test_on_either_database_the_log_alone_gives_the_same_tables(opened: Store) -
     for number in range(120):
         play.do(draw.choice(often), draw.randrange(6), draw.randrange(6))
         if number in (40, 60):
-            for what in ("withdraw", "leave", "take-back"):
+            for what in ("withdraw", "leave", "take-back", "delete"):
                 play.do(what, number, number // 60)
     before = raters.tables_of(opened)
     assert len(before["assignments"]) > 5 and len(before["ratings"]) > 2  # or there was nothing to compare

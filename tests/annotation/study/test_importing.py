@@ -45,12 +45,13 @@ WAV = audio.wav_bytes(tone(0.5))
 
 @pytest.fixture
 def clips(tmp_path: Path) -> Clips:
+    """Beside the store, as in a studio."""
     return Clips(tmp_path / "audio")
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    one = Store(tmp_path / "home")
+    one = Store(tmp_path)
     yield one
     one.close()
 
@@ -199,7 +200,7 @@ def test_a_manifest_names_only_files_of_its_own(tmp_path: Path, clips: Clips, so
     (tmp_path / "evil.wav").write_bytes(WAV)
     inside = source(tmp_path / "in", {"a.wav": WAV, "items.jsonl": lines({"speech": "a.wav"}, {"speech": name})})
     told = refused("missing", read_source, inside, clips, RULES)
-    assert told.startswith("Item 2: ") and "not there" in told
+    assert told.startswith("items.jsonl, line 2, column 'speech': ") and "not there" in told
 
 
 def test_an_unknown_setting_is_refused_with_the_nearest(tmp_path: Path, clips: Clips) -> None:
@@ -218,11 +219,9 @@ def test_rules_that_are_no_settings_are_refused(text: str) -> None:
     ("bad", "code"),
     [(b"", "empty"), (b"no sound", "not-audio"), (WAV[:30], "not-audio"), (audio.wav_bytes(tone(0.05)), "too-short")],
 )
-def test_a_recording_that_cannot_be_used_is_named_by_its_item(
-    tmp_path: Path, clips: Clips, bad: bytes, code: str
-) -> None:
+def test_a_recording_that_cannot_be_used_is_named(tmp_path: Path, clips: Clips, bad: bytes, code: str) -> None:
     inside = folder(tmp_path / "in", {"a.wav": WAV, "b.wav": bad, "c.wav": WAV})
-    assert refused(code, read_source, inside, clips, RULES).startswith("Item 2: ")
+    assert refused(code, read_source, inside, clips, RULES).startswith("b.wav: ")
 
 
 @pytest.mark.parametrize(
@@ -241,8 +240,8 @@ def test_a_recording_that_cannot_be_used_is_named_by_its_item(
     ],
 )
 def test_a_row_that_makes_no_sense_is_refused_by_its_number(tmp_path: Path, clips: Clips, row: dict, code: str) -> None:
-    inside = folder(tmp_path / "in", {"a.wav": WAV, "items.jsonl": lines({"speech": "a.wav"}, row)})
-    assert refused(code, read_source, inside, clips, RULES).startswith("Item 2: ")
+    inside = folder(tmp_path / "in", {"a.wav": WAV, "b.wav": WAV, "items.jsonl": lines({"speech": "b.wav"}, row)})
+    assert refused(code, read_source, inside, clips, RULES).startswith("items.jsonl, line 2, column ")
 
 
 @pytest.mark.parametrize("line", ["{", "5", '["a.wav"]', '{"speech": NaN}', "[" * 100_000])
@@ -324,7 +323,7 @@ def test_deleting_a_study_deletes_its_sounds_but_none_that_another_needs(store: 
 
 def test_cleaning_spares_the_sounds_of_a_study_in_the_making(store: Store, clips: Clips) -> None:
     made = make_item({"speech": tone(0.5)}, clips)  # engines may take hours before its study is stored
-    lifecycle.delete_unused_clips(store, clips, [])
+    lifecycle.delete_unused_clips(store, clips)
     study = lifecycle.create(store, clips, Study.read(RULES), [made])
     with store.read() as view:
         assert clips_exist(clips, view.clips_in_use()) and view.items(study)
@@ -335,7 +334,7 @@ def test_cleaning_removes_what_a_crash_left_long_ago(store: Store, clips: Clips)
     for sha in (left, again):
         os.utime(clips.path(sha), (0, time.time() - 3 * 86_400))
     clips.add(noise(0.5))  # wanted anew just now
-    lifecycle.delete_unused_clips(store, clips, [])
+    lifecycle.delete_unused_clips(store, clips)
     assert not clips.path(left).exists() and clips.path(again).exists()
 
 

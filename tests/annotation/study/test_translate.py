@@ -32,7 +32,7 @@ from emotion_omni.types import EmotionOmniError
 
 SOURCES = Path(annotation.__file__).parent
 CLIENT = "\n".join(path.read_text(encoding="utf-8") for path in sorted((SOURCES / "rating" / "client").glob("*.js")))
-COGNATES = {"Neutral", "Dominant", "Name", "Esc"}  # the same word in both languages
+COGNATES = {"Neutral", "Dominant", "Name", "Esc", "Code"}  # the same word in both languages
 QUESTIONS = SCALES | {scale.name: scale for scale in SURVEY}
 CODES = (
     "screen",
@@ -83,6 +83,7 @@ def schema_words() -> Iterator[str]:
 def studio_words() -> Iterator[str]:
     """Phases, names of clips, and the titles of the studies that the studio makes by itself."""
     yield from (*screens.PHASES, *screens.LABELS.values())
+    yield from (screens.ALL_TAKEN, screens.NOTHING_LEFT, screens.TOO_FEW)
     for name in ("practice", "live_turns"):
         source = (SOURCES / "study" / f"{name}.py").read_text(encoding="utf-8")
         yield from re.findall(r'"title": "([^"]+)"', source)

@@ -44,11 +44,6 @@ def sound(home: Path, data: bytes) -> str:
     return sha
 
 
-def forget_sound(home: Path, data: bytes) -> None:
-    sha = hashlib.sha256(data).hexdigest()
-    (home / "audio" / sha[:2] / f"{sha}.flac").unlink()
-
-
 def opened(home: Path) -> Store:
     """A store with a study of two items, one of them with Ada's voice, and a rater."""
     store = Store(home)
@@ -306,7 +301,6 @@ def withdraw_ada(home: Path) -> None:
     store = Store(home)
     store.withdraw_contributor("ada", ["i1"])
     store.close()
-    forget_sound(home, VOICE)
 
 
 def test_a_withdrawn_voice_is_gone_from_the_repository_and_from_its_past(tmp_path, server):
@@ -344,15 +338,79 @@ def test_sounds_that_were_lost_here_are_not_deleted_there(tmp_path, one_server, 
     assert "2 sounds that items hold are missing here" in caplog.text
 
 
-def test_the_sounds_of_a_deleted_study_are_deleted_there_too(tmp_path, one_server):
+def delete_study(home: Path) -> None:
+    """With a guest who has rated in no other."""
+    store = Store(home)
+    store.write(lambda transaction: transaction.record("enrolled", study="s", rater="r1"))
+    store.delete_study("s")
+    store.close()
+
+
+def test_a_deleted_study_is_gone_there_too_with_its_guests_and_sounds_and_from_the_past(tmp_path, server):
+    copy = mirror(studio(tmp_path), server)
+    copy.push()
+    delete_study(tmp_path)
+    assert copy.push()
+    for text in (VOICE, OTHER, b"words of ada", b"A study", b"Grace", b"primary"):
+        assert text not in server.everything()
+    assert not copy.push()
+    assert mirror(tmp_path / "there", server).restore() == server.logs().count(b"\n")
+    assert kept(tmp_path / "there") == kept(tmp_path)
+
+
+def test_withdrawals_after_a_deletion_do_not_contradict_the_mirror(tmp_path, one_server):
     copy = mirror(studio(tmp_path), one_server)
     copy.push()
+    delete_study(tmp_path)
+    copy.push()
     store = Store(tmp_path)
-    store.write(lambda transaction: transaction.record("study.deleted", study="s"))
+    store.withdraw_rater("r1")
+    store.withdraw_contributor("ada", ["i1"])
     store.close()
-    shutil.rmtree(tmp_path / "audio")
-    assert copy.push()
-    assert VOICE not in one_server.everything() and OTHER not in one_server.everything()
+    copy.push()
+    assert mirror(tmp_path, one_server).restore() == 0
+    assert one_server.logs() == kept(tmp_path)["log/000000.jsonl"]
+
+
+def test_an_old_log_learns_of_a_deletion_from_the_mirror(tmp_path, one_server):
+    ahead, behind = studio(tmp_path / "ahead"), tmp_path / "behind"
+    shutil.copytree(ahead, behind)
+    delete_study(ahead)
+    mirror(ahead, one_server).push()
+    assert mirror(behind, one_server).restore() == 2
+    store = Store(behind)
+    with store.read() as view:
+        assert view.studies() == [] and view.raters() == []
+    store.close()
+    for path in behind.rglob("*"):
+        assert not path.is_file() or not any(text in path.read_bytes() for text in (VOICE, b"words of ada", b"Grace"))
+
+
+def test_a_rating_of_a_withdrawn_voice_keeps_no_rater_who_withdraws_later(tmp_path, one_server):
+    copy = mirror(studio(tmp_path), one_server)
+    store = Store(tmp_path)
+    store.withdraw_contributor("ada", ["i2"])  # the item that r1 has rated
+    copy.push()
+    assert one_server.logs().count(b'"r1"') == 4  # joined, and three ratings' progress
+    store.withdraw_rater("r1")
+    store.close()
+    copy.push()
+    assert one_server.logs().count(b'"r1"') == 1  # the withdrawal
+    assert mirror(tmp_path, one_server).restore() == 0
+
+
+def test_an_event_of_several_items_that_loses_one_does_not_contradict_the_mirror(tmp_path, one_server):
+    store = opened(tmp_path)
+    voice = {"id": "v", "role": "rate", "family": "v", "content": {"texts": {"speech": "words of Bob"}}}
+    rows = [voice | {"contributor": "bob"}, voice | {"id": "w", "content": {}, "contributor": None}]
+    store.write(lambda transaction: transaction.record("items.added", study="s", items=rows))
+    copy = mirror(tmp_path, one_server)
+    copy.push()
+    store.withdraw_contributor("bob", ["v"])
+    store.close()
+    copy.push()
+    assert b"words of Bob" not in one_server.everything()
+    assert one_server.logs() == kept(tmp_path)["log/000000.jsonl"]
 
 
 @pytest.mark.parametrize("step", ["super-squash", "lfs-files/batch"])

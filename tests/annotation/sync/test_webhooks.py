@@ -129,7 +129,6 @@ def test_a_message_that_was_changed_or_signed_by_another_is_refused(change):
 def test_a_message_repeated_outside_the_tolerance_is_refused(age):
     headers = signed("msg_1", int(time.time()) - age, b"{}", SECRET)
     assert code_of(lambda: verify(headers, b"{}", SECRET)) == "stale"
-    assert verify(headers, b"{}", SECRET, tolerance=500) == {}
 
 
 def test_one_right_signature_among_several_will_do_as_when_secrets_change():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 import uuid
 import zipfile
 from collections import Counter
@@ -24,7 +25,7 @@ from annotation.ui import rate, results, studies
 pytest_plugins = ("browsers",)
 pytestmark = pytest.mark.page
 
-TABS = rate.TITLES | {"talk": "Talk", "studies": "Studies", "results": "Results"}
+TABS = rate.TITLES | {"talk": "Talk", "studies": "Studies", "results": "Results", "people": "People"}
 MARKS = ("MARKSYSTEM", "MARKGUESS", "MARKEXPECTED", "MARKFILE", "MARKWORDS", "MARKFAMILY", "MARKENGINE")
 ANSWERS = {"primary": "sad", "intensity": 1, "valence": 1, "arousal": 1, "dominance": 1, "heard_from": "both"}
 SUBMIT = """async body => {
@@ -334,9 +335,9 @@ def test_a_researcher_makes_a_study_from_a_zip_file_and_a_link_to_it(studio, res
     researcher.locator("button.label-wrap").filter(has_text=re.compile("^Raters")).click()
     researcher.click("#make-link")
     researcher.wait_for_function(
-        "document.querySelector('#invite-link :is(textarea, input)').value.includes('?invite=')"
+        "document.querySelector('#invite-link :is(textarea, input)').value.includes('#invite=')"
     )
-    token = researcher.input_value("#invite-link :is(textarea, input)").split("?invite=")[1]
+    token = researcher.input_value("#invite-link :is(textarea, input)").split("#invite=")[1]
     assert studio.people.invites.read(token)["study"] == made["id"]
 
 
@@ -484,6 +485,24 @@ def test_a_turn_is_given_only_with_a_tick_and_its_code_takes_it_back(studio, ser
     page.wait_for_function("document.querySelector('#donate-said').innerText.includes('Deleted')", timeout=30_000)
     assert not any(path.exists() for path in sounds)
     page.context.close()
+
+
+def test_a_break_counts_down_and_cannot_be_pressed_away(studio, served, browser):
+    open_study(studio, "emotion-recognition", items(studio, "emotion-recognition", 2), "pausing", break_seconds=8)
+    hand = Hand.invited(studio, browser, served, "pausing")
+    began = {"study": "pausing", "rater": hand.rater, "phase": "break", "block": 1, "block_began": time.time()}
+    together(hand.until(lambda seen: seen["screen"] == "consent"), page=hand.page)
+    studio.store.write(lambda transaction: transaction.record("phase.changed", **began))
+    hand.page.reload()
+    button = hand.page.locator(".rating[data-screen=break] .rating-submit:visible")
+    button.wait_for(timeout=LOAD_MS)
+    assert re.fullmatch(r"Continue in \d s", button.inner_text())
+    button.dispatch_event("click")
+    assert hand.look()["screen"] == "break"
+    button.click(timeout=LOAD_MS)  # waits until the button can be pressed
+    together(hand.until(lambda seen: seen["screen"] == "rate"), page=hand.page)
+    assert time.time() - began["block_began"] >= 7
+    hand.page.context.close()
 
 
 SLOW_TABS = [pytest.param(tab, marks=pytest.mark.slow) for tab in ("empathy", "compare")]

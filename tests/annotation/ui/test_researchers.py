@@ -138,7 +138,7 @@ def test_a_raters_link_leads_to_a_study_at_the_address_of_the_page(studio, handl
     with pytest.raises(EmotionOmniError, match="Choose the study"):
         handlers.invite("", "rater", "", "", researcher)
     _, chosen, _ = create(handlers, researcher, recordings(tmp_path, "a.wav"))
-    address, token = handlers.invite(chosen["value"], "rater", " students ", "", researcher).split("/?invite=")
+    address, token = handlers.invite(chosen["value"], "rater", " students ", "", researcher).split("/#invite=")
     assert address == "http://studio.example"
     invited = studio.people.invites.read(token)
     assert (invited["study"], invited["role"], invited["cohort"]) == (chosen["value"], "rater", "students")
@@ -171,9 +171,14 @@ def test_recordings_become_items_and_the_title_stays_text(studio, handlers, rese
         assert "&lt;img" in page and "<img" not in page
 
 
-def test_two_recordings_of_one_name_are_refused_and_not_lost(studio, handlers, researcher, tmp_path):
-    with pytest.raises(EmotionOmniError, match=r"same name: a\.wav"):
-        create(handlers, researcher, recordings(tmp_path, "one/a.wav", "two/a.wav", "b.wav"))
+def test_two_recordings_of_one_name_are_two_items(studio, handlers, researcher, tmp_path):
+    _, chosen, _ = create(handlers, researcher, recordings(tmp_path, "one/a.wav", "two/a.wav", "b.wav"))
+    with studio.store.read() as view:
+        files = {item["content"]["source"]["file"]["speech"] for item in view.items(chosen["value"], "rate")}
+    assert files == {"a.wav", "2/a.wav", "b.wav"}
+
+
+def test_a_study_without_recordings_is_refused(handlers, researcher):
     with pytest.raises(EmotionOmniError, match="Add a zip file"):
         create(handlers, researcher, None)
     assert handlers.choices() == []

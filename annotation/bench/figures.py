@@ -1,0 +1,171 @@
+"""How long the Results tab takes for a large study, how much memory, and how long it keeps other threads waiting.
+
+``python -m annotation bench-results`` fills a store with simulated ratings, in a scratch folder, and then draws the
+tab in this process as the page does, while another thread counts how long it is kept from running: raters are served
+by such threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from annotation.bench.load import resident_megabytes
+from annotation.store.store import Store
+from annotation.store.tables import assignments, items, ratings
+from annotation.studio import Studio
+from annotation.study import lifecycle
+from annotation.study.rules import Study
+from annotation.study.scales import Scale
+from annotation.ui.results import Drawings
+from emotion_omni import emotion, processors
+
+STUDY = "large"
+CHUNK = 5_000
+TICK = 0.001  # seconds that the other thread sleeps at a time
+BEFORE = {"seconds": 8.8, "memory_mb": 632}  # of the same size, in the release before figures were grouped
+
+
+def run(count: int = 20_000, raters: int = 300, per_item: int = 5, template: str = "emotion-recognition") -> dict:
+    """→ figures of the first drawing, of the second and of one after a new rating."""
+    with tempfile.TemporaryDirectory() as scratch:
+        studio = Studio.open(Path(scratch))
+        fill(studio, count, raters, per_item, template)
+        draw = _drawing(studio)
+        report = {"ratings": count, "raters": raters, "items": count // per_item, "template": template}
+        warm_up(scratch)
+        report |= {"first": _measured(draw), "again": _measured(draw)}
+        _decide(studio.store)
+        report |= {"after_an_event": _measured(draw), "before": BEFORE}
+        studio.close()
+        return report | {"machine": processors.describe()}
+
+
+def warm_up(scratch: str) -> None:
+    """Imports and caches that every process fills once, with a small study."""
+    small = Studio.open(Path(scratch) / "small")
+    fill(small, 200, 10, 5, "emotion-recognition")
+    _drawing(small)()
+    small.close()
+
+
+def _drawing(studio: Studio) -> Callable[[], str]:
+    drawings = Drawings(studio)
+
+    def draw() -> str:
+        return drawings.get(STUDY, True).pictures
+
+    return draw
+
+
+def _measured(draw: Callable[[], str]) -> dict[str, Any]:
+    """Seconds, added resident memory, and how late another thread was while ``draw`` ran in this one."""
+    before, late, done = resident_megabytes(os.getpid()) or 0.0, [0.0], threading.Event()
+    peak = [before]
+
+    def watch() -> None:
+        last = time.perf_counter()
+        while not done.is_set():
+            time.sleep(TICK)
+            now = time.perf_counter()
+            late.append(now - last - TICK)
+            last = now
+            if len(late) % 20 == 0:
+                peak[0] = max(peak[0], resident_megabytes(os.getpid()) or 0.0)
+
+    other = threading.Thread(target=watch)
+    other.start()
+    started, started_cpu = time.perf_counter(), time.process_time()
+    shown = draw()
+    seconds, cpu = time.perf_counter() - started, time.process_time() - started_cpu
+    done.set()
+    other.join()
+    after = resident_megabytes(os.getpid()) or 0.0
+    return {
+        "seconds": round(seconds, 3),
+        "cpu_seconds": round(cpu, 3),
+        "peak_added_mb": round(max(peak[0], after) - before, 1),
+        "kept_mb": round(after - before, 1),
+        "other_thread_late_p99_ms": round(1000 * float(np.percentile(late, 99)), 1),
+        "other_thread_late_most_ms": round(1000 * max(late), 1),
+        "sha256": hashlib.sha256(shown.encode()).hexdigest()[:16],
+    }
+
+
+# --- the simulated study ----------------------------------------------------------------------------------------
+
+
+def fill(studio: Studio, count: int, raters: int, per_item: int, template: str) -> None:
+    """Ratings by a model: items have a value, raters a severity; some raters answer at random."""
+    rules = Study.read({"title": "Large", "template": template, "ratings_per_item": per_item})
+    generator = np.random.default_rng(0)
+    lifecycle.create(studio.store, studio.clips, rules, [], study=STUDY)
+    item_value, severity = generator.normal(size=count), generator.normal(size=raters) * 0.5
+    asked = [scale for scale in rules.form.asked(True) if scale.required and scale.kind in ("choice", "points")]
+    for first in range(0, count, CHUNK):
+        numbers = range(first, min(first + CHUNK, count))
+        ids = range(first // per_item, -(-numbers.stop // per_item))
+        with studio.store.writer.engine.begin() as connection:
+            connection.execute(items.insert(), [_item(number, per_item, template) for number in ids])
+            given = [_given(number, per_item, raters, generator) for number in numbers]
+            connection.execute(assignments.insert(), [assignment for assignment, _ in given])
+            answers = [
+                _answers(asked, item_value[n // per_item] + severity[n % raters], generator, n % raters % 20 == 0)
+                for n in numbers
+            ]
+            rows = [rating | {"answers": one} for (_, rating), one in zip(given, answers, strict=True)]
+            connection.execute(ratings.insert(), rows)
+
+
+def _item(number: int, per_item: int, template: str) -> dict[str, Any]:
+    systems = {"speech": f"system {number % 3}"}
+    if template == "compare":
+        systems = {"a": f"system {number % 3}", "b": f"system {(number + 1) % 3}"}
+    guess = {"label": emotion.NAMES[number % len(emotion.NAMES)], "probability": 0.6}
+    content = {"clips": {}, "texts": {"speech": f"Sentence {number}."}, "systems": systems, "guess": guess}
+    counters = {"claimed": per_item, "done": per_item, "flipped": 0, "disagreement": 0.0, "shuffle": 0.5}
+    return {
+        "id": f"i{number:06d}",
+        "family": f"i{number:06d}",
+        "study": STUDY,
+        "role": "rate",
+        "content": content,
+    } | counters
+
+
+def _given(number: int, per_item: int, raters: int, generator: np.random.Generator) -> tuple[dict, dict]:
+    """→ an assignment and its rating, without the answers."""
+    at = 1.7e9 + 3.0 * number
+    kind = "trap" if number % 23 == 0 else "rate"
+    item = f"i{number // per_item:06d}"
+    shared = {"study": STUDY, "item": item, "rater": f"r{number % raters:04d}", "kind": kind}
+    given = {"family": item, "block": number // raters // 10, "slot": number // raters % 10, "created": at}
+    shown = {"flip": 1 - 2 * (number % 2), "guess": int(number % 10 < 7), "state": "done", "leased_until": at}
+    rating = {"id": f"s{number:06d}", "assignment": f"a{number:06d}", "heard": {"0": 1.0}, "at": at}
+    right = int(generator.random() < 0.95) if kind == "trap" else None
+    rating |= {"seconds": float(generator.gamma(4.0, 1.0)), "right": right}
+    return shared | given | shown | {"id": f"a{number:06d}"}, shared | rating
+
+
+def _answers(asked: list[Scale], latent: float, generator: np.random.Generator, careless: bool) -> dict[str, Any]:
+    found = {}
+    for scale in asked:
+        values = list(scale.values)
+        share = 1 / (1 + np.exp(-(latent + generator.normal() * 0.7)))
+        place = int(generator.integers(len(values))) if careless else min(int(share * len(values)), len(values) - 1)
+        found[scale.name] = values[place]
+    return found
+
+
+def _decide(store: Store) -> None:
+    """An event, so that what was computed is out of date."""
+    facts = {"subject": "item", "item": "i000001", "scale": "primary", "value": "calm", "reason": "", "by": "r0001"}
+    store.write(lambda transaction: transaction.record("decided", decision="d", study=STUDY, **facts))
