@@ -12,13 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import optimize, stats
 
-if TYPE_CHECKING:
-    from annotation.analysis.ranking import BradleyTerry
+from annotation.analysis.bradley_terry import BradleyTerry
 
 TAIL = 0.025
 PROFILE_LIMIT = float(stats.chi2.ppf(1 - 2 * TAIL, 1))  # 3.84, of a finite maximum
