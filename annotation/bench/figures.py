@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from annotation.bench.load import resident_megabytes
+from annotation.store.benchmark import insert_rows
 from annotation.store.store import Store
-from annotation.store.tables import assignments, items, ratings
 from annotation.studio import Studio
 from annotation.study import lifecycle
 from annotation.study.rules import Study
@@ -113,16 +113,17 @@ def fill(studio: Studio, count: int, raters: int, per_item: int, template: str) 
     for first in range(0, count, CHUNK):
         numbers = range(first, min(first + CHUNK, count))
         ids = range(first // per_item, -(-numbers.stop // per_item))
-        with studio.store.writer.engine.begin() as connection:
-            connection.execute(items.insert(), [_item(number, per_item, template) for number in ids])
-            given = [_given(number, per_item, raters, generator) for number in numbers]
-            connection.execute(assignments.insert(), [assignment for assignment, _ in given])
-            answers = [
-                _answers(asked, item_value[n // per_item] + severity[n % raters], generator, n % raters % 20 == 0)
-                for n in numbers
-            ]
-            rows = [rating | {"answers": one} for (_, rating), one in zip(given, answers, strict=True)]
-            connection.execute(ratings.insert(), rows)
+        given = [_given(number, per_item, raters, generator) for number in numbers]
+        answers = [
+            _answers(asked, item_value[n // per_item] + severity[n % raters], generator, n % raters % 20 == 0)
+            for n in numbers
+        ]
+        insert_rows(
+            studio.store,
+            [_item(number, per_item, template) for number in ids],
+            [assignment for assignment, _ in given],
+            [rating | {"answers": one} for (_, rating), one in zip(given, answers, strict=True)],
+        )
 
 
 def _item(number: int, per_item: int, template: str) -> dict[str, Any]:
@@ -143,15 +144,15 @@ def _item(number: int, per_item: int, template: str) -> dict[str, Any]:
 
 def _given(number: int, per_item: int, raters: int, generator: np.random.Generator) -> tuple[dict, dict]:
     """→ an assignment and its rating, without the answers."""
-    at = 1.7e9 + 3.0 * number
+    at, seconds = 1.7e9 + 3.0 * number, float(generator.gamma(4.0, 1.0))
     kind = "trap" if number % 23 == 0 else "rate"
     item = f"i{number // per_item:06d}"
     shared = {"study": STUDY, "item": item, "rater": f"r{number % raters:04d}", "kind": kind}
-    given = {"family": item, "block": number // raters // 10, "slot": number // raters % 10, "created": at}
+    given = {"family": item, "block": number // raters // 10, "slot": number // raters % 10, "created": at - seconds}
     shown = {"flip": 1 - 2 * (number % 2), "guess": int(number % 10 < 7), "state": "done", "leased_until": at}
     rating = {"id": f"s{number:06d}", "assignment": f"a{number:06d}", "heard": {"0": 1.0}, "at": at}
     right = int(generator.random() < 0.95) if kind == "trap" else None
-    rating |= {"seconds": float(generator.gamma(4.0, 1.0)), "right": right}
+    rating |= {"seconds": seconds, "right": right}
     return shared | given | shown | {"id": f"a{number:06d}"}, shared | rating
 
 

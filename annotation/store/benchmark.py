@@ -16,10 +16,24 @@ def fill(store: Store, count: int, raters_each: int = 5) -> None:
     for first in range(0, count, CHUNK):
         numbers = range(first, min(first + CHUNK, count))
         ids = range(first // raters_each, -(-numbers.stop // raters_each))
-        with store.writer.engine.begin() as connection:
-            connection.execute(items.insert(), [_item(number, raters_each) for number in ids])
-            connection.execute(assignments.insert(), [_assignment(number, raters_each) for number in numbers])
-            connection.execute(ratings.insert(), [_rating(number, raters_each) for number in numbers])
+        insert_rows(
+            store,
+            [_item(number, raters_each) for number in ids],
+            [_assignment(number, raters_each) for number in numbers],
+            [_rating(number, raters_each) for number in numbers],
+        )
+
+
+def insert_rows(
+    store: Store,
+    new_items: list[dict[str, Any]],
+    new_assignments: list[dict[str, Any]],
+    new_ratings: list[dict[str, Any]],
+) -> None:
+    with store.writer.engine.begin() as connection:
+        connection.execute(items.insert(), new_items)
+        connection.execute(assignments.insert(), new_assignments)
+        connection.execute(ratings.insert(), new_ratings)
 
 
 def _item(number: int, raters_each: int) -> dict[str, Any]:

@@ -111,6 +111,7 @@ def own_parts(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_embedded_answers_alike_from_a_folder_of_its_own_weights(embedded, own_parts, spoken):
     ours = engine.load(f"embedded:{own_parts}")
     assert ours.name == "embedded:mine"

@@ -487,6 +487,7 @@ def test_a_turn_is_given_only_with_a_tick_and_its_code_takes_it_back(studio, ser
     page.context.close()
 
 
+@pytest.mark.slow
 def test_a_break_counts_down_and_cannot_be_pressed_away(studio, served, browser):
     open_study(studio, "emotion-recognition", items(studio, "emotion-recognition", 2), "pausing", break_seconds=8)
     hand = Hand.invited(studio, browser, served, "pausing")

@@ -25,7 +25,7 @@ from emotion_omni.cascade.engine import CascadeEngine
 from emotion_omni.types import Done, EmotionOmniError, Turn
 
 
-@pytest.fixture(params=["kokoro", "cosyvoice2", "mixed"])
+@pytest.fixture(params=["kokoro", "cosyvoice2", pytest.param("mixed", marks=pytest.mark.slow)])
 def chosen(request, hub) -> CascadeEngine:
     """What the contract's tests ask for."""
     if request.param == "kokoro":
@@ -97,6 +97,7 @@ def test_on_zero_gpu_a_turn_crosses_into_another_process_and_back(embedded, sett
     assert list(lent.speak("Hello.", "calm"))
 
 
+@pytest.mark.slow
 def test_on_zero_gpu_models_are_loaded_onto_the_gpu_that_is_announced(embedded, settings):
     """By the package itself, which takes CUDA's place until a call is lent a GPU."""
     devices = loans.announced(

@@ -20,6 +20,7 @@ def bench():
         yield omni_cost.Bench.load(OmniConfig.preset("tiny"), torch.device("cpu"), compiled=False)
 
 
+@pytest.mark.slow
 def test_the_report_is_complete_and_can_be_saved_and_read(monkeypatch):
     monkeypatch.setitem(omni_cost.READ_BYTES, "cpu", 2**22)
     monkeypatch.setattr(omni_cost, "AT_ONCE", (1, 2))

@@ -287,6 +287,7 @@ def test_on_zero_gpu_a_turn_is_heard_here_and_answered_on_loan(omni, home, monke
     assert list(lent.speak("Hello.", "calm"))
 
 
+@pytest.mark.slow
 def test_on_zero_gpu_the_model_is_loaded_onto_the_gpu_that_is_announced(embedded, home):
     devices = loans.announced(
         "from emotion_omni import engine\n"

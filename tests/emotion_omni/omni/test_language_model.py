@@ -49,6 +49,7 @@ def test_what_does_not_fit_is_refused(folder):
         language_model.load(LanguageModelConfig(str(folder / "nowhere"), 32), LoraConfig())
 
 
+@pytest.mark.slow
 def test_the_embedded_language_model_is_the_engines_own(embedded):
     small = OmniConfig.preset("small")
     model, tokenizer = language_model.load(small.language_model, replace(small.lora, dropout=0.0))

@@ -60,6 +60,7 @@ def test_a_short_sentence_is_heard_once(embedded, sentence):
     assert heard.lower().strip(".!") == sentence.lower().strip("."), heard
 
 
+@pytest.mark.slow
 def test_a_long_turn_is_heard_to_its_end(embedded):
     story = (
         "On Monday I took the train to the coast. The sea was rough, and the hotel had lost my booking. "
@@ -81,6 +82,7 @@ def test_nobody_speaks_in_noise_and_music(embedded):
         assert embedded.recognizer.voice_activity.spans(sound.samples) == []
 
 
+@pytest.mark.slow
 def test_the_tone_head_hears_acted_speech(embedded, speech_pack):
     """The first bar on the pack's test split: every third clip, with the margin that so few clips need."""
     from emotion_omni.train.emotion_corpus import read_manifest, unweighted_average_recall

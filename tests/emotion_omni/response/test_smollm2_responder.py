@@ -43,6 +43,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.slow
 def test_no_condolence_for_good_news_and_no_congratulation_for_grief(embedded, seed):
     for texts, wrong in ((GOOD, CONDOLES), (BAD, CONGRATULATES)):
         for text in texts:
@@ -77,6 +78,7 @@ def test_every_safe_reply_keeps_its_own_guard(embedded):
         assert embedded.planner.guard.allows(fixed, news), (news, fixed)
 
 
+@pytest.mark.slow
 def test_when_all_attempts_fail_a_safe_reply_is_said(embedded, monkeypatch):
     monkeypatch.setattr(embedded.responder.guard, "allows", lambda *_: False)
     for news in emotion.NEWS:

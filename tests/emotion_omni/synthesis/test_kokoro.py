@@ -19,12 +19,14 @@ def spoken(kokoro: KokoroSynthesizer, delivery: Delivery) -> Audio:
     return audio.join(list(kokoro.synthesize(TEXT, delivery)))
 
 
+@pytest.mark.slow
 def test_pace_and_level_of_an_emotion_are_audible(kokoro):
     sounds = {name: spoken(kokoro, Delivery(name)) for name in ("neutral", "happy", "sad", "calm")}
     assert sounds["happy"].seconds < sounds["neutral"].seconds < sounds["calm"].seconds < sounds["sad"].seconds
     assert audio.dbfs(sounds["sad"].samples) < audio.dbfs(sounds["neutral"].samples) - 1
 
 
+@pytest.mark.slow
 def test_intensity_is_gradual(kokoro):
     seconds = [spoken(kokoro, Delivery("sad", intensity)).seconds for intensity in (0.0, 0.5, 1.0, 1.5)]
     assert seconds == sorted(set(seconds))
@@ -36,6 +38,7 @@ def test_full_intensity_is_the_table_to_the_last_bit():
         assert row.scaled(1.0, 1.0) == row and row.style_voice in VOICES
 
 
+@pytest.mark.slow
 def test_a_delivery_chooses_another_voice_and_the_settings_the_default(kokoro):
     sounds = {voice: spoken(kokoro, Delivery("happy", voice=voice)).samples.tobytes() for voice in ("", *VOICES)}
     assert len(set(sounds.values())) == len(VOICES) and sounds[""] == sounds[KokoroConfig().voice]

@@ -60,6 +60,7 @@ def test_closing_early_leaves_nothing_behind(synthesizer):
     assert spoken(synthesizer, TEXT, Delivery("calm")).tobytes() == expected.tobytes()
 
 
+@pytest.mark.slow
 def test_two_replies_at_once_do_not_mix(synthesizer):
     deliveries = Delivery("happy"), Delivery("sad")
     alone = [spoken(synthesizer, TEXT, delivery) for delivery in deliveries]
@@ -95,6 +96,7 @@ def test_an_unknown_voice_is_an_error(synthesizer):
     assert caught.value.code == "unknown-voice"
 
 
+@pytest.mark.slow
 def test_no_intensity_is_neutral(synthesizer):
     flat, neutral = spoken(synthesizer, TEXT, Delivery("sad", 0.0)), spoken(synthesizer, TEXT, Delivery("neutral"))
     assert flat.tobytes() == neutral.tobytes()
