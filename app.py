@@ -99,7 +99,7 @@ def launch_options(studio: Studio) -> dict:
 
 def main(host: str | None = None, port: int | None = None, default_engine: str | None = None) -> None:
     default_engine = engine.public(default_engine or engine.default())
-    processors.share_politely()
+    processors.disable_thread_spinning()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "")  # uvicorn would believe the headers of any local proxy
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -143,4 +143,6 @@ def _warm_up(engines: EnginePool, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from emotion_omni import cli
+
+    sys.exit(cli.main(["serve", *sys.argv[1:]]))  # its options, and its messages

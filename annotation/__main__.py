@@ -48,7 +48,16 @@ def _print(result: Result, as_json: bool) -> None:
         print(json.dumps(result, ensure_ascii=False))
         return
     for name, value in result.items():
-        print(f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+        if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+            print(f"{name}:")
+            for row in value:
+                print("  " + "  ".join(f"{key}: {_plain(item)}" for key, item in row.items()))
+        elif value not in (None, [], {}):
+            print(f"{name}: {_plain(value)}")
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 # --- commands ---------------------------------------------------------------------------------------------------
@@ -200,7 +209,7 @@ def routes(options: argparse.Namespace) -> Result:
 
 
 def _show_progress(done: int, wanted: int, what: str) -> None:
-    print(f"\r{what}: {done} of {wanted}", end="" if done < wanted else "\n", file=sys.stderr, flush=True)
+    print(f"\r\033[K{what}: {done} of {wanted}", end="" if done < wanted else "\n", file=sys.stderr, flush=True)
 
 
 # --- options ----------------------------------------------------------------------------------------------------

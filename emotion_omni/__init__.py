@@ -3,7 +3,7 @@
 from emotion_omni.engine import Engine, load
 from emotion_omni.types import Audio, Done, Emotion, EmotionOmniError, Event, Exchange, Heard, Plan, Speech, Text, Turn
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Audio",

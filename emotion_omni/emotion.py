@@ -21,7 +21,7 @@ class Label:
     name: str
     valence: float
     arousal: float
-    colour: str  # readable on light and dark grounds, and apart for the colour-blind (after Okabe & Ito)
+    colour: str  # readable on light and dark backgrounds, and apart for the colour-blind (after Okabe & Ito)
     answer: str
     aliases: tuple[str, ...]
 
@@ -57,7 +57,7 @@ def is_known(name: object) -> bool:
     return isinstance(name, str) and name.strip().lower() in _BY_NAME
 
 
-def certain(name: str) -> Emotion:
+def one_hot(name: str) -> Emotion:
     """All probability on this label, as when a person states it."""
     chosen = find(name)
     return mixture({label.name: float(label is chosen) for label in TABLE})

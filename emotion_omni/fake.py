@@ -48,14 +48,14 @@ class FakeEngine:
 
     def _recognize(self, turn: Turn) -> Heard:
         if turn.audio is None:
-            return Heard(turn.transcript or "", emotion.certain(turn.emotion or "neutral"))
+            return Heard(turn.transcript or "", emotion.one_hot(turn.emotion or "neutral"))
         query = audio.check(turn.audio.samples, turn.audio.hz)
         level = audio.dbfs(query.samples)
         if level < QUIET_DBFS:
             raise EmotionOmniError(f"The recording is silent ({level:.0f} dBFS). Record again.", "silent")
         transcript = turn.transcript or f"{query.seconds:.1f} seconds of sound"
         if turn.emotion is not None:
-            return Heard(transcript, emotion.certain(turn.emotion))
+            return Heard(transcript, emotion.one_hot(turn.emotion))
         felt = self._classify(query, level)
         return Heard(transcript, felt, ((query.seconds / 2, felt),))
 

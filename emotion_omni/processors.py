@@ -9,7 +9,7 @@ import resource
 THREADS = 2  # per network: the target machine has two cores
 
 
-def share_politely() -> None:
+def disable_thread_spinning() -> None:
     """Let idle threads sleep instead of spin. Must run before torch or CTranslate2 are loaded.
 
     Spinning threads of one library take the cores from the next: two busy processes then decode ten times slower

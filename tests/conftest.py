@@ -11,7 +11,7 @@ import pytest
 from emotion_omni import engine, processors
 from emotion_omni.types import Audio, EmotionOmniError
 
-processors.share_politely()
+processors.disable_thread_spinning()
 
 EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 

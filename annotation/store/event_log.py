@@ -25,13 +25,13 @@ UNKNOWN = -1  # the end of the log is found later, under the lock of the writers
 
 
 class EventLog:
-    """``last``: the sequence number of the newest event, 0 in an empty log, ``UNKNOWN`` until :meth:`mend`."""
+    """``last``: the sequence number of the newest event, 0 in an empty log, ``UNKNOWN`` until :meth:`repair`."""
 
     def __init__(self, folder: Path, shared: bool = False) -> None:
-        """``shared``: another process may be writing a line, so the log is mended later, under the writers' lock."""
+        """``shared``: another process may be writing a line, so the log is repaired later, under the writers' lock."""
         self.folder = folder
         make_private_folder(folder)
-        self.last = UNKNOWN if shared else self.mend()
+        self.last = UNKNOWN if shared else self.repair()
 
     def append(self, events: Sequence[Event]) -> None:
         """Write numbered events and wait until they are on disk; after a failure none of them is left."""
@@ -112,7 +112,7 @@ class EventLog:
     def _path(self, segment: int) -> Path:
         return self.folder / f"{segment:06d}.jsonl"
 
-    def mend(self) -> int:
+    def repair(self) -> int:
         """Drop a torn last line, and an operation whose end is missing → the number of the last event."""
         for leftover in self.folder.glob("*.new"):
             leftover.unlink()
@@ -125,7 +125,7 @@ class EventLog:
             kept -= 1
         if not kept:
             path.unlink()
-            return self.mend()
+            return self.repair()
         if kept < len(lines):
             _keep_lines(path, kept)
         return decode(lines[kept - 1].rstrip(b"\n"), f"{path.name}, line {kept}")["sequence"]

@@ -42,7 +42,7 @@ class Writer:
             had_reasons = sa.inspect(connection).has_table("skips")
             migrate(connection)
             if not had_reasons and (applied := self._lock(connection)):
-                log.mend()
+                log.repair()
                 recall_reasons(connection, takewhile(lambda event: event["sequence"] <= applied, log.read()))
         self._commit([])
         self._thread.start()
@@ -65,7 +65,7 @@ class Writer:
 
     def catch_up(self, transaction: Transaction) -> int:
         """Replay what the log has and the database lacks → the number of events."""
-        self._log.last = self._log.mend()
+        self._log.last = self._log.repair()
         if self._log.last < transaction.sequence:
             raise EmotionOmniError(
                 f"The event log ends at {self._log.last}, but the database has applied {transaction.sequence}: "

@@ -70,13 +70,13 @@ class CascadeConfig(Strict):
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which plain YAML keeps the last; reads 1e-05 as a number, as JSON does."""
+    """Refuses a key that is given twice (plain YAML keeps the last); reads 1e-05 as a number, as JSON does."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is given twice", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -90,4 +90,6 @@ def _parse(text: str, path: Path) -> Any:
     if path.suffix == ".json":
         return json.loads(text)
     found = yaml.load(text, _StrictLoader)
-    return {} if found is None else found  # an empty file: all defaults
+    if found is None:
+        raise refuse(f"{path.name} is empty. Name at least one part, such as synthesizer: {{kind: kokoro}}.")
+    return found

@@ -40,7 +40,7 @@ class CascadeEngine:
     ) -> None:
         self.recognizer, self.planner, self.responder, self.synthesizer = recognizer, planner, responder, synthesizer
         self.name, self.hz = name, synthesizer.hz
-        lent = zero_gpu.lent if uses_gpu else _as_it_is
+        lent = zero_gpu.lent if uses_gpu else _identity
         self._respond_lent, self._speak_lent = lent(self._respond), lent(self._speak)
 
     @classmethod
@@ -106,5 +106,5 @@ class CascadeEngine:
             yield from self.synthesizer.synthesize(piece, Delivery(plan.emotion), seed=seed)
 
 
-def _as_it_is(task: Callable[..., Generator]) -> Callable[..., Generator]:
+def _identity(task: Callable[..., Generator]) -> Callable[..., Generator]:
     return task

@@ -78,6 +78,8 @@ def embedded_with(source: str) -> tuple[str, CascadeConfig]:
     ``source``: a folder with any of :data:`PART_WEIGHTS`. Raises :class:`EmotionOmniError` (code ``checkpoint``).
     """
     folder = Path(source)
+    if not folder.is_dir():
+        raise EmotionOmniError(f"There is no folder {source!r}, which embedded:FOLDER needs.", "checkpoint")
     found = {name: str(folder / name) for name in PART_WEIGHTS if (folder / name).is_file()}
     if not found:
         raise EmotionOmniError(

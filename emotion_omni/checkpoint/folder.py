@@ -90,7 +90,7 @@ def check(folder: str | Path, hashes: bool = True) -> tuple[About, OmniConfig]:
         return about, OmniConfig.from_json(text)
 
 
-def is_sound(folder: Path) -> bool:
+def is_valid(folder: Path) -> bool:
     try:
         check(folder, hashes=False)
         return True

@@ -12,7 +12,7 @@ from pathlib import Path
 from emotion_omni.checkpoint import hub
 from emotion_omni.checkpoint.atomic import current, replacing
 from emotion_omni.checkpoint.errors import broken
-from emotion_omni.checkpoint.folder import check, home, is_sound, read_text
+from emotion_omni.checkpoint.folder import check, home, is_valid, read_text
 from emotion_omni.checkpoint.layout import ABOUT, CARD, COMMIT, FILES, ORIGIN, REVISION
 from emotion_omni.types import EmotionOmniError
 
@@ -33,7 +33,7 @@ def pull(repo: str, revision: str | None = None, endpoint: str | None = None) ->
     if commit is None:
         return _pulled_before(repo)[0]
     folder = home() / f"{repo.replace('/', '--')}@{commit[:12]}"
-    if not is_sound(folder):
+    if not is_valid(folder):
         _fetch(repo, commit, folder, endpoint)
     return folder
 
@@ -61,7 +61,7 @@ def _resolve(repo: str, revision: str | None, endpoint: str | None) -> str | Non
 
 def _pulled_before(repo: str) -> list[Path]:
     """Sound checkpoints pulled from the repository, the last one first."""
-    found = [folder for folder in home().glob(f"{repo.replace('/', '--')}@*") if is_sound(folder)]
+    found = [folder for folder in home().glob(f"{repo.replace('/', '--')}@*") if is_valid(folder)]
     return sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
 
 

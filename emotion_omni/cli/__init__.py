@@ -20,7 +20,7 @@ from emotion_omni.types import EmotionOmniError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    processors.share_politely()
+    processors.disable_thread_spinning()
     options = parser().parse_args(arguments)
     level = logging.INFO if options.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)

@@ -34,7 +34,7 @@ import json, sys, time
 started = float(sys.argv[1])
 from emotion_omni import audio, engine, processors
 from emotion_omni.types import Turn
-processors.share_politely()
+processors.disable_thread_spinning()
 chosen = engine.load("embedded")
 ready = time.time() - started
 list(chosen.respond(Turn(audio.decode(sys.argv[2]))))

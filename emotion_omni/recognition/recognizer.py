@@ -58,7 +58,7 @@ class SpeechRecognizer(abc.ABC):
         transcript, label = corrections(turn)
         if turn.audio is None or (transcript is not None and label is not None):
             assert transcript is not None and label is not None  # Turn refuses less
-            return Heard(transcript, emotion.certain(label))
+            return Heard(transcript, emotion.one_hot(label))
         timings: dict[str, float] = {}
         with timed(timings, "voice_activity"):
             utterance = self.prepare(audio.check(turn.audio.samples, turn.audio.hz))
@@ -68,7 +68,7 @@ class SpeechRecognizer(abc.ABC):
             with timed(timings, "words"):
                 transcript = self.transcribe(encoded)
         if label is not None:
-            return Heard(transcript, emotion.certain(label), (), timings)
+            return Heard(transcript, emotion.one_hot(label), (), timings)
         with timed(timings, "tone"):
             heard_emotion, trajectory = self.classify(encoded)
         return Heard(transcript, heard_emotion, trajectory, timings)

@@ -9,7 +9,7 @@ from typing import Protocol
 from emotion_omni import emotion
 from emotion_omni.types import Exchange, Heard, Plan
 
-UNSURE = 0.50  # an emotion less probable than this is shown but not answered: a wrong guess hurts more than none
+MIN_CONFIDENCE = 0.50  # a less probable emotion is shown but not answered: a wrong guess hurts more than none
 
 
 class NewsClassifier(Protocol):
@@ -32,4 +32,4 @@ class Planner:
 
 def reliable_tone(heard: Heard) -> str:
     """The heard emotion, ``neutral`` where recognition was unsure."""
-    return heard.emotion.label if heard.emotion.confidence >= UNSURE else "neutral"
+    return heard.emotion.label if heard.emotion.confidence >= MIN_CONFIDENCE else "neutral"

@@ -15,6 +15,7 @@ import random
 import re
 import shutil
 import tempfile
+import weakref
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -49,7 +50,10 @@ class SmolLM2Responder:
     """``folder``: a model as :func:`emotion_omni.response.smollm2.write_ctranslate2` writes it."""
 
     def __init__(self, folder: Path, guard: Guard, threads: int = 1) -> None:
-        self.generator = ctranslate2.Generator(str(folder), compute_type="int8", intra_threads=threads, inter_threads=1)
+        loaded = [ctranslate2.Generator(str(folder), compute_type="int8", intra_threads=threads, inter_threads=1)]
+        self._loaded = loaded
+        # The thread that decodes outlives an abandoned reply: at exit it must end before the interpreter that it calls.
+        weakref.finalize(self, loaded.clear)
         self.tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.guard = guard
 
@@ -57,6 +61,10 @@ class SmolLM2Responder:
     def load(cls, config: SmolLM2Config, guard: Guard) -> SmolLM2Responder:
         """Raises :class:`EmotionOmniError` (codes ``weights``, ``checkpoint``)."""
         return cls(prepare_model(Path(config.weights or SHIPPED)), guard)
+
+    @property
+    def generator(self) -> ctranslate2.Generator:
+        return self._loaded[0]
 
     def reply(
         self, heard: Heard, plan: Plan, history: Sequence[Exchange] = (), *, seed: int = 0

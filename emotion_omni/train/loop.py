@@ -192,7 +192,7 @@ class Trainer:
         """One optimizer step → its mean losses, learning rate factor and gradient norm."""
         epoch, progress = batch.step // self.steps_per_epoch, batch.step / max(1, self.total - 1)
         process = self.accelerator.process_index
-        torch.manual_seed(self.settings.seed * 1_000_003 + batch.step * 1009 + process)  # of dropout
+        torch.manual_seed(self.settings.seed * 1_000_003 + batch.step * 1009 + process)  # seeds dropout
         self.model.train()
         averages = LossAverages()
         for index, (count, micro_batch) in enumerate(batch.micro_batches):

@@ -227,3 +227,13 @@ def test_an_option_without_effect_is_accepted_with_a_warning(option, tmp_path, c
     """Release 0.1 accepted these in stage speak, where they do nothing."""
     status = cli.main(["train", "speak", "--data=x.jsonl", "--out", str(tmp_path), "--parent=nowhere", option])
     assert status == 1 and f"{option.partition('=')[0]} has no effect" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_program_that_has_answered_exits_cleanly():
+    """A decoding thread that still ran at exit aborted two of three processes."""
+    command = [sys.executable, "-m", "emotion_omni", "reply", "--json"]
+    line = '{"text": "I lost my job.", "emotion": "sad"}\n'
+    for _ in range(4):
+        done = subprocess.run(command, input=line, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and json.loads(done.stdout)["text"], done.stderr

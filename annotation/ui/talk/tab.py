@@ -177,7 +177,7 @@ class Components:
 def build(engines: EnginePool, default_engine: str, studio: Studio) -> None:
     """Draw the tab inside the current ``gr.Blocks``."""
     queue = AnswerQueue()
-    conversation = gr.State(lambda: Conversation(), time_to_live=3600, delete_callback=lambda gone: gone.forget())
+    conversation = gr.State(Conversation(), time_to_live=3600, delete_callback=lambda gone: gone.forget())
     with gr.Row(elem_classes="talk"):
         with gr.Column(scale=3, min_width=320):
             speaking = _draw_conversation()

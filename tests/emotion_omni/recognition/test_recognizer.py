@@ -40,7 +40,7 @@ def test_what_a_person_corrects_is_taken_as_it_is(recognizer, spoken):
     words = recognizer.recognize(Turn(spoken, transcript=" We won! "))
     assert (words.transcript, words.emotion, words.trajectory) == ("We won!", plain.emotion, plain.trajectory)
     felt = recognizer.recognize(Turn(spoken, emotion="joy"))
-    assert (felt.transcript, felt.emotion, felt.trajectory) == (plain.transcript, emotion.certain("happy"), ())
+    assert (felt.transcript, felt.emotion, felt.trajectory) == (plain.transcript, emotion.one_hot("happy"), ())
     assert "words" not in words.timings and "tone" not in felt.timings
 
 
@@ -48,7 +48,7 @@ def test_what_a_person_corrects_is_taken_as_it_is(recognizer, spoken):
 def test_with_both_corrections_nothing_is_listened_to(recognizer, spoken, sound):
     silence = Audio(np.zeros(16_000, np.float32), 16_000)
     turn = Turn(None if sound is None else silence, transcript="We won!", emotion="happy")
-    assert recognizer.recognize(turn) == Heard("We won!", emotion.certain("happy"))
+    assert recognizer.recognize(turn) == Heard("We won!", emotion.one_hot("happy"))
 
 
 @pytest.mark.parametrize(

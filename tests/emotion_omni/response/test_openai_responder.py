@@ -32,7 +32,7 @@ def responder(server, monkeypatch) -> OpenAIResponder:
 
 
 def heard(text: str = "I lost my keys.") -> Heard:
-    return Heard(text, emotion.certain("sad"))
+    return Heard(text, emotion.one_hot("sad"))
 
 
 def test_a_reply_arrives_clause_by_clause_without_markup(responder):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from emotion_omni import emotion
-from emotion_omni.response.planner import UNSURE, Planner
+from emotion_omni.response.planner import MIN_CONFIDENCE, Planner
 from emotion_omni.types import Heard, Plan
 
 
@@ -18,7 +18,7 @@ class Good:
 
 
 def test_without_a_guard_only_the_voice_counts():
-    assert Planner().plan(Heard("I got the job!", emotion.certain("angry"))) == Plan("calm", "neutral", "angry")
+    assert Planner().plan(Heard("I got the job!", emotion.one_hot("angry"))) == Plan("calm", "neutral", "angry")
 
 
 def test_the_guard_reads_the_words_with_the_reliable_tone():
@@ -27,7 +27,9 @@ def test_the_guard_reads_the_words_with_the_reliable_tone():
     assert Good.asked == [("I got the job!", "neutral")]
 
 
-@pytest.mark.parametrize(("probability", "tone"), [(UNSURE - 0.01, "neutral"), (UNSURE, "sad"), (0.9, "sad")])
+@pytest.mark.parametrize(
+    ("probability", "tone"), [(MIN_CONFIDENCE - 0.01, "neutral"), (MIN_CONFIDENCE, "sad"), (0.9, "sad")]
+)
 def test_an_emotion_less_likely_than_not_is_not_answered(probability, tone):
     heard = Heard(
         "Well.", emotion.mixture({"sad": probability, "calm": (1 - probability) / 2, "happy": (1 - probability) / 2})

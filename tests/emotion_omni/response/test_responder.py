@@ -31,7 +31,7 @@ def responder(request) -> Responder:
 
 
 def reply(responder: Responder, text: str, tone: str = "sad", news: str = "bad", history=(), seed: int = 0) -> str:
-    heard, plan = Heard(text, emotion.certain(tone)), Plan(emotion.answer_with(tone, news), news, tone)
+    heard, plan = Heard(text, emotion.one_hot(tone)), Plan(emotion.answer_with(tone, news), news, tone)
     pieces = list(responder.reply(heard, plan, history, seed=seed))
     assert all(isinstance(piece, str) for piece in pieces)
     return "".join(pieces)
@@ -66,7 +66,7 @@ def test_self_harm_gets_the_fixed_reply(responder):
 def test_closing_early_leaves_nothing_behind(responder):
     expected = reply(responder, "I lost my job today.")
     plan = Plan("calm", "bad", "sad")
-    begun = responder.reply(Heard("I failed my exam again.", emotion.certain("sad")), plan)
+    begun = responder.reply(Heard("I failed my exam again.", emotion.one_hot("sad")), plan)
     next(begun)
     begun.close()
     gc.collect()

@@ -15,7 +15,7 @@ from emotion_omni.types import Exchange, Heard, Plan
 
 
 def reply(embedded, text: str, tone: str, news: str, history=(), seed: int = 0) -> str:
-    heard, plan = Heard(text, emotion.certain(tone)), Plan(emotion.answer_with(tone, news), news, tone)
+    heard, plan = Heard(text, emotion.one_hot(tone)), Plan(emotion.answer_with(tone, news), news, tone)
     return "".join(embedded.responder.reply(heard, plan, history, seed=seed))
 
 

@@ -28,7 +28,7 @@ def responder(settings) -> TransformersResponder:
 def reply(
     responder: TransformersResponder, text: str = "I lost my keys.", tone: str = "sad", seed: int = 0, earlier=()
 ) -> str:
-    heard = Heard(text, emotion.certain("neutral"))
+    heard = Heard(text, emotion.one_hot("neutral"))
     return "".join(responder.reply(heard, Plan("calm", tone=tone), earlier, seed=seed))
 
 
@@ -92,7 +92,7 @@ def test_a_reply_streams_token_by_token(responder, monkeypatch):
     monkeypatch.setattr(
         responder, "config", TransformersResponderConfig(responder.config.name, "", max_new_tokens=len(written))
     )
-    pieces = responder.reply(Heard("Hello", emotion.certain("neutral")), Plan("neutral"))
+    pieces = responder.reply(Heard("Hello", emotion.one_hot("neutral")), Plan("neutral"))
     assert next(pieces) == "oh dear," and len(steps) == len("oh dear, ")  # and the space that ends the clause
     assert next(pieces) == " well now." and list(pieces) == [" yes it is."]  # the end is no sentence
     assert steps[0] > 100 and set(steps[1:]) == {1}
