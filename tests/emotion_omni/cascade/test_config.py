@@ -55,8 +55,14 @@ def test_a_preset_survives_json_and_yaml_and_is_pinned(name, tmp_path):
 
 
 def test_the_defaults_are_the_embedded_engine(tmp_path):
-    (tmp_path / "empty.yaml").write_text("")
-    assert CascadeConfig.read(tmp_path / "empty.yaml") == replace(presets.embedded(), device="auto")
+    (tmp_path / "one.yaml").write_text("synthesizer: {kind: kokoro}")
+    assert CascadeConfig.read(tmp_path / "one.yaml") == replace(presets.embedded(), device="auto")
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    (tmp_path / "empty.yaml").write_text("# nothing yet\n")
+    with pytest.raises(EmotionOmniError, match="empty.yaml is empty"):
+        CascadeConfig.read(tmp_path / "empty.yaml")
 
 
 def test_a_file_chooses_parts_by_kind(tmp_path):
@@ -104,7 +110,7 @@ def test_a_file_chooses_parts_by_kind(tmp_path):
         ("planner: {news: guards}", r"news is 'guards'; .*'guard', 'none'"),
         ("- responder", r"The configuration is \['responder'\]; it must be an object"),
         ("device: cpu\nresponder: {kind: smollm2", r"mine\.yaml line 2 is not valid YAML"),
-        ("device: cpu\ndevice: cuda", r"mine\.yaml line 2 is not valid YAML: 'device' stands twice"),
+        ("device: cpu\ndevice: cuda", r"mine\.yaml line 2 is not valid YAML: 'device' is given twice"),
         ("device: !!python/name:os.system {}", r"mine\.yaml line 1 is not valid YAML"),
         ("device: cp\x00u", r"mine\.yaml is not valid YAML"),
     ],
