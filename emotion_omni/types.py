@@ -22,6 +22,9 @@ class EmotionOmniError(Exception):
         self.code = code
 
 
+SURE = 0.5  # probability of a label from which it may be relied on: a wrong guess hurts more than none
+
+
 @dataclass(frozen=True, eq=False)
 class Audio:
     """Mono sound. ``samples``: float32 [N], finite, in [-1, 1]. ``hz``: samples a second."""
@@ -63,6 +66,30 @@ class Emotion:
         """The probability of :attr:`label`."""
         return self.probabilities[self.label]
 
+    @property
+    def is_sure(self) -> bool:
+        """Whether :attr:`label` is at least as likely as all others together."""
+        return self.confidence >= SURE
+
+    @property
+    def candidates(self) -> tuple[str, str]:
+        """The two likeliest labels, the likelier first: what it may be where it is not sure."""
+        first, second, *_ = sorted(self.probabilities, key=self.probabilities.__getitem__, reverse=True)
+        return first, second
+
+
+@dataclass(frozen=True, eq=False)
+class SpeakerEstimate:
+    """What a recognizer knows of a person's voice from earlier turns of one conversation.
+
+    ``turns``: how many it has heard. ``total``: float32 [D], the sum of their features in the recognizer's own space,
+    which ``space`` names; an estimate in another space counts as none. Kept in memory only, never stored.
+    """
+
+    turns: int
+    total: np.ndarray
+    space: str
+
 
 @dataclass(frozen=True)
 class Exchange:
@@ -78,7 +105,8 @@ class Exchange:
 class Turn:
     """One query. ``transcript`` and ``emotion`` are corrections: given, they replace what is heard.
 
-    With both given, ``audio`` may be ``None``. ``speak=False`` asks for words only.
+    With both given, ``audio`` may be ``None``. ``speak=False`` asks for words only. ``speaker``: the estimate that
+    recognition of the person's last turn handed out; ``None`` for somebody new.
     """
 
     audio: Audio | None
@@ -86,6 +114,7 @@ class Turn:
     transcript: str | None = None
     emotion: str | None = None
     speak: bool = True
+    speaker: SpeakerEstimate | None = None
 
     def __post_init__(self) -> None:
         if self.audio is None and (self.transcript is None or self.emotion is None):
@@ -94,15 +123,18 @@ class Turn:
 
 @dataclass(frozen=True)
 class Heard:
-    """What was said and how. ``trajectory``: (seconds from the start of the query, emotion), rising.
+    """What was said and how. ``transcript``: empty where no words could be made out.
 
-    ``timings``: seconds spent by stage of recognition; two results are equal whatever they took.
+    ``trajectory``: (seconds from the start of the query, emotion), rising. ``speaker``: the estimate of the person's
+    voice, this turn included, for :attr:`Turn.speaker` of the next one. ``timings``: seconds spent by stage of
+    recognition. Two results are equal whatever the estimates and the timings are.
     """
 
     transcript: str
     emotion: Emotion
     trajectory: tuple[tuple[float, Emotion], ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict, compare=False)
+    speaker: SpeakerEstimate | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -110,12 +142,15 @@ class Plan:
     """``emotion``: the label that the reply is spoken with.
 
     ``news``: what the words report, ``good``, ``bad`` or ``neutral``. ``tone``: the heard emotion that the answer
-    may rely on, ``neutral`` where recognition was unsure.
+    may rely on, ``neutral`` where recognition was unsure. ``unsure_between``: the two likeliest emotions where it was
+    unsure, else empty. ``conflict``: words and tone disagree ("I'm fine", sadly).
     """
 
     emotion: str
     news: str = "neutral"
     tone: str = "neutral"
+    unsure_between: tuple[str, ...] = ()
+    conflict: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,4 @@
-"""The protocol of a recognizer, and what all implementations share: corrections, preparing the utterance, timings.
-
-A recording comes in at any rate and level and is prepared as 16 kHz speech at one level, without the silence around
-it, so that neither loudness nor a pause before speaking looks like an emotion.
-
-Axes: N samples at 16 kHz.
-"""
+"""The protocol of a recognizer, and what all implementations share: corrections, the order of the steps, timings."""
 
 from __future__ import annotations
 
@@ -12,16 +6,12 @@ import abc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from emotion_omni import audio, emotion
-from emotion_omni.recognition.voice_activity import HZ, VoiceActivity
-from emotion_omni.types import Audio, Emotion, EmotionOmniError, Heard, Turn
-
-VAD_PEAK = 0.5  # peak level that voice activity detection gets, however quiet the recording
+from emotion_omni.recognition.utterance import Utterance, prepare_utterance
+from emotion_omni.recognition.voice_activity import VoiceActivity
+from emotion_omni.types import Audio, Emotion, EmotionOmniError, Heard, SpeakerEstimate, Turn
 
 Trajectory = tuple[tuple[float, Emotion], ...]  # (seconds from the start of the recording, emotion), rising
 
@@ -30,23 +20,20 @@ Trajectory = tuple[tuple[float, Emotion], ...]  # (seconds from the start of the
 class Recognizer(Protocol):
     """What was said and how. A transcript or an emotion that the turn corrects is taken as it is.
 
-    Raises :class:`EmotionOmniError` (codes of :func:`emotion_omni.audio.check`, ``silent``, ``no-speech``,
-    ``no-words``, ``empty``, ``unknown-emotion``) for a turn that cannot be answered.
+    Speech without words that can be made out gives an empty transcript. Raises :class:`EmotionOmniError` (codes of
+    :func:`emotion_omni.audio.check`, ``silent``, ``no-speech``, ``empty``, ``unknown-emotion``) for a turn that cannot
+    be answered.
     """
 
     def recognize(self, turn: Turn) -> Heard: ...
 
 
-@dataclass(frozen=True, eq=False)
-class Utterance:
-    """Speech ready for an encoder: float32 [N] at 16 kHz, and where it began in the recording."""
+class Classified(NamedTuple):
+    """How something was said. ``speaker``: the estimate for the next turn; ``None`` without support for it."""
 
-    samples: np.ndarray
-    start_seconds: float
-
-    @property
-    def seconds(self) -> float:
-        return len(self.samples) / HZ
+    emotion: Emotion
+    trajectory: Trajectory
+    speaker: SpeakerEstimate | None = None
 
 
 class SpeechRecognizer(abc.ABC):
@@ -58,7 +45,7 @@ class SpeechRecognizer(abc.ABC):
         transcript, label = corrections(turn)
         if turn.audio is None or (transcript is not None and label is not None):
             assert transcript is not None and label is not None  # Turn refuses less
-            return Heard(transcript, emotion.one_hot(label))
+            return Heard(transcript, emotion.one_hot(label), speaker=turn.speaker)
         timings: dict[str, float] = {}
         with timed(timings, "voice_activity"):
             utterance = self.prepare(audio.check(turn.audio.samples, turn.audio.hz))
@@ -67,11 +54,11 @@ class SpeechRecognizer(abc.ABC):
         if transcript is None:
             with timed(timings, "words"):
                 transcript = self.transcribe(encoded)
-        if label is not None:
-            return Heard(transcript, emotion.one_hot(label), (), timings)
         with timed(timings, "tone"):
-            heard_emotion, trajectory = self.classify(encoded)
-        return Heard(transcript, heard_emotion, trajectory, timings)
+            found = self.classify(encoded, turn.speaker)
+        if label is not None:
+            return Heard(transcript, emotion.one_hot(label), (), timings, found.speaker)
+        return Heard(transcript, found.emotion, found.trajectory, timings, found.speaker)
 
     def prepare(self, query: Audio) -> Utterance:
         """See :func:`prepare_utterance`."""
@@ -83,11 +70,11 @@ class SpeechRecognizer(abc.ABC):
 
     @abc.abstractmethod
     def transcribe(self, encoded: Any) -> str:
-        """The words. Raises :class:`EmotionOmniError` (code ``no-words``); see :func:`require_words`."""
+        """The words; empty where none can be made out, see :func:`with_words`."""
 
     @abc.abstractmethod
-    def classify(self, encoded: Any) -> tuple[Emotion, Trajectory]:
-        """The emotion of the whole utterance, and over time."""
+    def classify(self, encoded: Any, speaker: SpeakerEstimate | None = None) -> Classified:
+        """The emotion of the whole utterance and over time, and what it adds to the estimate of the speaker."""
 
 
 def corrections(turn: Turn) -> tuple[str | None, str | None]:
@@ -101,36 +88,9 @@ def corrections(turn: Turn) -> tuple[str | None, str | None]:
     return transcript, emotion.find(turn.emotion).name if turn.emotion is not None else None
 
 
-def prepare_utterance(query: Audio, voice_activity: VoiceActivity) -> Utterance:
-    """Resample, find the speech, cut the silence around it, set the level of the speech.
-
-    Raises :class:`EmotionOmniError` (codes ``silent``, ``no-speech``).
-    """
-    samples = audio.resample(query, HZ).samples
-    samples = samples - samples.mean()
-    level = audio.dbfs(samples)
-    if level < audio.QUIETEST_DBFS:
-        raise EmotionOmniError(
-            f"The recording is silent ({level:.0f} dBFS). Check the microphone, then record again.", "silent"
-        )
-    spans = voice_activity.spans(samples * np.float32(VAD_PEAK / np.abs(samples).max()))
-    if not spans:
-        raise EmotionOmniError(
-            "No speech was found in the recording. Speak a little closer to the microphone and try again.",
-            "no-speech",
-        )
-    start, end = spans[0][0], spans[-1][1]
-    speech = np.concatenate([samples[first:last] for first, last in spans])
-    return Utterance(audio.set_level(samples[start:end], of=speech), start / HZ)
-
-
-def require_words(transcript: str) -> str:
-    """The transcript. Raises :class:`EmotionOmniError` (code ``no-words``) where it holds no letter or digit."""
-    if not any(letter.isalnum() for letter in transcript):
-        raise EmotionOmniError(
-            "There is a voice, but no words could be made out. Say it again, a little slower or closer.", "no-words"
-        )
-    return transcript
+def with_words(transcript: str) -> str:
+    """The transcript; empty where it holds no letter or digit."""
+    return transcript if any(letter.isalnum() for letter in transcript) else ""
 
 
 @contextmanager

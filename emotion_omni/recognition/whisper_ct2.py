@@ -19,11 +19,12 @@ import torch
 from emotion_omni import processors, weights
 from emotion_omni.recognition import speech_emotion
 from emotion_omni.recognition.config import WhisperCT2Config
-from emotion_omni.recognition.recognizer import SpeechRecognizer, Trajectory, Utterance, require_words
+from emotion_omni.recognition.recognizer import Classified, SpeechRecognizer, with_words
 from emotion_omni.recognition.speech_emotion import SpeechEmotionHead
+from emotion_omni.recognition.utterance import Utterance
 from emotion_omni.recognition.voice_activity import VoiceActivity
 from emotion_omni.recognition.whisper_encoder import HZ, WINDOW_SECONDS, WhisperEncoder, valid_frames
-from emotion_omni.types import Emotion
+from emotion_omni.types import SpeakerEstimate
 
 PROMPT = ("<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>")
 TOKENS_PER_SECOND = 6  # faster than people speak English; cuts off a decoder that loops
@@ -63,20 +64,23 @@ class WhisperCT2Recognizer(SpeechRecognizer):
         return cls(encoder, decoder, tokenizer, voice_activity, head, first_special)
 
     def encode(self, utterance: Utterance) -> Encoded:
-        return Encoded(utterance, encode_windows(self.encoder, utterance.samples))
+        return Encoded(utterance, encode_windows(self.encoder, utterance))
 
     def transcribe(self, encoded: Encoded) -> str:
         """The transcript, in English. Greedy, from the last hidden state."""
-        seconds = encoded.utterance.seconds
-        texts = [self._transcribe_window(hidden_states, seconds) for hidden_states in encoded.windows]
-        return require_words(" ".join(filter(None, texts)))
+        spans = encoded.utterance.windows(WINDOW_SECONDS)
+        texts = [
+            self._transcribe_window(hidden_states, (end - start) / HZ)
+            for hidden_states, (start, end) in zip(encoded.windows, spans, strict=True)
+        ]
+        return with_words(" ".join(filter(None, texts)))
 
-    def classify(self, encoded: Encoded) -> tuple[Emotion, Trajectory]:
-        return classify_windows(self.emotion_head, encoded.windows, encoded.utterance)
+    def classify(self, encoded: Encoded, speaker: SpeakerEstimate | None = None) -> Classified:
+        return classify_windows(self.emotion_head, encoded.windows, encoded.utterance, speaker)
 
     def _transcribe_window(self, hidden_states: torch.Tensor, seconds: float) -> str:
         features = ctranslate2.StorageView.from_array(hidden_states[-1:].contiguous().numpy())
-        max_tokens = 8 + int(TOKENS_PER_SECOND * min(seconds, WINDOW_SECONDS))
+        max_tokens = 8 + int(TOKENS_PER_SECOND * seconds)
         result = self._generate(features, max_tokens)
         if len(result.sequences_ids[0]) > PLENTY + PLENTY_PER_SECOND * seconds:
             # Whisper often misses the end of a short sentence and repeats it; fast speech reads the same both times
@@ -94,20 +98,19 @@ class WhisperCT2Recognizer(SpeechRecognizer):
         return result
 
 
-def encode_windows(encoder: WhisperEncoder, samples: Any) -> list[torch.Tensor]:
-    """[N] at 16 kHz → the hidden states [L, T, D] of each window of at most 29 s, over clip and padding."""
-    size = int(WINDOW_SECONDS * HZ)
-    return [encoder.hidden_states(samples[start : start + size]) for start in range(0, len(samples), size)]
+def encode_windows(encoder: WhisperEncoder, utterance: Utterance) -> list[torch.Tensor]:
+    """The hidden states [L, T, D] of each window of at most 29 s, over clip and padding."""
+    return [encoder.hidden_states(utterance.samples[start:end]) for start, end in utterance.windows(WINDOW_SECONDS)]
 
 
 def classify_windows(
-    head: SpeechEmotionHead, windows: list[torch.Tensor], utterance: Utterance
-) -> tuple[Emotion, Trajectory]:
+    head: SpeechEmotionHead, windows: list[torch.Tensor], utterance: Utterance, speaker: SpeakerEstimate | None
+) -> Classified:
     """The emotion of an utterance and over time, from the frames of the clip itself, without its padding."""
-    frames = valid_frames(int(WINDOW_SECONDS * HZ))
-    hidden_states = torch.cat([states[:, :frames] for states in windows], dim=1)
-    heard, trajectory = head.predict(hidden_states[:, : valid_frames(len(utterance.samples))])
-    return heard, tuple((utterance.start_seconds + seconds, felt) for seconds, felt in trajectory)
+    lengths = [end - start for start, end in utterance.windows(WINDOW_SECONDS)]
+    frames = [states[:, : valid_frames(length)] for states, length in zip(windows, lengths, strict=True)]
+    heard, trajectory = head.predict(torch.cat(frames, dim=1))
+    return Classified(heard, tuple((utterance.recording_seconds(seconds), felt) for seconds, felt in trajectory))
 
 
 def fetch_whisper() -> Path:

@@ -30,13 +30,14 @@ from emotion_omni.recognition.config import (
     WhisperHFConfig,
 )
 from emotion_omni.recognition.emotion2vec import Emotion2vec
-from emotion_omni.recognition.recognizer import SpeechRecognizer, Trajectory, Utterance, require_words
+from emotion_omni.recognition.recognizer import Classified, SpeechRecognizer, with_words
 from emotion_omni.recognition.speech_emotion import SpeechEmotionHead
+from emotion_omni.recognition.utterance import Utterance
 from emotion_omni.recognition.voice_activity import VoiceActivity
 from emotion_omni.recognition.whisper_ct2 import NO_SPEECH_THRESHOLD, classify_windows, encode_windows
 from emotion_omni.recognition.whisper_encoder import HZ, WhisperEncoder
 from emotion_omni.sampling import GREEDY, sample_one
-from emotion_omni.types import Emotion, EmotionOmniError
+from emotion_omni.types import Emotion, EmotionOmniError, SpeakerEstimate
 
 TOKENS_PER_SECOND = 9  # faster than anyone speaks, in any language; cuts off a decoder that loops
 MAX_SECONDS = 30.0  # of one pass of a classifier; attention costs the square of it
@@ -48,7 +49,7 @@ BATCH = 16  # windows at once
 class EmotionClassifier(Protocol):
     """How it was said: the emotion of the whole utterance and over time."""
 
-    def classify(self, utterance: Utterance) -> tuple[Emotion, Trajectory]: ...
+    def classify(self, utterance: Utterance, speaker: SpeakerEstimate | None = None) -> Classified: ...
 
 
 @dataclass(eq=False)
@@ -65,10 +66,10 @@ class WhisperHFRecognizer(SpeechRecognizer):
         return cls(voice_activity, transcriber, load_classifier(config.emotion, device))
 
     def transcribe(self, encoded: Utterance) -> str:
-        return self.transcriber.transcribe(encoded.samples)
+        return self.transcriber.transcribe(encoded)
 
-    def classify(self, encoded: Utterance) -> tuple[Emotion, Trajectory]:
-        return self.emotion_classifier.classify(encoded)
+    def classify(self, encoded: Utterance, speaker: SpeakerEstimate | None = None) -> Classified:
+        return self.emotion_classifier.classify(encoded, speaker)
 
 
 class Transcriber:
@@ -103,11 +104,11 @@ class Transcriber:
         tokenizer = load_tokenizer(config.name, config.revision)
         return cls(model, load_features(config.name, config.revision), tokenizer, config.language)
 
-    def transcribe(self, samples: np.ndarray) -> str:
-        """float32 [N] → the transcript, window by window. Raises :class:`EmotionOmniError` (code ``no-words``)."""
-        size = int(self.features.chunk_length * HZ)
-        texts = [self._transcribe_window(samples[start : start + size]) for start in range(0, len(samples), size)]
-        return require_words(" ".join(filter(None, texts)))
+    def transcribe(self, utterance: Utterance) -> str:
+        """The transcript, window by window; empty without words."""
+        spans = utterance.windows(self.features.chunk_length)
+        texts = [self._transcribe_window(utterance.samples[start:end]) for start, end in spans]
+        return with_words(" ".join(filter(None, texts)))
 
     @torch.inference_mode()
     def _transcribe_window(self, samples: np.ndarray) -> str:
@@ -151,20 +152,21 @@ class LabelClassifier:
         self._classify = classify
         self._ours = [emotion.find(label).name if emotion.is_known(label) else "neutral" for label in plain]
 
-    def classify(self, utterance: Utterance) -> tuple[Emotion, Trajectory]:
+    def classify(self, utterance: Utterance, speaker: SpeakerEstimate | None = None) -> Classified:
         """A long utterance is read in even parts of at most 30 s, whose probabilities are averaged."""
         samples = utterance.samples
         parts = np.array_split(samples, math.ceil(len(samples) / (MAX_SECONDS * HZ)))
         whole = self._emotion(np.mean([self._classify([part])[0] for part in parts], axis=0))
         size = int(WINDOW_SECONDS * HZ)
         if len(samples) <= size:
-            return whole, ((utterance.start_seconds + utterance.seconds / 2, whole),)
+            return Classified(whole, ((utterance.recording_seconds(utterance.seconds / 2), whole),), speaker)
         count = min(MAX_WINDOWS, int((len(samples) - size) / (HOP_SECONDS * HZ)) + 1)
         starts = np.linspace(0, len(samples) - size, count).astype(int) if count > 1 else np.array([0])
         windows = [samples[start : start + size] for start in starts]
         rows = [row for at in range(0, count, BATCH) for row in self._classify(windows[at : at + BATCH])]
-        middles = utterance.start_seconds + (starts + size / 2) / HZ
-        return whole, tuple((float(at), self._emotion(row)) for at, row in zip(middles, rows, strict=True))
+        middles = [utterance.recording_seconds((start + size / 2) / HZ) for start in starts.tolist()]
+        trajectory = tuple((at, self._emotion(row)) for at, row in zip(middles, rows, strict=True))
+        return Classified(whole, trajectory, speaker)
 
     def _emotion(self, probabilities: np.ndarray) -> Emotion:
         ours = dict.fromkeys(emotion.NAMES, 0.0)
@@ -180,8 +182,8 @@ class HeadClassifier:
     encoder: WhisperEncoder
     head: SpeechEmotionHead
 
-    def classify(self, utterance: Utterance) -> tuple[Emotion, Trajectory]:
-        return classify_windows(self.head, encode_windows(self.encoder, utterance.samples), utterance)
+    def classify(self, utterance: Utterance, speaker: SpeakerEstimate | None = None) -> Classified:
+        return classify_windows(self.head, encode_windows(self.encoder, utterance), utterance, speaker)
 
 
 def load_classifier(config: EmotionConfig, device: torch.device) -> EmotionClassifier:

@@ -9,8 +9,6 @@ from typing import Protocol
 from emotion_omni import emotion
 from emotion_omni.types import Exchange, Heard, Plan
 
-MIN_CONFIDENCE = 0.50  # a less probable emotion is shown but not answered: a wrong guess hurts more than none
-
 
 class NewsClassifier(Protocol):
     def news(self, text: str, tone: str) -> str:
@@ -32,4 +30,4 @@ class Planner:
 
 def reliable_tone(heard: Heard) -> str:
     """The heard emotion, ``neutral`` where recognition was unsure."""
-    return heard.emotion.label if heard.emotion.confidence >= MIN_CONFIDENCE else "neutral"
+    return heard.emotion.label if heard.emotion.is_sure else "neutral"

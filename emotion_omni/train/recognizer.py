@@ -30,7 +30,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from emotion_omni import audio, emotion, weights
-from emotion_omni.recognition.recognizer import prepare_utterance
 from emotion_omni.recognition.speech_emotion import (
     AdaptedClassifier,
     HeadConfig,
@@ -38,6 +37,7 @@ from emotion_omni.recognition.speech_emotion import (
     SpeechEmotionHead,
     statistics_pooling,
 )
+from emotion_omni.recognition.utterance import prepare_utterance
 from emotion_omni.recognition.voice_activity import VoiceActivity
 from emotion_omni.recognition.whisper_encoder import HZ, WINDOW_SECONDS, WhisperEncoder, valid_frames
 from emotion_omni.train.augmentation import augment

@@ -14,7 +14,7 @@ from conftest import noise
 from emotion_omni import emotion
 from emotion_omni.recognition.config import Emotion2vecConfig
 from emotion_omni.recognition.emotion2vec import Emotion2vec, _settings
-from emotion_omni.recognition.recognizer import Utterance
+from emotion_omni.recognition.utterance import Utterance
 from emotion_omni.recognition.whisper_hf import load_classifier
 from emotion_omni.types import EmotionOmniError
 
@@ -52,7 +52,7 @@ def test_emotion2vec_believes_what_its_package_believes(emotion2vec):
         (expected,) = theirs.generate(samples, granularity="utterance", extract_embedding=False)
         assert ours.used == expected["labels"] == ["生气/angry", "开心/happy", "中立/neutral", "难过/sad", "<unk>"]
         assert ours.probabilities(torch.from_numpy(samples)).tolist() == pytest.approx(expected["scores"], abs=1e-6)
-    belief, trajectory = load_classifier(Emotion2vecConfig(str(emotion2vec), ""), CPU).classify(Utterance(samples, 0.0))
+    belief, trajectory, _ = load_classifier(Emotion2vecConfig(str(emotion2vec), ""), CPU).classify(Utterance.of(samples, 0.0))
     angry, happy, neutral, sad, unknown = expected["scores"]
     wanted = {"angry": angry, "happy": happy, "neutral": neutral + unknown, "sad": sad}
     assert belief.probabilities == pytest.approx({name: wanted.get(name, 0.0) for name in emotion.NAMES}, abs=1e-6)

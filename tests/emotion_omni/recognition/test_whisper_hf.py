@@ -14,7 +14,7 @@ from emotion_omni.recognition.config import (
     TranscriberConfig,
     TransformersEmotionConfig,
 )
-from emotion_omni.recognition.recognizer import Utterance, prepare_utterance
+from emotion_omni.recognition.utterance import Utterance, prepare_utterance
 from emotion_omni.recognition.whisper_hf import LabelClassifier, Transcriber, load_classifier
 from emotion_omni.types import EmotionOmniError, Heard, Turn
 
@@ -78,7 +78,7 @@ def test_a_language_that_whisper_does_not_know_is_refused(settings):
 
 def test_the_query_is_prepared_as_the_embedded_engine_does(embedded, hub, spoken):
     ours, theirs = prepare_utterance(spoken, hub.recognizer.voice_activity), embedded.recognizer.prepare(spoken)
-    assert np.array_equal(ours.samples, theirs.samples) and ours.start_seconds == theirs.start_seconds
+    assert np.array_equal(ours.samples, theirs.samples) and ours.offsets == theirs.offsets
 
 
 def test_a_tone_is_the_recognizers_own_belief_under_our_names(settings):
@@ -88,7 +88,7 @@ def test_a_tone_is_the_recognizers_own_belief_under_our_names(settings):
     given = transformers.Wav2Vec2FeatureExtractor()(samples, sampling_rate=16_000, return_tensors="pt").input_values
     with torch.inference_mode():
         angry, happy, neutral, sad, bored = model(given).logits[0].softmax(0).tolist()
-    belief, trajectory = recognizer.classify(Utterance(samples, 1.0))
+    belief, trajectory, _ = recognizer.classify(Utterance.of(samples, 1.0))
     wanted = {"angry": angry, "happy": happy, "neutral": neutral + bored, "sad": sad}
     assert belief.probabilities == pytest.approx({name: wanted.get(name, 0.0) for name in emotion.NAMES}, abs=1e-5)
     assert [at for at, _ in trajectory] == [
@@ -102,7 +102,7 @@ def test_a_label_without_a_name_here_counts_as_neutral():
     recognizer = LabelClassifier(
         "emotion2vec", lambda windows: np.tile([0.1, 0.5, 0.3, 0.1], (len(windows), 1)), labels
     )
-    belief, _ = recognizer.classify(Utterance(noise(1).samples, 0.0))
+    belief, _, _ = recognizer.classify(Utterance.of(noise(1).samples, 0.0))
     assert belief.probabilities == pytest.approx(
         {**dict.fromkeys(emotion.NAMES, 0.0), "angry": 0.1, "neutral": 0.6, "sad": 0.3}
     )
@@ -131,7 +131,7 @@ def test_a_long_tone_is_the_mean_of_even_parts_and_looked_at_a_bounded_number_of
         return np.array([[0.8, 0.2] if window[0] > 0 else [0.2, 0.8] for window in windows])
 
     samples = np.concatenate([np.ones(16_000 * 45), -np.ones(16_000 * 45)]).astype(np.float32)
-    belief, trajectory = LabelClassifier("half", classify, ["happy", "sad"]).classify(Utterance(samples, 0.5))
+    belief, trajectory, _ = LabelClassifier("half", classify, ["happy", "sad"]).classify(Utterance.of(samples, 0.5))
     assert asked[:3] == [16_000 * 30] * 3 and set(asked[3:]) == {32_000} and len(asked) == 3 + 48
     assert belief.probabilities["happy"] == pytest.approx(0.6)  # two parts of three begin happy
     assert trajectory[0][0] == 1.5 and trajectory[-1][0] == 89.5

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from emotion_omni import emotion
-from emotion_omni.response.planner import MIN_CONFIDENCE, Planner
+from emotion_omni.response.planner import Planner
+from emotion_omni.types import SURE
 from emotion_omni.types import Heard, Plan
 
 
@@ -28,7 +29,7 @@ def test_the_guard_reads_the_words_with_the_reliable_tone():
 
 
 @pytest.mark.parametrize(
-    ("probability", "tone"), [(MIN_CONFIDENCE - 0.01, "neutral"), (MIN_CONFIDENCE, "sad"), (0.9, "sad")]
+    ("probability", "tone"), [(SURE - 0.01, "neutral"), (SURE, "sad"), (0.9, "sad")]
 )
 def test_an_emotion_less_likely_than_not_is_not_answered(probability, tone):
     heard = Heard(

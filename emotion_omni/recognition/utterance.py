@@ -1,0 +1,121 @@
+"""A recording → the speech in it: long pauses shortened, one level, and where each part lies in the recording.
+
+Loudness, the silence around the speech and a pause in the middle must not look like an emotion, and Whisper invents
+words in long pauses. Windows for an encoder end in pauses, so that no word is cut.
+
+Axes: N samples at 16 kHz.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emotion_omni import audio
+from emotion_omni.recognition.voice_activity import HZ, VoiceActivity
+from emotion_omni.types import Audio, EmotionOmniError
+
+Span = tuple[int, int]  # first sample, last sample + 1
+
+VAD_PEAK = 0.5  # peak level that voice activity detection gets, however quiet the recording
+LONGEST_PAUSE = 0.5  # seconds; of a longer pause this much remains
+CONTEXT = 0.25  # seconds kept on both sides of the speech: an encoder reads onsets better with it
+SHORTEST_WINDOW = 0.4  # of the longest one; a window ends in the longest pause after this share of it
+
+
+@dataclass(frozen=True, eq=False)
+class Utterance:
+    """Speech ready for an encoder: ``samples`` float32 [N] at 16 kHz.
+
+    ``speech``: the spans of ``samples`` in which somebody speaks. ``offsets``: (sample here, sample in the recording)
+    of each part that was kept, rising.
+    """
+
+    samples: np.ndarray
+    speech: tuple[Span, ...]
+    offsets: tuple[tuple[int, int], ...] = ((0, 0),)
+
+    @classmethod
+    def of(cls, samples: np.ndarray, start_seconds: float = 0.0) -> Utterance:
+        """All of [N] as speech."""
+        return cls(samples, ((0, len(samples)),), ((0, round(start_seconds * HZ)),))
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / HZ
+
+    def recording_seconds(self, seconds: float) -> float:
+        """A time of the utterance → the time of the recording."""
+        here, there = next(offset for offset in reversed(self.offsets) if offset[0] <= max(0.0, seconds) * HZ)
+        return seconds + (there - here) / HZ
+
+    def windows(self, longest_seconds: float) -> list[Span]:
+        """Spans of at most ``longest_seconds`` that cover the utterance, each ending in a pause where there is one."""
+        longest, found, start = int(longest_seconds * HZ), [], 0
+        while len(self.samples) - start > longest:
+            end = self._pause_between(start + int(SHORTEST_WINDOW * longest), start + longest)
+            found.append((start, end))
+            start = end
+        return [*found, (start, len(self.samples))]
+
+    def _pause_between(self, first: int, last: int) -> int:
+        """The middle of the longest pause, or else of the quietest tenth of a second."""
+        pauses = [
+            (max(first, end), min(last, start))
+            for (_, end), (start, _) in zip(self.speech, self.speech[1:], strict=False)
+            if end < last and start > first
+        ]
+        if pauses:
+            start, end = max(pauses, key=lambda pause: pause[1] - pause[0])
+            return (start + end) // 2
+        step = HZ // 10
+        starts = range(first, last - step + 1, step)
+        return min(starts, key=lambda at: audio.dbfs(self.samples[at : at + step])) + step // 2
+
+
+def prepare_utterance(query: Audio, voice_activity: VoiceActivity) -> Utterance:
+    """Resample, find the speech, cut the silence around it and the long pauses in it, set the level of the speech.
+
+    Raises :class:`EmotionOmniError` (codes ``silent``, ``no-speech``).
+    """
+    samples = audio.resample(query, HZ).samples
+    samples = samples - samples.mean()
+    level = audio.dbfs(samples)
+    if level < audio.QUIETEST_DBFS:
+        raise EmotionOmniError(
+            f"The recording is silent ({level:.0f} dBFS). Check the microphone, then record again.", "silent"
+        )
+    spans = voice_activity.spans(samples * np.float32(VAD_PEAK / np.abs(samples).max()))
+    if not spans:
+        raise EmotionOmniError(
+            "No speech was found in the recording. Speak a little closer to the microphone and try again.",
+            "no-speech",
+        )
+    return join_speech(samples, spans)
+
+
+def join_speech(samples: np.ndarray, spans: Sequence[Span]) -> Utterance:
+    """The recording [N] from a little before the first span to a little after the last, long pauses shortened."""
+    half, context = int(LONGEST_PAUSE * HZ / 2), int(CONTEXT * HZ)
+    kept = [[max(0, spans[0][0] - context), spans[0][1]]]
+    for start, end in spans[1:]:
+        if start - kept[-1][1] > 2 * half:
+            kept[-1][1] += half
+            kept.append([start - half, end])
+        else:
+            kept[-1][1] = end
+    kept[-1][1] = min(len(samples), kept[-1][1] + context)
+    lengths = [end - start for start, end in kept]
+    starts_here = np.cumsum([0, *lengths[:-1]]).tolist()
+    offsets = tuple((here, there) for here, (there, _) in zip(starts_here, kept, strict=True))
+
+    def here(at: int) -> int:
+        return next(at - there + place for place, there in reversed(offsets) if there <= at)
+
+    joined = np.concatenate([samples[start:end] for start, end in kept])
+    speech = np.concatenate([samples[start:end] for start, end in spans])
+    return Utterance(
+        audio.set_level(joined, of=speech), tuple((here(start), here(end - 1) + 1) for start, end in spans), offsets
+    )
