@@ -18,9 +18,9 @@ import torch
 
 from emotion_omni import audio, emotion
 from emotion_omni.cascade.engine import CascadeEngine
+from emotion_omni.pitch_tracking import track_pitch
 from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer, encode_windows
 from emotion_omni.synthesis.codec import HZ
-from emotion_omni.train.pitch_tracking import track_pitch
 from emotion_omni.types import Audio
 
 CORPUS = Path(__file__).with_name("replies.jsonl.gz")
@@ -67,7 +67,7 @@ def record(embedded: CascadeEngine, folder: Path, sentences: list[tuple[str, str
             part.write_bytes(audio.wav_bytes(audio.join(list(embedded.speak(text, tone)))))
             part.rename(path)
         samples = audio.decode(path).samples
-        recordings.append(Recording(text, samples, *track_pitch(samples), whisper_states(recognizer, samples)))
+        recordings.append(Recording(text, samples, *track_pitch(samples, HZ), whisper_states(recognizer, samples)))
     return recordings
 
 
