@@ -19,6 +19,7 @@ import torch
 from emotion_omni import audio, emotion
 from emotion_omni.cascade.engine import CascadeEngine
 from emotion_omni.pitch_tracking import track_pitch
+from emotion_omni.recognition.utterance import Utterance
 from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer, encode_windows
 from emotion_omni.synthesis.codec import HZ
 from emotion_omni.types import Audio
@@ -74,7 +75,7 @@ def record(embedded: CascadeEngine, folder: Path, sentences: list[tuple[str, str
 def whisper_states(recognizer: WhisperCT2Recognizer, samples: np.ndarray) -> np.ndarray:
     """24 kHz [K] → [50 per second, 512], the last hidden states of Whisper's encoder."""
     prepared = audio.set_level(audio.resample(Audio(samples, HZ), 16_000).samples)
-    states = torch.cat([window[-1] for window in encode_windows(recognizer.encoder, prepared)])
+    states = torch.cat([window[-1] for window in encode_windows(recognizer.encoder, Utterance.of(prepared))])
     return states.numpy()[: len(samples) * 50 // HZ]
 
 
