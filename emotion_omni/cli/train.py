@@ -130,6 +130,12 @@ def _add_parts(group: Commands) -> None:
     )
     add_settings(command, RecognizerSettings)
 
+    command = add_command(group, "functionals", functionals, "train functionals --data FOLDER --out FOLDER")
+    folders = f"folders with recordings and their manifest.csv, joined by {os.pathsep!r}"
+    command.add_argument("--data", required=True, metavar="FOLDERS", help=folders)
+    command.add_argument("--out", required=True, **out)
+    command.add_argument("--cache", type=Path, help="folder for features; default: in the weights cache")
+
     command = add_command(group, "responder", responder, "train responder --out FOLDER", uses_seed=True)
     command.add_argument("--data", type=Path, default=CORPUS, help="reply corpus, JSONL or JSONL.gz; default: ours")
     command.add_argument("--out", required=True, **out)
@@ -164,6 +170,16 @@ def recognizer(options: argparse.Namespace) -> int:
     if options.evaluate:
         return _print_log(options, part.evaluate(options.data, options.evaluate, cache))
     return _print_log(options, part.train(options.data, options.out, cache, settings, options.leave_one_corpus_out))
+
+
+def functionals(options: argparse.Namespace) -> int:
+    """The second recognizer, a judge for evaluation only: eight emotions from acoustic functionals."""
+    from emotion_omni import weights
+    from emotion_omni.evaluate import functionals_training as part
+    from emotion_omni.train.emotion_corpus import read_manifests
+
+    cache = options.cache or weights.cache() / "features" / "clips"
+    return _print_log(options, part.train(read_manifests(options.data), options.out, cache))
 
 
 def responder(options: argparse.Namespace) -> int:
