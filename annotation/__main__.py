@@ -13,10 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from annotation.rating.public_address import declared_address
 from annotation.studio import Studio
 from emotion_omni.types import EmotionOmniError
 
 Result = dict[str, Any]
+LOCAL_URL = "http://127.0.0.1:7860"  # of an app that was started without options
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -127,7 +129,8 @@ def invite(options: argparse.Namespace) -> Result:
         if options.study and view.study(options.study) is None:
             raise EmotionOmniError(f"There is no study {options.study!r}. See: python -m annotation list.", "not-found")
     token = studio.people.invites.create(options.role, options.study, options.cohort, options.name)
-    return {"link": f"{options.url.rstrip('/')}/#invite={token}", "role": options.role}
+    url = options.url or str(declared_address() or LOCAL_URL)
+    return {"link": f"{url.rstrip('/')}/#invite={token}", "role": options.role}
 
 
 def rebuild(options: argparse.Namespace) -> Result:
@@ -203,7 +206,7 @@ def routes(options: argparse.Namespace) -> Result:
     from annotation.rating import routes as server
 
     studio = Studio.open()
-    application = Starlette(routes=[Mount("/studio", app=server.routes(studio))])
+    application = Starlette(routes=[Mount("/studio", app=server.routes(studio))], middleware=[server.public_address()])
     uvicorn.run(application, host=options.host, port=options.port, log_level="warning", proxy_headers=False)
     return {}
 
@@ -266,7 +269,7 @@ def _add_people(commands: Any) -> None:
     command.add_argument("--study", help="the study that the link leads to")
     command.add_argument("--cohort", default="", help="a name for this group of raters")
     command.add_argument("--name", default="", help="shown to this person only")
-    command.add_argument("--url", default="http://127.0.0.1:7860", help="of the app; default: %(default)s")
+    command.add_argument("--url", help=f"of the app; default: STUDIO_URL, or {LOCAL_URL}")
     _add_old_name(command, "--address", "url")
     command = _add(commands, "withdraw", withdraw)
     who = command.add_mutually_exclusive_group(required=True)
