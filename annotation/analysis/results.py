@@ -20,7 +20,6 @@ from annotation.analysis import raters
 from annotation.analysis.agreement import Agreement, agreement_table
 from annotation.analysis.answers import COLUMNS, Answers, Question
 from annotation.analysis.confusion import confusion_matrix
-from annotation.analysis.disagreement import disagreement
 from annotation.analysis.intervals import Interval, clustered_mean, means_by, paired_difference
 from annotation.analysis.ranking import Ranking, rank
 from annotation.analysis.raters import Evidence, Verdict
@@ -305,27 +304,6 @@ class Results:
         """How much higher or lower each rater rates than the others."""
         values = self.values(self.first_points.name, False, columns=RATED) if self.first_points else pd.DataFrame()
         return raters.severity(values) if len(values) else None
-
-    def adjudication_queue(self, kept_only: bool = True) -> pd.DataFrame:
-        """Items by the raters' disagreement, the most divided first, with the answers and the decision, if any."""
-        main = SCALES[self.rules.form.main]
-        values = self.values(main.name, kept_only, columns=RATED)
-        if values.empty:
-            return pd.DataFrame(columns=["item", "about", "disagreement", "n", "answers", "decided"])
-        level = main.level if main.kind == "points" else "nominal"
-        found = disagreement(values, level, list(main.values))
-        counts: dict[str, Counter] = {}
-        for item, value in zip(values["item"].tolist(), values["value"].tolist(), strict=True):
-            counts.setdefault(item, Counter())[value] += 1
-        given = {
-            item: ", ".join(f"{value} × {n}" for value, n in counted.most_common()) for item, counted in counts.items()
-        }
-        decided = {row["item"]: str(row["value"]) for row in self.decisions if row["subject"] == "item"}
-        return found.assign(
-            about=found["item"].map(self.about),
-            answers=found["item"].map(given),
-            decided=[decided.get(item, "") for item in found["item"]],
-        )
 
     def about(self, item: str) -> str:
         """The first words of an item, so that a person can find it."""

@@ -25,7 +25,7 @@ from annotation.studio import Studio
 from annotation.study import lifecycle
 from annotation.study.rules import Study
 from annotation.study.scales import Scale
-from annotation.ui.results import Drawings
+from annotation.ui.drawings import Drawings
 from emotion_omni import emotion, processors
 
 STUDY = "large"

@@ -205,6 +205,11 @@ class View:
         mine = (ratings.c.study == study, ratings.c.rater == rater, ratings.c.kind == "rate")
         return self.connection.execute(select(sa.func.count()).select_from(ratings).where(*mine)).scalar_one()
 
+    def has_ratings(self, study: str, least: int) -> bool:
+        """Whether a study has at least so many ratings, of any kind."""
+        some = select(ratings.c.id).where(ratings.c.study == study).limit(least).subquery()
+        return self.connection.execute(select(sa.func.count()).select_from(some)).scalar_one() >= least
+
     def rating(self, submit: str) -> Row | None:
         return self._one(_found_by(ratings, "id"), id=submit)
 

@@ -279,6 +279,7 @@ def _items_of(entry: Entry, checked: Checked, clips: Clips) -> list[Item]:
             "file": dict(entry.files),
             "sha256": {role: checked.recordings[name][0] for role, name in entry.files.items()},
             "row": dict(entry.given),
+            "place": f"{entry.file}, {entry.where}" if entry.where else "",
         },
     )
     return in_modes(item, sounds["speech"], clips) if rules.template == "words-voice" else [item]
