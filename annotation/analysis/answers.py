@@ -81,7 +81,8 @@ class Answers:
         ``ratings``: columns. ``verdicts`` and ``pseudonyms`` by the rater's id, of those who did such tasks.
         """
         found: dict[str, tuple[list[int], list]] = {name: ([], []) for name in questions}
-        kept, order = [], []
+        kept: list[int] = []
+        order: list[list[str]] = []
         for place, (kind, answers) in enumerate(zip(ratings["kind"], ratings["answers"], strict=True)):
             names = [name for name in answers if name in found] if kind in kinds else []
             if not names:
