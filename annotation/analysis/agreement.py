@@ -67,11 +67,19 @@ class Resamples:
         random, rows = np.random.default_rng(seed), max(BLOCK // items, 1)
         for done in range(0, bootstrap, rows):
             size = min(rows, bootstrap - done)
-            sampled = random.multinomial(items, np.full(items, 1 / items), size=size).astype(float)
+            sampled = _resampled(random, size, items)
             if size == bootstrap:  # one block is all there is
                 latest = list(self._kept.items())[-1:]
                 self._kept = dict([*latest, (key, sampled)])
             yield sampled
+
+
+def _resampled(random: np.random.Generator, size: int, items: int) -> np.ndarray:
+    """→ counts [size, items]: each row samples ``items`` items with replacement."""
+    sampled, chances = np.empty((size, items)), np.full(items, 1 / items)
+    for rows in np.array_split(sampled, -(-size // 16)):  # views; whole numbers of all rows at once would not be cached
+        rows[:] = random.multinomial(items, chances, size=len(rows))
+    return sampled
 
 
 RESAMPLES = Resamples()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -82,9 +82,14 @@ class Answers:
         """
         found: dict[str, tuple[list[int], list]] = {name: ([], []) for name in questions}
         kept: list[int] = []
-        order: list[list[str]] = []
+        order: list[tuple[str, ...]] = []
+
+        @cache
+        def asked(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(name for name in names if name in found)
+
         for place, (kind, answers) in enumerate(zip(ratings["kind"], ratings["answers"], strict=True)):
-            names = [name for name in answers if name in found] if kind in kinds else []
+            names = asked(tuple(answers)) if kind in kinds else ()
             if not names:
                 continue
             for name in names:

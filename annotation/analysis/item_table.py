@@ -13,19 +13,19 @@ import pandas as pd
 
 from annotation.analysis.disagreement import disagreement
 from annotation.analysis.results import RATED, Results
-from annotation.study.scales import SCALES
 
-SHOWN = ("item", "file", "from", "about", "disagreement", "n", "answers", "decided")
+SHOWN = ("file", "about", "disagreement", "n", "answers", "decided")
+LAST = ("from", "item")  # after the researcher's own
 OWN = "own "  # before a name of the researcher's that is one of ours
 
 Content = Mapping[str, Any]
 
 
 def item_table(found: Results, kept_only: bool = True) -> pd.DataFrame:
-    """Columns :data:`SHOWN`, then the researcher's. The most divided items come first, those with fewer than two
-    ratings last: nothing says how far their raters differ.
+    """Columns :data:`SHOWN`, the researcher's, and :data:`LAST`. The most divided items come first, those with fewer
+    than two ratings last: nothing says how far their raters differ.
     """
-    main = SCALES[found.rules.form.main]
+    main = found.main
     values = found.values(main.name, kept_only, columns=RATED)
     level = main.level if main.kind == "points" else "nominal"
     divided = disagreement(values, level, list(main.values)) if len(values) else pd.DataFrame({"item": []})
@@ -35,16 +35,16 @@ def item_table(found: Results, kept_only: bool = True) -> pd.DataFrame:
     counts = _counts(values)
     decided = {row["item"]: str(row["value"]) for row in found.decisions if row["subject"] == "item"}
     columns: dict[str, Sequence] = {
-        "item": order,
         "file": [file_name(contents[name]) for name in order],
-        "from": [(contents[name].get("source") or {}).get("place", "") for name in order],
         "about": [found.about(name) for name in order],
         "disagreement": [round(share[name], 3) if name in share else None for name in order],
         "n": [sum(counts.get(name, {}).values()) for name in order],
         "answers": [_most_common(counts.get(name, {})) for name in order],
         "decided": [decided.get(name, "") for name in order],
     }
-    return pd.DataFrame(columns | _own_columns([own_values(contents[name]) for name in order]), dtype=object)
+    columns |= _own_columns([own_values(contents[name]) for name in order])
+    columns |= {"from": [(contents[name].get("source") or {}).get("place", "") for name in order], "item": order}
+    return pd.DataFrame(columns, dtype=object)
 
 
 def file_name(content: Content) -> str:
@@ -67,7 +67,7 @@ def _own_columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list]:
     found = {}
     for name in names:
         values = [row.get(name, "") for row in rows]
-        found[OWN + name if name in SHOWN else name] = _as_numbers(values)
+        found[OWN + name if name in (*SHOWN, *LAST) else name] = _as_numbers(values)
     return found
 
 

@@ -97,10 +97,9 @@ class Results:
         return found
 
     @cached_property
-    def _main(self) -> list[Any]:
+    def _main_answers(self) -> list[Any]:
         """The answer of each rating to the main question, or None."""
-        main = self.rules.form.main
-        return [answers.get(main) for answers in self.ratings["answers"]]
+        return [answers.get(self.main.name) for answers in self.ratings["answers"]]
 
     @cached_property
     def verdicts(self) -> dict[str, Verdict]:
@@ -115,7 +114,7 @@ class Results:
         mine = self._places.get(rater, {})
         rated = mine.get("rate", [])
         same, skipped = self._retest(mine), self._skipped.get(rater, Counter())
-        main = [self._main[place] for place in rated]
+        main = [self._main_answers[place] for place in rated]
         return Evidence(
             rater,
             ratings=len(rated),
@@ -153,11 +152,11 @@ class Results:
     @cached_property
     def _agreement_with_others(self) -> dict[str, float | None]:
         """By rater's id: agreement of the main answers with the others'; below zero, they contradict everyone else."""
-        columns = {name: self.ratings[name] for name in ("item", "rater", "kind")} | {"value": self._main}
+        columns = {name: self.ratings[name] for name in ("item", "rater", "kind")} | {"value": self._main_answers}
         table = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
         table = table[(table["kind"] == "rate") & table["value"].notna()]
         table = table.drop_duplicates(["item", "rater"], keep="last")
-        scale = SCALES[self.rules.form.main]
+        scale = self.main
         return raters.agreement_with_others(table, None if scale.kind == "points" else len(scale.values))
 
     def _retest(self, places: Mapping[str, Sequence[int]]) -> list[bool]:
@@ -167,8 +166,10 @@ class Results:
         if not places.get("repeat"):
             return []
         items = self.ratings["item"]
-        first = {items[place]: self._main[place] for place in places.get("rate", [])}
-        pairs = [(first[items[place]], self._main[place]) for place in places["repeat"] if items[place] in first]
+        first = {items[place]: self._main_answers[place] for place in places.get("rate", [])}
+        pairs = [
+            (first[items[place]], self._main_answers[place]) for place in places["repeat"] if items[place] in first
+        ]
         return [abs(a - b) <= 1 if isinstance(a, int) and isinstance(b, int) else a == b for a, b in pairs]
 
     # -- the table
@@ -194,6 +195,11 @@ class Results:
         return self.answers.to(scale, kept_only, kind, columns)
 
     # -- figures
+
+    @property
+    def main(self) -> Scale:
+        """The main question."""
+        return SCALES[self.rules.form.main]
 
     @property
     def scales(self) -> list[Scale]:

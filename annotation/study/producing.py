@@ -7,7 +7,6 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from annotation.study import importing
@@ -30,13 +29,13 @@ class Query(NamedTuple):
     name: str
     sound: Audio
     sha256: str = ""
-    row: Mapping[str, Any] = MappingProxyType({})
+    row: Mapping[str, Any] | None = None
     place: str = ""
 
     def source(self, role: str) -> dict[str, Any]:
         """What an item keeps of it."""
         shas = {role: self.sha256} if self.sha256 else {}
-        return {"file": {role: self.name}, "sha256": shas, "row": dict(self.row), "place": self.place}
+        return {"file": {role: self.name}, "sha256": shas, "row": dict(self.row or {}), "place": self.place}
 
 
 def read_queries(paths: Sequence[str | Path]) -> list[Query]:

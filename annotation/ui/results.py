@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 import pandas as pd
 
-from annotation.analysis.item_table import SHOWN, file_name, own_values
+from annotation.analysis.item_table import LAST, SHOWN, file_name, own_values
 from annotation.studio import Studio
 from annotation.study.rules import Study
 from annotation.study.scales import SCALES
@@ -61,21 +61,22 @@ class Handlers:
         """→ the items whose ``column`` holds ``value``, how many they are, choices of items and of values."""
         researcher(self.studio, request)
         if not study:
-            return [pd.DataFrame(columns=list(SHOWN)), "", gr.update(choices=[]), gr.update(choices=[])]
+            return [pd.DataFrame(columns=[*SHOWN, *LAST]), "", gr.update(choices=[]), gr.update(choices=[])]
         items = self.drawings.get(study, kept_only).items
         texts = items[column].astype(str) if column in items.columns else None
         values = [] if texts is None else sorted(texts[texts != ""].unique())[:MOST_VALUES]
         chosen = items if texts is None or not value else items[texts == value]
         shown = chosen.head(MOST_ROWS)
-        count = f"{len(shown):,} of {len(chosen):,} items" + (
-            "" if len(chosen) == len(items) else f" ({column} = {value})"
-        )
-        choices = [(" · ".join(filter(None, (row.item, row.file))), row.item) for row in shown.itertuples()]
-        return [shown, html.escape(count), gr.update(choices=choices), gr.update(choices=[ANY, *values])]
+        count = f"{len(chosen):,} of {len(items):,} items"
+        count += f"; the first {MOST_ROWS} are shown" if len(chosen) > MOST_ROWS else ""
+        choices = [(" · ".join(filter(None, (row.file, row.item))), row.item) for row in shown.itertuples()]
+        return [shown, html.escape(count), gr.update(choices=choices, value=None), gr.update(choices=[ANY, *values])]
 
-    def listen(self, study: str, item: str, request: gr.Request) -> tuple[str, Any]:
+    def listen(self, study: str, item: str | None, request: gr.Request) -> tuple[str, Any]:
         """→ players of what the raters heard, with the researcher's file and columns, and the values of a decision."""
         researcher(self.studio, request)
+        if not item:
+            return "", gr.update(choices=[], value=None)
         with self.studio.store.read() as view:
             row, found = view.study(study), view.item(item)
         if row is None or found is None or found["study"] != study:
@@ -210,7 +211,7 @@ def _draw_items() -> dict[str, Any]:
         column = gr.Dropdown([], label="Only where the column", elem_id="items-column")
         value = gr.Dropdown([], label="holds", allow_custom_value=True, elem_id="items-value")
     count = gr.HTML("", elem_id="items-count", container=False)
-    items = gr.Dataframe(headers=list(SHOWN), interactive=False, elem_id="queue", max_height=420)
+    items = gr.Dataframe(headers=[*SHOWN, *LAST], interactive=False, elem_id="queue", max_height=420)
     with gr.Row():
         item = gr.Dropdown([], label="Item", elem_id="adjudicate-item")
         decision = gr.Dropdown([], label="Decision", elem_id="adjudicate-value")

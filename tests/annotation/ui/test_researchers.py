@@ -245,25 +245,16 @@ def test_items_are_listed_with_the_researchers_file_and_columns_and_filtered_by_
     study = own_study(studio)
     tab = results.Handlers(studio)
     _, columns, *_ = tab.show(study, False, researcher)
-    assert columns["choices"][1:] == [
-        "file",
-        "from",
-        "about",
-        "answers",
-        "decided",
-        "SECRETCOLUMN",
-        "take",
-        "own n",
-        "list",
-    ]
+    own = ["SECRETCOLUMN", "take", "own n", "list"]
+    assert columns["choices"][1:] == ["file", "about", "answers", "decided", *own, "from"]
     items, count, choices, values = tab.list_items(study, False, "take", None, researcher)
     assert sorted(items["take"]) == [8, 9, 10], "numbers sort as numbers"
     assert set(items["own n"]) == {HOSTILE} and set(items["n"]) == {2} and set(items["list"]) == {'["SECRETLIST"]'}
-    assert values["choices"][1:] == ["10", "8", "9"] and count.startswith("3 of 3")
+    assert values["choices"][1:] == ["10", "8", "9"] and count == "3 of 3 items"
     one, count, choices, _ = tab.list_items(study, False, "take", "9", researcher)
     assert list(one["file"]) == ["SECRETFILE1.wav"] and list(one["from"]) == ["SECRETTABLE.csv, row 3"]
-    assert [name for name, _ in choices["choices"]] == [f"{one['item'].item()} · SECRETFILE1.wav"]
-    assert "1 of 1" in count
+    assert [name for name, _ in choices["choices"]] == [f"SECRETFILE1.wav · {one['item'].item()}"]
+    assert count == "1 of 3 items"
     none, *_ = tab.list_items(study, False, "take", "no such value", researcher)
     assert none.empty
     left, *_ = tab.list_items(study, False, "a column of another study", "x", researcher)
@@ -288,6 +279,7 @@ def test_an_item_is_played_with_its_words_as_text_and_decided_with_a_value_of_it
     players, values = tab.listen(study, item, researcher)
     assert f'src="studio/listen/{item}/speech"' in players and "&lt;img" in players and "<img" not in players
     assert "calm" in values["choices"]
+    assert tab.listen(study, None, researcher)[0] == "", "the list has changed, and no item is chosen"
     with pytest.raises(EmotionOmniError, match="Choose an item"):
         tab.listen(study, "another", researcher)
     with pytest.raises(EmotionOmniError):
