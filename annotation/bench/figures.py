@@ -6,7 +6,6 @@ tab as the page does, while other threads of this process do what the threads do
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import tempfile
@@ -27,34 +26,30 @@ from annotation.study.rules import Study
 from annotation.study.scales import Scale
 from annotation.ui.drawings import Drawings
 from emotion_omni import emotion, processors
-from emotion_omni.types import EmotionOmniError
 
-STUDY = "large"
+STUDY, SMALL = "large", "small"
 CHUNK = 5_000
 TICK = 0.001  # seconds that the other thread sleeps at a time
 BEFORE = {"seconds": 8.8, "memory_mb": 632}  # of the same size, in the release before figures were grouped
 
 
 def run(count: int = 20_000, raters: int = 300, per_item: int = 5, template: str = "emotion-recognition") -> dict:
-    """→ figures of the process that draws as it starts, of the first drawing, the second and one after an event."""
+    """→ figures of the start of the process that draws, with a small study; of the first drawing, the second, and one
+    after an event.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         studio = Studio.open(Path(scratch))
         fill(studio, count, raters, per_item, template)
+        fill(studio, 200, 10, 5, "emotion-recognition", SMALL)
         drawings = Drawings(studio)
         report = {"ratings": count, "raters": raters, "items": count // per_item, "template": template}
-        report["start"] = _measured(drawings, lambda: _start(drawings))
+        report["start"] = _measured(drawings, lambda: drawings.process.draw(SMALL, True))
         report |= {"first": _drawn(drawings), "again": _drawn(drawings)}
         _decide(studio.store)
         report |= {"after_an_event": _drawn(drawings), "before": BEFORE}
         drawings.process.close()
         studio.close()
         return report | {"machine": processors.describe()}
-
-
-def _start(drawings: Drawings) -> None:
-    """Until the process answers: that there is no such study."""
-    with contextlib.suppress(EmotionOmniError):
-        drawings.process.draw("none", True)
 
 
 def _drawn(drawings: Drawings) -> dict[str, Any]:
@@ -136,30 +131,30 @@ def _most_megabytes(process: int) -> float | None:
 # --- the simulated study ----------------------------------------------------------------------------------------
 
 
-def fill(studio: Studio, count: int, raters: int, per_item: int, template: str) -> None:
+def fill(studio: Studio, count: int, raters: int, per_item: int, template: str, study: str = STUDY) -> None:
     """Ratings by a model: items have a value, raters a severity; some raters answer at random."""
     rules = Study.read({"title": "Large", "template": template, "ratings_per_item": per_item})
     generator = np.random.default_rng(0)
-    lifecycle.create(studio.store, studio.clips, rules, [], study=STUDY)
+    lifecycle.create(studio.store, studio.clips, rules, [], study=study)
     item_value, severity = generator.normal(size=count), generator.normal(size=raters) * 0.5
     asked = [scale for scale in rules.form.asked(True) if scale.required and scale.kind in ("choice", "points")]
     for first in range(0, count, CHUNK):
         numbers = range(first, min(first + CHUNK, count))
         ids = range(first // per_item, -(-numbers.stop // per_item))
-        given = [_given(number, per_item, raters, generator) for number in numbers]
+        given = [_given(study, number, per_item, raters, generator) for number in numbers]
         answers = [
             _answers(asked, item_value[n // per_item] + severity[n % raters], generator, n % raters % 20 == 0)
             for n in numbers
         ]
         insert_rows(
             studio.store,
-            [_item(number, per_item, template) for number in ids],
+            [_item(study, number, per_item, template) for number in ids],
             [assignment for assignment, _ in given],
             [rating | {"answers": one} for (_, rating), one in zip(given, answers, strict=True)],
         )
 
 
-def _item(number: int, per_item: int, template: str) -> dict[str, Any]:
+def _item(study: str, number: int, per_item: int, template: str) -> dict[str, Any]:
     systems = {"speech": f"system {number % 3}"}
     if template == "compare":
         systems = {"a": f"system {number % 3}", "b": f"system {(number + 1) % 3}"}
@@ -167,26 +162,30 @@ def _item(number: int, per_item: int, template: str) -> dict[str, Any]:
     content = {"clips": {}, "texts": {"speech": f"Sentence {number}."}, "systems": systems, "guess": guess}
     counters = {"claimed": per_item, "done": per_item, "flipped": 0, "disagreement": 0.0, "shuffle": 0.5}
     return {
-        "id": f"i{number:06d}",
+        "id": _id(study, "i", number),
         "family": f"i{number:06d}",
-        "study": STUDY,
+        "study": study,
         "role": "rate",
         "content": content,
     } | counters
 
 
-def _given(number: int, per_item: int, raters: int, generator: np.random.Generator) -> tuple[dict, dict]:
+def _given(study: str, number: int, per_item: int, raters: int, generator: np.random.Generator) -> tuple[dict, dict]:
     """→ an assignment and its rating, without the answers."""
     at, seconds = 1.7e9 + 3.0 * number, float(generator.gamma(4.0, 1.0))
     kind = "trap" if number % 23 == 0 else "rate"
-    item = f"i{number // per_item:06d}"
-    shared = {"study": STUDY, "item": item, "rater": f"r{number % raters:04d}", "kind": kind}
+    item = _id(study, "i", number // per_item)
+    shared = {"study": study, "item": item, "rater": f"r{number % raters:04d}", "kind": kind}
     given = {"family": item, "block": number // raters // 10, "slot": number // raters % 10, "created": at - seconds}
     shown = {"flip": 1 - 2 * (number % 2), "guess": int(number % 10 < 7), "state": "done", "leased_until": at}
-    rating = {"id": f"s{number:06d}", "assignment": f"a{number:06d}", "heard": {"0": 1.0}, "at": at}
+    rating = {"id": _id(study, "s", number), "assignment": _id(study, "a", number), "heard": {"0": 1.0}, "at": at}
     right = int(generator.random() < 0.95) if kind == "trap" else None
     rating |= {"seconds": seconds, "right": right}
-    return shared | given | shown | {"id": f"a{number:06d}"}, shared | rating
+    return shared | given | shown | {"id": _id(study, "a", number)}, shared | rating
+
+
+def _id(study: str, kind: str, number: int) -> str:
+    return f"{'' if study == STUDY else study}{kind}{number:06d}"
 
 
 def _answers(asked: list[Scale], latent: float, generator: np.random.Generator, careless: bool) -> dict[str, Any]:

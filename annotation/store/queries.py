@@ -98,8 +98,13 @@ class View:
         return self._one(_found_by(items, "id"), id=item)
 
     def items(self, study: str, role: str | None = None, limit: int | None = None) -> list[Row]:
-        chosen = select(items).where(items.c.study == study).order_by(items.c.id).limit(limit)
-        return self._all(chosen.where(items.c.role == role) if role else chosen)
+        others = [column for column in items.c if column.name != "content"]
+        content = sa.cast(items.c.content, sa.Text).label("content")
+        chosen = select(*others, content).where(items.c.study == study).order_by(items.c.id).limit(limit)
+        rows = self._all(chosen.where(items.c.role == role) if role else chosen)
+        for row, parsed in zip(rows, _parsed([row["content"] for row in rows]), strict=True):
+            row["content"] = parsed
+        return rows
 
     def count_families(self, study: str) -> int:
         """How many different things there are to rate."""
