@@ -16,6 +16,7 @@ from annotation.study.progress import Progress, no_progress
 from annotation.study.rules import Study
 from emotion_omni import audio
 from emotion_omni.engine import Engine
+from emotion_omni.text_encoding import printable_name
 from emotion_omni.types import Audio, Done, EmotionOmniError, Heard, Plan, Speech, Text, Turn
 
 LONGEST_FAMILY = 80  # characters
@@ -28,9 +29,9 @@ def read_queries(paths: Sequence[str | Path]) -> list[Query]:
     """Queries from files. Raises :class:`ImportFaults` with the names of all that cannot be used."""
     faults, queries = Faults(), list[Query]()
     for file in map(Path, paths):
-        with faults.at(file.name):
+        with faults.at(printable_name(file.name)):
             sound = audio.check_usable(audio.decode(file))
-            queries.append((file.name, sound, hashlib.sha256(file.read_bytes()).hexdigest()))
+            queries.append((printable_name(file.name), sound, hashlib.sha256(file.read_bytes()).hexdigest()))
     faults.settle()
     return queries
 
