@@ -257,7 +257,12 @@ def _add_studies(commands: Any) -> None:
     command.add_argument("--template", help="instead of the template in study.yaml")
     command.add_argument("--check", action="store_true", help="report what would be read, and make nothing")
     command = _add(commands, "produce", produce)
-    command.add_argument("files", nargs="+", metavar="FILE", help="query recordings")
+    command.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="query recordings, or folders or zip files of them with or without a table",
+    )
     command.add_argument("--title", type=streams.text_argument, required=True)
     command.add_argument("--template", default="empathy", help="default: %(default)s")
     command.add_argument("--engines", nargs="+", default=["embedded"], help="default: embedded")

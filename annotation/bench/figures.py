@@ -1,12 +1,12 @@
-"""How long the Results tab takes for a large study, how much memory, and how long it keeps other threads waiting.
+"""How long the Results tab takes for a large study, how much memory, and how long it keeps raters waiting.
 
 ``python -m annotation bench-results`` fills a store with simulated ratings, in a scratch folder, and then draws the
-tab in this process as the page does, while another thread counts how long it is kept from running: raters are served
-by such threads.
+tab as the page does, while other threads of this process do what the threads do that serve raters.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -25,8 +25,9 @@ from annotation.studio import Studio
 from annotation.study import lifecycle
 from annotation.study.rules import Study
 from annotation.study.scales import Scale
-from annotation.ui.results import Drawings
+from annotation.ui.drawings import Drawings
 from emotion_omni import emotion, processors
+from emotion_omni.types import EmotionOmniError
 
 STUDY = "large"
 CHUNK = 5_000
@@ -35,69 +36,101 @@ BEFORE = {"seconds": 8.8, "memory_mb": 632}  # of the same size, in the release 
 
 
 def run(count: int = 20_000, raters: int = 300, per_item: int = 5, template: str = "emotion-recognition") -> dict:
-    """→ figures of the first drawing, of the second and of one after a new rating."""
+    """→ figures of the process that draws as it starts, of the first drawing, the second and one after an event."""
     with tempfile.TemporaryDirectory() as scratch:
         studio = Studio.open(Path(scratch))
         fill(studio, count, raters, per_item, template)
-        draw = _drawing(studio)
+        drawings = Drawings(studio)
         report = {"ratings": count, "raters": raters, "items": count // per_item, "template": template}
-        warm_up(scratch)
-        report |= {"first": _measured(draw), "again": _measured(draw)}
+        report["start"] = _measured(drawings, lambda: _start(drawings))
+        report |= {"first": _drawn(drawings), "again": _drawn(drawings)}
         _decide(studio.store)
-        report |= {"after_an_event": _measured(draw), "before": BEFORE}
+        report |= {"after_an_event": _drawn(drawings), "before": BEFORE}
+        drawings.process.close()
         studio.close()
         return report | {"machine": processors.describe()}
 
 
-def warm_up(scratch: str) -> None:
-    """Imports and caches that every process fills once, with a small study."""
-    small = Studio.open(Path(scratch) / "small")
-    fill(small, 200, 10, 5, "emotion-recognition")
-    _drawing(small)()
-    small.close()
+def _start(drawings: Drawings) -> None:
+    """Until the process answers: that there is no such study."""
+    with contextlib.suppress(EmotionOmniError):
+        drawings.process.draw("none", True)
 
 
-def _drawing(studio: Studio) -> Callable[[], str]:
-    drawings = Drawings(studio)
-
-    def draw() -> str:
-        return drawings.get(STUDY, True).pictures
-
-    return draw
+def _drawn(drawings: Drawings) -> dict[str, Any]:
+    figures = _measured(drawings, lambda: drawings.get(STUDY, True))
+    shown = drawings.get(STUDY, True).pictures
+    return figures | {"sha256": hashlib.sha256(shown.encode()).hexdigest()[:16]}
 
 
-def _measured(draw: Callable[[], str]) -> dict[str, Any]:
-    """Seconds, added resident memory, and how late another thread was while ``draw`` ran in this one."""
-    before, late, done = resident_megabytes(os.getpid()) or 0.0, [0.0], threading.Event()
-    peak = [before]
-
-    def watch() -> None:
-        last = time.perf_counter()
-        while not done.is_set():
-            time.sleep(TICK)
-            now = time.perf_counter()
-            late.append(now - last - TICK)
-            last = now
-            if len(late) % 20 == 0:
-                peak[0] = max(peak[0], resident_megabytes(os.getpid()) or 0.0)
-
-    other = threading.Thread(target=watch)
-    other.start()
+def _measured(drawings: Drawings, work: Callable[[], object]) -> dict[str, Any]:
+    """Seconds, and processor time and memory of the process that serves raters and of the one that draws; how late
+    another thread of the former was meanwhile, and how long a commit to its database and a reading of it took.
+    """
+    before, done = resident_megabytes(os.getpid()) or 0.0, threading.Event()
+    late, stored = [0.0], [0.0]
+    others = [threading.Thread(target=_tick, args=(late, done))]
+    others += [threading.Thread(target=_store, args=(drawings.studio.store, stored, done))]
+    child = drawings.process.start()
+    cpu_before = _cpu_seconds(child)
+    for other in others:
+        other.start()
     started, started_cpu = time.perf_counter(), time.process_time()
-    shown = draw()
+    work()
     seconds, cpu = time.perf_counter() - started, time.process_time() - started_cpu
     done.set()
-    other.join()
-    after = resident_megabytes(os.getpid()) or 0.0
+    for other in others:
+        other.join()
     return {
         "seconds": round(seconds, 3),
-        "cpu_seconds": round(cpu, 3),
-        "peak_added_mb": round(max(peak[0], after) - before, 1),
-        "kept_mb": round(after - before, 1),
+        "cpu_seconds_drawing": round(_cpu_seconds(child) - cpu_before, 2),
+        "cpu_seconds_serving": round(cpu, 3),  # with the threads that measure
+        "memory_mb_added_serving": round((resident_megabytes(os.getpid()) or 0.0) - before, 1),
+        "memory_mb_most_drawing": _most_megabytes(child),
         "other_thread_late_p99_ms": round(1000 * float(np.percentile(late, 99)), 1),
         "other_thread_late_most_ms": round(1000 * max(late), 1),
-        "sha256": hashlib.sha256(shown.encode()).hexdigest()[:16],
+        "commit_and_read_p95_ms": round(1000 * float(np.percentile(stored, 95)), 1),
     }
+
+
+def _tick(late: list[float], done: threading.Event) -> None:
+    last = time.perf_counter()
+    while not done.is_set():
+        time.sleep(TICK)
+        now = time.perf_counter()
+        late.append(now - last - TICK)
+        last = now
+
+
+def _store(store: Store, seconds: list[float], done: threading.Event) -> None:
+    """As a rater's request does: one transaction that is on disk when it ends, and one reading."""
+    while not done.is_set():
+        began = time.perf_counter()
+        store.write(lambda transaction: transaction.open_assignment(STUDY, "r0001"))
+        with store.read() as view:
+            view.enrolment(STUDY, "r0001")
+        seconds.append(time.perf_counter() - began)
+        time.sleep(10 * TICK)
+
+
+def _cpu_seconds(process: int) -> float:
+    """Processor time of another process; Linux only, else 0."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _most_megabytes(process: int) -> float | None:
+    """The most memory that a process has had resident; Linux only."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return None
+    return next(
+        (round(int(line.split()[1]) / 1024, 1) for line in status.splitlines() if line.startswith("VmHWM")), None
+    )
 
 
 # --- the simulated study ----------------------------------------------------------------------------------------

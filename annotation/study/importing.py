@@ -51,6 +51,11 @@ class Entry:
     values: Fields
     given: Fields  # the row as the researcher wrote it
 
+    @property
+    def place(self) -> str:
+        """The table and the row in it; "" for a recording that no table names."""
+        return f"{self.file}, {self.where}" if self.where else ""
+
 
 @dataclass
 class Checked:
@@ -278,6 +283,7 @@ def _items_of(entry: Entry, checked: Checked, clips: Clips) -> list[Item]:
             "file": dict(entry.files),
             "sha256": {role: checked.recordings[name][0] for role, name in entry.files.items()},
             "row": dict(entry.given),
+            "place": entry.place,
         },
     )
     return in_modes(item, sounds["speech"], clips) if rules.template == "words-voice" else [item]
