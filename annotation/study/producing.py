@@ -18,6 +18,7 @@ from annotation.study.rules import Study
 from annotation.study.source import Source
 from emotion_omni import audio
 from emotion_omni.engine import Engine
+from emotion_omni.text_encoding import printable_name
 from emotion_omni.types import Audio, Done, EmotionOmniError, Heard, Plan, Speech, Text, Turn
 
 LONGEST_FAMILY = 80  # characters
@@ -45,12 +46,13 @@ def read_queries(paths: Sequence[str | Path]) -> list[Query]:
     """
     faults, queries = Faults(), list[Query]()
     for file in map(Path, paths):
-        with faults.at(file.name):
+        name = printable_name(file.name)
+        with faults.at(name):
             if file.is_dir() or file.suffix.lower() == ".zip":
                 queries += _in_source(Source.folder(file) if file.is_dir() else Source.archive(file))
             else:
                 sound = audio.check_usable(audio.decode(file))
-                queries.append(Query(file.name, sound, hashlib.sha256(file.read_bytes()).hexdigest()))
+                queries.append(Query(name, sound, hashlib.sha256(file.read_bytes()).hexdigest()))
     faults.settle()
     return queries
 

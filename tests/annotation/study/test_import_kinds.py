@@ -180,6 +180,8 @@ LOUD = {
     "unnamed": ({"items.csv": "speech,text_speech,\na.wav,x,y\n"}, "row 2: Column 3 has no name"),
     "surrogate": ({"items.jsonl": SURROGATE}, "line 1, column 'note': .*U\\+D83D"),
     "huge": ({"items.jsonl": '{"speech":"a.wav","x":[-1e999]}'}, "line 1, column 'x': .*too large"),
+    "not a number": ({"items.jsonl": '{"speech":"a.wav","x":NaN}'}, "line 1: .*NaN is not a number"),
+    "half a title": ({"study.yaml": 'title: "cut \\uD83D"\ntemplate: emotion-recognition\n'}, "half a character"),
     "zero": ({"items.jsonl": '{"speech":"a.wav","x":"\\u0000"}'}, "zero character"),
     "no text": ({"items.jsonl": '{"speech":"a.wav","text_speech":["x"]}'}, "must be a text"),
     "key twice": ({"items.jsonl": '{"speech":"a.wav","speech":"b.wav"}'}, "line 1: .*twice"),
