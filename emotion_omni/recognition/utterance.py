@@ -23,6 +23,7 @@ VAD_PEAK = 0.5  # peak level that voice activity detection gets, however quiet t
 LONGEST_PAUSE = 0.5  # seconds; of a longer pause this much remains
 CONTEXT = 0.25  # seconds kept on both sides of the speech: an encoder reads onsets better with it
 SHORTEST_WINDOW = 0.4  # of the longest one; a window ends in the longest pause after this share of it
+SHORTEST_LAST = 1.0  # seconds left for the last window; of a shorter one Whisper makes words up
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,23 +55,24 @@ class Utterance:
     def windows(self, longest_seconds: float) -> list[Span]:
         """Spans of at most ``longest_seconds`` that cover the utterance, each ending in a pause where there is one."""
         longest, found, start = int(longest_seconds * HZ), [], 0
-        while len(self.samples) - start > longest:
-            end = self._pause_between(start + int(SHORTEST_WINDOW * longest), start + longest)
+        while (left := len(self.samples) - start) > longest:
+            last = start + min(longest, left - min(int(SHORTEST_LAST * HZ), longest // 2))
+            end = self._pause_between(start + int(SHORTEST_WINDOW * longest), last)
             found.append((start, end))
             start = end
         return [*found, (start, len(self.samples))]
 
     def _pause_between(self, first: int, last: int) -> int:
-        """The middle of the longest pause, or else of the quietest tenth of a second."""
+        """The middle of the longest pause, the later of two equals, or else of the quietest tenth of a second."""
         pauses = [
             (max(first, end), min(last, start))
             for (_, end), (start, _) in zip(self.speech, self.speech[1:], strict=False)
             if end < last and start > first
         ]
         if pauses:
-            start, end = max(pauses, key=lambda pause: pause[1] - pause[0])
+            start, end = max(pauses, key=lambda pause: (pause[1] - pause[0], pause))
             return (start + end) // 2
-        step = HZ // 10
+        step = min(HZ // 10, last - first)
         starts = range(first, last - step + 1, step)
         return min(starts, key=lambda at: audio.dbfs(self.samples[at : at + step])) + step // 2
 
