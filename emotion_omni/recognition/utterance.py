@@ -51,7 +51,8 @@ class Utterance:
 
     def recording_seconds(self, seconds: float) -> float:
         """A time of the utterance → the time of the recording."""
-        here, there = next(offset for offset in reversed(self.offsets) if offset[0] <= max(0.0, seconds) * HZ)
+        at = max(0.0, seconds) * HZ + 1e-3  # a sample's own time, rounded, lies in that sample's part
+        here, there = next(offset for offset in reversed(self.offsets) if offset[0] <= at)
         return seconds + (there - here) / HZ
 
     def windows(self, longest_seconds: float) -> list[Span]:

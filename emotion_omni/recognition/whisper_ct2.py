@@ -17,8 +17,8 @@ from emotion_omni import processors, weights
 from emotion_omni.recognition import speech_emotion
 from emotion_omni.recognition.config import WhisperCT2Config
 from emotion_omni.recognition.recognizer import Classified, SpeechRecognizer, with_words
-from emotion_omni.recognition.speech_emotion import SpeechEmotionHead
 from emotion_omni.recognition.speech_detector import SecondLook, SpeechDetector
+from emotion_omni.recognition.speech_emotion import SpeechEmotionHead
 from emotion_omni.recognition.utterance import Utterance, no_speech
 from emotion_omni.recognition.voice_activity import VoiceActivity
 from emotion_omni.recognition.whisper_decoder import WhisperDecoder

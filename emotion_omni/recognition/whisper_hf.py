@@ -31,8 +31,8 @@ from emotion_omni.recognition.config import (
 )
 from emotion_omni.recognition.emotion2vec import Emotion2vec
 from emotion_omni.recognition.recognizer import Classified, SpeechRecognizer, with_words
-from emotion_omni.recognition.speech_emotion import SpeechEmotionHead
 from emotion_omni.recognition.speech_detector import SecondLook, SpeechDetector
+from emotion_omni.recognition.speech_emotion import SpeechEmotionHead
 from emotion_omni.recognition.utterance import Utterance
 from emotion_omni.recognition.voice_activity import VoiceActivity
 from emotion_omni.recognition.whisper_ct2 import classify_windows, encode_windows
