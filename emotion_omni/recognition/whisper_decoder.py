@@ -38,7 +38,12 @@ class Segment:
     tokens: tuple[int, ...]
 
     def is_inside(self, seconds: float) -> bool:
-        """Whether at least half of it lies within the sound; what Whisper adds behind its end is invented."""
+        """Whether it begins the sound or at least half of it lies within: what Whisper adds behind the end is invented.
+
+        The end of a short sound is often rounded up to two seconds.
+        """
+        if self.start == 0:
+            return True
         end = self.end if self.end is not None else self.start + len(self.tokens) / TOKENS_PER_SECOND
         return min(end, seconds) - self.start >= max(end - self.start, TIMESTAMP_SECONDS) / 2
 
