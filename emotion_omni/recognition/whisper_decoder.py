@@ -24,9 +24,9 @@ TOKENS_PER_SECOND = 6  # faster than people speak English; cuts off a decoder th
 PLENTY, PLENTY_PER_SECOND = 4, 4  # tokens; more are a loop
 LOOP_TOKENS, LOOP_TIMES = 12, 3  # a loop: one piece of text at least this often in a row, this long together
 REPETITION_PENALTY = 1.4  # of the second pass
-NO_SPEECH_THRESHOLD = 0.75  # probability of no speech from which words count as hallucinated
+NO_SPEECH_THRESHOLD = 0.8  # probability of no speech from which words count as hallucinated
 LONG_SECONDS = 1.6  # of single words Whisper guesses the language badly, so more is asked of them
-FOREIGN_SHORT, FOREIGN_LONG = 0.01, 0.10  # probability of English below which an utterance is in another language
+FOREIGN_SHORT, FOREIGN_LONG = 0.01, 0.05  # probability of English below which an utterance is in another language
 
 
 @dataclass(frozen=True)

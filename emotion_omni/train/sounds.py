@@ -1,5 +1,4 @@
 """Sounds without speech, to teach a detector what speech is not: noises, tones and music, generated.
-
 Axes: N samples at 16 kHz.
 """
 
