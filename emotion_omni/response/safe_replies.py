@@ -166,7 +166,7 @@ _NO_WORDS: dict[str, tuple[str, ...]] = {  # where the tone was heard but no wor
     ),
     "happy": (
         "There's a smile in your voice, but I couldn't make out the words. Would you say it again?",
-        "You sound cheerful! I'd love to know why, but I missed what you said. Once more?",
+        "That sounded bright and warm, though the words didn't reach me. What were you saying?",
         "That sounded like something nice, and the words didn't reach me. Tell me again?",
     ),
     "surprised": (
