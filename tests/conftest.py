@@ -47,7 +47,16 @@ def speech_pack() -> Path:
     folder = os.environ.get("EMOTION_OMNI_SPEECH")
     if not folder:
         pytest.skip("EMOTION_OMNI_SPEECH names no folder of recordings")
-    return Path(folder)
+    return Path(folder.split(os.pathsep)[0])
+
+
+@pytest.fixture(scope="session")
+def speech_packs() -> list[Path]:
+    """All folders of EMOTION_OMNI_SPEECH, joined by the path separator."""
+    folders = os.environ.get("EMOTION_OMNI_SPEECH")
+    if not folders:
+        pytest.skip("EMOTION_OMNI_SPEECH names no folder of recordings")
+    return [Path(folder) for folder in folders.split(os.pathsep)]
 
 
 def tone(seconds: float, hz: int = 16_000, pitch: float = 220.0, level: float = 0.2) -> Audio:

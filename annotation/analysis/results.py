@@ -314,7 +314,7 @@ class Results:
     def about(self, item: str) -> str:
         """The first words of an item, so that a person can find it."""
         texts = self.items[item]["content"].get("texts", {})
-        return next(iter(texts.values()), "")[:60]
+        return next(filter(None, texts.values()), "")[:60]
 
     def alarm(self) -> str | None:
         """A warning if exclusions rose sharply among the later half of the raters."""

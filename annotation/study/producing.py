@@ -130,7 +130,11 @@ def produce(
                 answers.append(answer(engine, query.sound, seed + place if is_comparison else seed))
             except EmotionOmniError as error:
                 refused.append(f"{query.name}: {error}")
-        made = items_of(_new_family(query.name, families), query.sound, answers, rules, clips)
+        try:
+            made = items_of(_new_family(query.name, families), query.sound, answers, rules, clips)
+        except EmotionOmniError as error:
+            refused.append(f"{query.name}: {error}")
+            continue
         for item in made:
             role = "query" if "query" in item["content"]["clips"] else "speech"
             item["content"]["source"] = query.source(role)
@@ -175,13 +179,22 @@ def answer(engine: Engine, query: Audio, seed: int = 0) -> Answer:
 
 
 def items_of(name: str, query: Audio, answers: Sequence[Answer], rules: Study, clips: Clips) -> list[Item]:
-    """The items of one query, as the template of the study needs them. Answers without speech are left out."""
+    """The items of one query, as the template of the study needs them. Answers without speech are left out.
+
+    Raises :class:`EmotionOmniError` (code ``no-words``) for *words vs voice* where no words could be made out; every
+    other template takes such a query, with an empty text.
+    """
     spoken = [answer for answer in answers if answer.speech is not None]
     if not spoken:
         return []
     if rules.template == "compare":
         return [_pair(name, query, spoken[0], spoken[1], clips)] if len(spoken) > 1 else []
     if rules.form.clips == ("speech",):
+        if rules.template == "words-voice" and not spoken[0].heard.transcript:
+            raise EmotionOmniError(
+                "No words could be made out, and words against voice needs them. Import it with a transcript.",
+                "no-words",
+            )
         item = _query_alone(name, query, spoken[0], clips)
         return in_modes(item, query, clips) if rules.template == "words-voice" else [item]
     return [_answered(name, query, answer, clips) for answer in spoken]

@@ -22,7 +22,7 @@ from annotation.ui import access
 from annotation.ui.access import explained, researcher
 from annotation.ui.drawings import Drawings
 from annotation.ui.studies import is_practice
-from emotion_omni.types import EmotionOmniError
+from emotion_omni.types import NO_WORDS, EmotionOmniError
 
 EMPTY = '<div class="empty">Choose a study. Its figures appear here once raters have begun.</div>'
 REASONS = ["ambiguous recording", "gap in the instructions", "rater's slip", "true difference of opinion"]
@@ -129,7 +129,7 @@ def _players(item: str, content: dict[str, Any]) -> str:
     address, texts = f"studio/listen/{html.escape(item)}/", content.get("texts", {})
     return "".join(
         f'<p>{html.escape(role)}: <audio controls preload="none" src="{address}{html.escape(role)}"></audio>'
-        f" {html.escape(texts.get(role, ''))}</p>"
+        f" {html.escape((texts[role] or NO_WORDS) if role in texts else '')}</p>"
         for role in content.get("clips", {})
     )
 

@@ -27,6 +27,13 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("--config", default="small", help=config_help)
     command.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is a GPU")
 
+    command = _add_bench(group, "words", words, "bench words --data FOLDER")
+    data_help = "folders with recordings and their manifest.csv"
+    command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FOLDER", help=data_help)
+    command.add_argument("--split", choices=("train", "dev", "test"), default="dev", help="default: %(default)s")
+    clips_help = "clips of each corpus and language; default: %(default)s"
+    command.add_argument("--clips", type=_positive, default=60, help=clips_help)
+
     command = _add_bench(group, "tone-contrast", tone_contrast, "bench tone-contrast --data FOLDER --folder FOLDER")
     command.add_argument("--data", type=Path, required=True, help="folder with recordings and their manifest.csv")
     folder_help = "folder for answers, states and results; a second call resumes"
@@ -53,6 +60,13 @@ def omni(options: argparse.Namespace) -> int:
 
     report = bench.measure(configuration(options), options.config, options.runs, options.device)
     return _report(options, bench, report)
+
+
+def words(options: argparse.Namespace) -> int:
+    """Word error rate on emotional and on read speech, beside faster-whisper with the same model."""
+    from emotion_omni.evaluate import words as bench
+
+    return _report(options, bench, bench.measure(options.data, options.split, options.clips))
 
 
 def tone_contrast(options: argparse.Namespace) -> int:

@@ -12,7 +12,20 @@ import numpy as np
 
 from emotion_omni import audio, emotion, engine, json_lines, sound_files, streams
 from emotion_omni.cli.output import Commands, add_command, emit, for_each, load_engine
-from emotion_omni.types import Audio, Done, Emotion, EmotionOmniError, Event, Exchange, Heard, Plan, Speech, Text, Turn
+from emotion_omni.types import (
+    NO_WORDS,
+    Audio,
+    Done,
+    Emotion,
+    EmotionOmniError,
+    Event,
+    Exchange,
+    Heard,
+    Plan,
+    Speech,
+    Text,
+    Turn,
+)
 
 PAUSE_BETWEEN_TURNS = 0.6  # seconds, in the joined file of a conversation
 
@@ -65,7 +78,8 @@ def _hear(chosen: engine.Engine, file: str, options: argparse.Namespace) -> None
     belief = heard.emotion
     over_time = [{"seconds": round(at, 2), "label": felt.label} for at, felt in heard.trajectory]
     result = {"file": file, "transcript": heard.transcript} | _emotion_row(belief) | {"trajectory": over_time}
-    emit(options, result, f"{file}: “{heard.transcript}” — {belief.label} ({belief.confidence:.0%})")
+    words = f"“{heard.transcript}”" if heard.transcript else NO_WORDS
+    emit(options, result, f"{file}: {words} — {belief.label} ({belief.confidence:.0%})")
 
 
 # --- reply --------------------------------------------------------------------------------------------------------
@@ -204,7 +218,8 @@ class _Conversation:
             "audio": str(target),
             "timings": {stage: round(seconds, 4) for stage, seconds in answer.timings.items()},
         }
-        user = f"{file}\n  you ({heard.emotion.label} {heard.emotion.confidence:.0%}): {heard.transcript}\n"
+        words = heard.transcript or NO_WORDS
+        user = f"{file}\n  you ({heard.emotion.label} {heard.emotion.confidence:.0%}): {words}\n"
         emit(self.options, result, f"{user}  reply ({answer.emotion}): {answer.text}\n  {target}")
 
 

@@ -130,6 +130,12 @@ def _add_parts(group: Commands) -> None:
     )
     add_settings(command, RecognizerSettings)
 
+    example = "train speech-detector --data FOLDER --out FOLDER"
+    command = add_command(group, "speech-detector", speech_detector, example)
+    data_help = "folders with recordings and their manifest.csv"
+    command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FOLDER", help=data_help)
+    command.add_argument("--out", required=True, **out)
+
     command = add_command(group, "responder", responder, "train responder --out FOLDER", uses_seed=True)
     command.add_argument("--data", type=Path, default=CORPUS, help="reply corpus, JSONL or JSONL.gz; default: ours")
     command.add_argument("--out", required=True, **out)
@@ -164,6 +170,13 @@ def recognizer(options: argparse.Namespace) -> int:
     if options.evaluate:
         return _print_log(options, part.evaluate(options.data, options.evaluate, cache))
     return _print_log(options, part.train(options.data, options.out, cache, settings, options.leave_one_corpus_out))
+
+
+def speech_detector(options: argparse.Namespace) -> int:
+    """The speech detector: is there a voice in the states of Whisper's encoder; some minutes."""
+    from emotion_omni.train import speech_detector as part
+
+    return _print_log(options, part.train(options.data, options.out))
 
 
 def responder(options: argparse.Namespace) -> int:

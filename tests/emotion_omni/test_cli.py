@@ -13,11 +13,13 @@ import pytest
 import soundfile
 from conftest import tone
 
-from emotion_omni import cli
+from emotion_omni import cli, emotion
 from emotion_omni.cli.conversation import PAUSE_BETWEEN_TURNS
 from emotion_omni.cli.train import settings_from
+from emotion_omni.fake import FakeEngine
 from emotion_omni.train.part_settings import CodecSettings, ResponderSettings
 from emotion_omni.train.settings import Settings
+from emotion_omni.types import NO_WORDS, Heard
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,6 +46,14 @@ def test_hear(run, clip):
     assert status == 0 and len(rows) == 2
     assert {"file", "transcript", "label", "probabilities", "valence", "arousal"} <= set(rows[0])
     assert rows[0]["file"] == clip and sum(rows[0]["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_hear_without_words_says_so(run, clip, monkeypatch, capsys):
+    monkeypatch.setattr(FakeEngine, "_recognize", lambda self, turn: Heard("", emotion.one_hot("sad")))
+    _, rows, _ = run("hear", clip)
+    assert rows[0]["transcript"] == "" and rows[0]["label"] == "sad"
+    assert cli.main(["hear", clip, "--engine", "fake"]) == 0
+    assert f"{NO_WORDS} — sad" in capsys.readouterr().out
 
 
 def test_one_bad_file_does_not_spoil_the_rest(run, clip, tmp_path):
