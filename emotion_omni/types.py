@@ -22,6 +22,7 @@ class EmotionOmniError(Exception):
         self.code = code
 
 
+NO_WORDS = "(no words made out)"  # what people read where a transcript is empty
 SURE = 0.5  # probability of a label from which it may be relied on: a wrong guess hurts more than none
 
 
@@ -119,6 +120,11 @@ class Turn:
     def __post_init__(self) -> None:
         if self.audio is None and (self.transcript is None or self.emotion is None):
             raise ValueError("A turn without audio needs both a transcript and an emotion.")
+
+    @property
+    def history(self) -> tuple[Exchange, ...]:
+        """The earlier turns that a reply may refer to: those whose words could be made out."""
+        return tuple(exchange for exchange in self.earlier if exchange.transcript)
 
 
 @dataclass(frozen=True)

@@ -42,12 +42,12 @@ def spoken(embedded) -> Audio:
 
 
 @pytest.fixture(scope="session")
-def speech_packs() -> str:
-    """Folders of real recordings with a manifest.csv, joined by the path separator: EMOTION_OMNI_SPEECH."""
+def speech_packs() -> list[Path]:
+    """Folders of real recordings with a manifest.csv: EMOTION_OMNI_SPEECH, joined by the path separator."""
     folders = os.environ.get("EMOTION_OMNI_SPEECH")
     if not folders:
         pytest.skip("EMOTION_OMNI_SPEECH names no folder of recordings")
-    return folders
+    return [Path(folder) for folder in folders.split(os.pathsep)]
 
 
 def tone(seconds: float, hz: int = 16_000, pitch: float = 220.0, level: float = 0.2) -> Audio:

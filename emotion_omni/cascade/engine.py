@@ -21,8 +21,9 @@ from emotion_omni.response.config import SmolLM2Config
 from emotion_omni.response.guard import Guard
 from emotion_omni.response.planner import Planner
 from emotion_omni.response.responder import Responder
+from emotion_omni.response.safe_replies import no_words_reply
 from emotion_omni.synthesis.synthesizer import Synthesizer
-from emotion_omni.types import Audio, Delivery, Done, Event, Plan, Speech, Text, Turn
+from emotion_omni.types import Audio, Delivery, Done, Event, Heard, Plan, Speech, Text, Turn
 
 
 class CascadeEngine:
@@ -88,10 +89,10 @@ class CascadeEngine:
         heard = self.recognizer.recognize(turn)
         timings = {**heard.timings, "heard": time.perf_counter() - started}
         yield heard
-        plan = self.planner.plan(heard, turn.earlier)
+        plan = self.planner.plan(heard, turn.history)
         timings["planned"] = time.perf_counter() - started
         yield plan
-        with closing(self.responder.reply(heard, plan, turn.earlier, seed=seed)) as pieces:
+        with closing(self._reply(heard, plan, turn, seed)) as pieces:
             for piece in pieces:
                 timings.setdefault("first_text", time.perf_counter() - started)
                 yield Text(piece)
@@ -100,6 +101,13 @@ class CascadeEngine:
                     yield Speech(audio)
         timings["done"] = time.perf_counter() - started
         yield Done(timings)
+
+    def _reply(self, heard: Heard, plan: Plan, turn: Turn, seed: int) -> Generator[str, None, None]:
+        """The pieces of the responder, or a question where there are no words to respond to."""
+        if heard.transcript:
+            yield from self.responder.reply(heard, plan, turn.history, seed=seed)
+        else:
+            yield no_words_reply(plan.tone, seed + len(turn.earlier))
 
     def _spoken(self, piece: str, plan: Plan, turn: Turn, seed: int) -> Iterator[Audio]:
         if turn.speak:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from emotion_omni.cli.output import Commands, Run, add_command, add_group
+from emotion_omni import streams
+from emotion_omni.cli.output import Commands, Run, add_command, add_group, emit
 from emotion_omni.cli.train import configuration
 
 CONDITIONS = ("both", "semantic-only", "emotion-only", "tone-shuffled")
@@ -26,6 +26,13 @@ def add_commands(commands: Commands) -> None:
     config_help = "paper, small, tiny or a JSON file; default: %(default)s"
     command.add_argument("--config", default="small", help=config_help)
     command.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda where there is a GPU")
+
+    command = _add_bench(group, "words", words, "bench words --data FOLDER")
+    data_help = "folders with recordings and their manifest.csv"
+    command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FOLDER", help=data_help)
+    command.add_argument("--split", choices=("train", "dev", "test"), default="dev", help="default: %(default)s")
+    clips_help = "clips of each corpus and language; default: %(default)s"
+    command.add_argument("--clips", type=_positive, default=60, help=clips_help)
 
     command = _add_bench(group, "tone-contrast", tone_contrast, "bench tone-contrast --data FOLDER --folder FOLDER")
     command.add_argument("--data", type=Path, required=True, help="folder with recordings and their manifest.csv")
@@ -55,6 +62,13 @@ def omni(options: argparse.Namespace) -> int:
     return _report(options, bench, report)
 
 
+def words(options: argparse.Namespace) -> int:
+    """Word error rate on emotional and on read speech, beside faster-whisper with the same model."""
+    from emotion_omni.evaluate import words as bench
+
+    return _report(options, bench, bench.measure(options.data, options.split, options.clips))
+
+
 def tone_contrast(options: argparse.Namespace) -> int:
     """Whether the omni model's answer follows the tone of voice; takes hours on one core."""
     from emotion_omni.evaluate import tone_contrast as bench
@@ -82,12 +96,12 @@ def _add_bench(group: Commands, name: str, run: Run, example: str) -> argparse.A
 def _report(options: argparse.Namespace, bench: Any, report: dict[str, Any]) -> int:
     if options.out:
         options.out.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(json.dumps(report, ensure_ascii=False) if options.json else bench.as_text(report))
+    emit(options, report, bench.as_text(report))
     return 0
 
 
 def _log(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    streams.note(line)
 
 
 def _positive(text: str) -> int:

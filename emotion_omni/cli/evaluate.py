@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
+from emotion_omni import streams
 from emotion_omni.cli.output import Commands, add_command, emit
 from emotion_omni.types import EmotionOmniError
 
@@ -45,11 +45,12 @@ def evaluate(options: argparse.Namespace) -> int:
     from emotion_omni.evaluate import evaluated_recognizers, recognition
     from emotion_omni.evaluate.recognition_page import page
 
-    chosen = recognition.Options(options.data, options.split, options.limit, options.draws)
+    folders = tuple(Path(folder) for folder in options.data.split(os.pathsep) if folder)
+    chosen = recognition.Options(folders, options.split, options.limit, options.draws)
     recognition.check(chosen)  # before any weights are loaded
     recognizer = evaluated_recognizers.load(options.recognizer)
     cache = options.cache or weights.cache() / "features" / "clips"
-    report = recognition.measure(recognizer, chosen, cache, _say)
+    report = recognition.measure(recognizer, chosen, cache, streams.note)
     options.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
     _write(options.out / "recognition.json", text)
@@ -70,7 +71,3 @@ def _as_text(report: dict[str, Any], out: Path) -> str:
         recalls = "  ".join(f"{one} {found['value']:.3f}" for one, found in row["uar"].items())
         lines.append(f"  {name}: UAR {recalls}; refused {row['refused']['share']:.1%}")
     return "\n".join([*lines, f"Report: {out / 'recognition.json'}, page: {out / 'recognition.html'}"])
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

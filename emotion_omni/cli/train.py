@@ -131,10 +131,16 @@ def _add_parts(group: Commands) -> None:
     add_settings(command, RecognizerSettings)
 
     command = add_command(group, "functionals", functionals, "train functionals --data FOLDER --out FOLDER")
-    folders = f"folders with recordings and their manifest.csv, joined by {os.pathsep!r}"
-    command.add_argument("--data", required=True, metavar="FOLDERS", help=folders)
+    data_help = "folders with recordings and their manifest.csv"
+    command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FOLDER", help=data_help)
     command.add_argument("--out", required=True, **out)
     command.add_argument("--cache", type=Path, help="folder for features; default: in the weights cache")
+
+    example = "train speech-detector --data FOLDER --out FOLDER"
+    command = add_command(group, "speech-detector", speech_detector, example)
+    data_help = "folders with recordings and their manifest.csv"
+    command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FOLDER", help=data_help)
+    command.add_argument("--out", required=True, **out)
 
     command = add_command(group, "responder", responder, "train responder --out FOLDER", uses_seed=True)
     command.add_argument("--data", type=Path, default=CORPUS, help="reply corpus, JSONL or JSONL.gz; default: ours")
@@ -180,6 +186,13 @@ def functionals(options: argparse.Namespace) -> int:
 
     cache = options.cache or weights.cache() / "features" / "clips"
     return _print_log(options, part.train(read_manifests(options.data), options.out, cache))
+
+
+def speech_detector(options: argparse.Namespace) -> int:
+    """The speech detector: is there a voice in the states of Whisper's encoder; some minutes."""
+    from emotion_omni.train import speech_detector as part
+
+    return _print_log(options, part.train(options.data, options.out))
 
 
 def responder(options: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
 """Train the second recognizer, the judge for evaluation only: see functionals_recognizer.py.
 
-``python -m emotion_omni train functionals --data FOLDER:FOLDER --out FOLDER``
+``python -m emotion_omni train functionals --data FOLDER FOLDER --out FOLDER``
 
 The folders hold recordings and a ``manifest.csv``. Only :data:`CORPORA` are trained on: their authors state terms.
 Corpora weigh by the root of their size and emotions alike within a corpus. An emotion that a corpus does not have
@@ -13,7 +13,6 @@ Axes: N clips, C functionals, E emotions.
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from emotion_omni import audio, emotion, pitch_tracking
+from emotion_omni import audio, emotion, pitch_tracking, streams
 from emotion_omni.evaluate import acoustic_functionals
 from emotion_omni.evaluate.acoustic_functionals import HZ
 from emotion_omni.evaluate.clip_features import ClipFeatures, Extracted, hash_of_code
@@ -81,7 +80,7 @@ def _functionals(clips: Sequence[Clip], cache: Path) -> np.ndarray:
         assert found is not None  # extract refuses nothing: it raises
         rows.append(found)
         if index % 500 == 499:
-            print(f"functionals: {index + 1} of {len(clips)} clips", file=sys.stderr, flush=True)
+            streams.note(f"functionals: {index + 1} of {len(clips)} clips")
     return np.stack(rows)
 
 

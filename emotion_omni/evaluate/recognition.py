@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,9 +41,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Options:
-    """``data``: folders joined by the path separator. ``limit``: clips of each corpus, 0 for all of them."""
+    """``data``: folders with a manifest.csv. ``limit``: clips of each corpus, 0 for all of them."""
 
-    data: str
+    data: tuple[Path, ...]
     split: str = "test"
     limit: int = 0
     draws: int = DRAWS
@@ -85,7 +84,9 @@ def choose_clips(clips: Sequence[Clip], options: Options) -> tuple[list[Clip], l
     """→ the clips of the split, and some of another person for each corpus that has one person there."""
     within = [clip for clip in clips if options.split in ("all", clip.split)]
     if not within:
-        raise EmotionOmniError(f"No clip in {options.data!r} has split {options.split!r}.", "no-data")
+        raise EmotionOmniError(
+            f"No clip in {', '.join(map(str, options.data))} has split {options.split!r}.", "no-data"
+        )
     chosen, strangers = [], []
     for corpus, own in _by(within, lambda clip: clip.source).items():
         kept = spread(own, options.limit) if options.limit else own
@@ -176,7 +177,7 @@ def judge(
 
 
 def _about(recognizer: EvaluatedRecognizer, options: Options, clips: Sequence[Clip]) -> dict[str, Any]:
-    manifests = [Path(folder) / "manifest.csv" for folder in options.data.split(os.pathsep) if folder]
+    manifests = [folder / "manifest.csv" for folder in options.data]
     return {
         "evaluation": "recognition",
         "recognizer": recognizer.name,
@@ -228,10 +229,10 @@ def _figures(
 def by_folder(options: Options, clips: Sequence[Clip]) -> dict[str, np.ndarray]:
     """The places of the clips of each folder of the data, by its name, if there are any."""
     found = {}
-    for folder in filter(None, options.data.split(os.pathsep)):
+    for folder in options.data:
         places = [index for index, clip in enumerate(clips) if clip.path.is_relative_to(folder)]
         if places:
-            found[Path(folder).name] = np.array(places)
+            found[folder.name] = np.array(places)
     return found
 
 

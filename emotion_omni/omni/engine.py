@@ -151,11 +151,14 @@ class OmniEngine:
         tone = reliable_tone(heard)
         corrected_transcript = heard.transcript if turn.transcript is not None else None
         corrected_emotion = heard.emotion.label if turn.emotion is not None else None
-        prompt = self.model.prompt_builder.prompt(turn.earlier, corrected_transcript, corrected_emotion)
+        prompt = self.model.prompt_builder.prompt(turn.history, corrected_transcript, corrected_emotion)
         request = Request(self._encode(samples), prompt, tone, seed, turn.speak)
         stopwatch.reached("encoded")
         if is_crisis(heard.transcript):
             yield from self._say(request, safe_replies.CRISIS[seed % len(safe_replies.CRISIS)], "calm", stopwatch)
+        elif not heard.transcript:
+            text = safe_replies.no_words_reply(tone, seed + len(turn.earlier))
+            yield from self._say(request, text, emotion.answer_with(tone, "neutral"), stopwatch)
         elif not (yield from self._generate(request, stopwatch)):
             text = safe_replies.safe_reply(heard.transcript, tone, "neutral", seed)
             yield from self._say(request, text, emotion.answer_with(tone, "neutral"), stopwatch)

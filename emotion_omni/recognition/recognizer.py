@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from emotion_omni import audio, emotion
+from emotion_omni.recognition.speech_detector import SecondLook
 from emotion_omni.recognition.utterance import Utterance, prepare_utterance
 from emotion_omni.recognition.voice_activity import VoiceActivity
 from emotion_omni.types import Audio, Emotion, EmotionOmniError, Heard, SpeakerEstimate, Turn
@@ -40,6 +41,7 @@ class SpeechRecognizer(abc.ABC):
     """Base class: subclasses encode an utterance, then read words and emotion from the result."""
 
     voice_activity: VoiceActivity
+    second_look: SecondLook
 
     def recognize(self, turn: Turn) -> Heard:
         transcript, label = corrections(turn)
@@ -51,6 +53,7 @@ class SpeechRecognizer(abc.ABC):
             utterance = self.prepare(audio.check(turn.audio.samples, turn.audio.hz))
         with timed(timings, "encode"):
             encoded = self.encode(utterance)
+        self.check_speech(encoded)
         if transcript is None:
             with timed(timings, "words"):
                 transcript = self.transcribe(encoded)
@@ -62,11 +65,14 @@ class SpeechRecognizer(abc.ABC):
 
     def prepare(self, query: Audio) -> Utterance:
         """See :func:`prepare_utterance`."""
-        return prepare_utterance(query, self.voice_activity)
+        return prepare_utterance(query, self.voice_activity, self.second_look)
 
     def encode(self, utterance: Utterance) -> Any:
         """What :meth:`transcribe` and :meth:`classify` both read."""
         return utterance
+
+    def check_speech(self, encoded: Any) -> None:  # noqa: B027 (empty on purpose: not every recognizer can tell)
+        """Refuse what turns out not to be speech. Raises :class:`EmotionOmniError` (code ``no-speech``)."""
 
     @abc.abstractmethod
     def transcribe(self, encoded: Any) -> str:

@@ -8,7 +8,7 @@ Axes: N samples at 16 kHz.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +18,14 @@ from emotion_omni.recognition.voice_activity import HZ, VoiceActivity
 from emotion_omni.types import Audio, EmotionOmniError
 
 Span = tuple[int, int]  # first sample, last sample + 1
+FindSpeech = Callable[[np.ndarray], list[Span]]  # samples [N] → spans of speech
 
 VAD_PEAK = 0.5  # peak level that voice activity detection gets, however quiet the recording
 LONGEST_PAUSE = 0.5  # seconds; of a longer pause this much remains
+LONG_PAUSE = 1.5  # seconds removed from a pause, from which the speech after it is a window of its own
 CONTEXT = 0.25  # seconds kept on both sides of the speech: an encoder reads onsets better with it
 SHORTEST_WINDOW = 0.4  # of the longest one; a window ends in the longest pause after this share of it
+SHORTEST_LAST = 1.0  # seconds left for the last window; of a shorter one Whisper makes words up
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,35 +51,53 @@ class Utterance:
 
     def recording_seconds(self, seconds: float) -> float:
         """A time of the utterance → the time of the recording."""
-        here, there = next(offset for offset in reversed(self.offsets) if offset[0] <= max(0.0, seconds) * HZ)
+        at = max(0.0, seconds) * HZ + 1e-3  # a sample's own time, rounded, lies in that sample's part
+        here, there = next(offset for offset in reversed(self.offsets) if offset[0] <= at)
         return seconds + (there - here) / HZ
 
     def windows(self, longest_seconds: float) -> list[Span]:
-        """Spans of at most ``longest_seconds`` that cover the utterance, each ending in a pause where there is one."""
-        longest, found, start = int(longest_seconds * HZ), [], 0
-        while len(self.samples) - start > longest:
-            end = self._pause_between(start + int(SHORTEST_WINDOW * longest), start + longest)
-            found.append((start, end))
-            start = end
-        return [*found, (start, len(self.samples))]
+        """Spans of at most ``longest_seconds`` that cover the utterance.
+
+        They end where a long pause was, else in the longest pause that there is: Whisper may skip what comes after one.
+        """
+        longest, found = int(longest_seconds * HZ), list[Span]()
+        for start, stop in self._parts():
+            while (left := stop - start) > longest:
+                last = start + min(longest, left - min(int(SHORTEST_LAST * HZ), longest // 2))
+                end = self._pause_between(start + int(SHORTEST_WINDOW * longest), last)
+                found.append((start, end))
+                start = end
+            found.append((start, stop))
+        return found
+
+    def _parts(self) -> list[Span]:
+        """What lies between long pauses of the recording, each at least a second."""
+        shortest, cuts = int(SHORTEST_LAST * HZ), [0]
+        for (here_before, there_before), (here, there) in zip(self.offsets, self.offsets[1:], strict=False):
+            removed = (there - there_before) - (here - here_before)
+            if removed >= LONG_PAUSE * HZ and min(here - cuts[-1], len(self.samples) - here) >= shortest:
+                cuts.append(here)
+        return list(zip(cuts, [*cuts[1:], len(self.samples)], strict=True))
 
     def _pause_between(self, first: int, last: int) -> int:
-        """The middle of the longest pause, or else of the quietest tenth of a second."""
+        """The middle of the longest pause, the later of two equals, or else of the quietest tenth of a second."""
         pauses = [
             (max(first, end), min(last, start))
             for (_, end), (start, _) in zip(self.speech, self.speech[1:], strict=False)
             if end < last and start > first
         ]
         if pauses:
-            start, end = max(pauses, key=lambda pause: pause[1] - pause[0])
+            start, end = max(pauses, key=lambda pause: (pause[1] - pause[0], pause))
             return (start + end) // 2
-        step = HZ // 10
+        step = min(HZ // 10, last - first)
         starts = range(first, last - step + 1, step)
         return min(starts, key=lambda at: audio.dbfs(self.samples[at : at + step])) + step // 2
 
 
-def prepare_utterance(query: Audio, voice_activity: VoiceActivity) -> Utterance:
+def prepare_utterance(query: Audio, voice_activity: VoiceActivity, second_look: FindSpeech | None = None) -> Utterance:
     """Resample, find the speech, cut the silence around it and the long pauses in it, set the level of the speech.
+
+    ``second_look``: asked where voice activity detection finds nothing.
 
     Raises :class:`EmotionOmniError` (codes ``silent``, ``no-speech``).
     """
@@ -88,12 +109,17 @@ def prepare_utterance(query: Audio, voice_activity: VoiceActivity) -> Utterance:
             f"The recording is silent ({level:.0f} dBFS). Check the microphone, then record again.", "silent"
         )
     spans = voice_activity.spans(samples * np.float32(VAD_PEAK / np.abs(samples).max()))
+    if not spans and second_look is not None:
+        spans = second_look(samples)
     if not spans:
-        raise EmotionOmniError(
-            "No speech was found in the recording. Speak a little closer to the microphone and try again.",
-            "no-speech",
-        )
+        raise no_speech()
     return join_speech(samples, spans)
+
+
+def no_speech() -> EmotionOmniError:
+    return EmotionOmniError(
+        "No speech was found in the recording. Speak a little closer to the microphone and try again.", "no-speech"
+    )
 
 
 def join_speech(samples: np.ndarray, spans: Sequence[Span]) -> Utterance:

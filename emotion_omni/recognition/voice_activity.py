@@ -50,14 +50,17 @@ class VoiceActivity:
             elif speaking and probability < OFF:
                 speaking = False
                 raw.append((start, index * FRAME))
-        margin = int(MARGIN * HZ)
-        merged: list[tuple[int, int]] = []
-        for first, last in raw:
-            if last - first < SHORTEST * HZ:
-                continue
-            start, end = max(0, first - margin), min(len(samples), last + margin)
-            if merged and start <= merged[-1][1]:
-                merged[-1] = (merged[-1][0], end)
-            else:
-                merged.append((start, end))
-        return merged
+        return with_margins([span for span in raw if span[1] - span[0] >= SHORTEST * HZ], len(samples))
+
+
+def with_margins(spans: list[tuple[int, int]], length: int) -> list[tuple[int, int]]:
+    """Spans with a margin on both sides, merged where they touch. ``length``: of the recording."""
+    margin = int(MARGIN * HZ)
+    merged: list[tuple[int, int]] = []
+    for first, last in spans:
+        start, end = max(0, first - margin), min(length, last + margin)
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], end)
+        else:
+            merged.append((start, end))
+    return merged

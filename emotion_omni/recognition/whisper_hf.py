@@ -31,10 +31,12 @@ from emotion_omni.recognition.config import (
 )
 from emotion_omni.recognition.emotion2vec import Emotion2vec
 from emotion_omni.recognition.recognizer import Classified, SpeechRecognizer, with_words
+from emotion_omni.recognition.speech_detector import SecondLook, SpeechDetector
 from emotion_omni.recognition.speech_emotion import SpeechEmotionHead
 from emotion_omni.recognition.utterance import Utterance
 from emotion_omni.recognition.voice_activity import VoiceActivity
-from emotion_omni.recognition.whisper_ct2 import NO_SPEECH_THRESHOLD, classify_windows, encode_windows
+from emotion_omni.recognition.whisper_ct2 import classify_windows, encode_windows
+from emotion_omni.recognition.whisper_decoder import NO_SPEECH_THRESHOLD, REPETITION_PENALTY, has_repeats
 from emotion_omni.recognition.whisper_encoder import HZ, WhisperEncoder
 from emotion_omni.sampling import GREEDY, sample_one
 from emotion_omni.types import Emotion, EmotionOmniError, SpeakerEstimate
@@ -55,6 +57,7 @@ class EmotionClassifier(Protocol):
 @dataclass(eq=False)
 class WhisperHFRecognizer(SpeechRecognizer):
     voice_activity: VoiceActivity
+    second_look: SecondLook
     transcriber: Transcriber
     emotion_classifier: EmotionClassifier
 
@@ -62,8 +65,9 @@ class WhisperHFRecognizer(SpeechRecognizer):
     def load(cls, config: WhisperHFConfig, device: torch.device) -> WhisperHFRecognizer:
         """Raises :class:`EmotionOmniError` (codes ``weights``, ``config``, ``missing-package``, ``memory``)."""
         voice_activity = VoiceActivity(weights.fetch("silero/vad.onnx"))
+        second_look = SecondLook(WhisperEncoder.load(weights.fetch("whisper-base/model.bin")), SpeechDetector.load())
         transcriber = Transcriber.load(config.transcriber, device)
-        return cls(voice_activity, transcriber, load_classifier(config.emotion, device))
+        return cls(voice_activity, second_look, transcriber, load_classifier(config.emotion, device))
 
     def transcribe(self, encoded: Utterance) -> str:
         return self.transcriber.transcribe(encoded)
@@ -116,25 +120,41 @@ class Transcriber:
         encoded = self.model.get_encoder()(features.to(self.model.device, self.model.dtype))
         max_tokens = self.model.config.max_target_positions - len(self.prompt)
         max_tokens = min(8 + int(TOKENS_PER_SECOND * len(samples) / HZ), max_tokens)
+        written = self.decode(encoded, max_tokens)
+        if has_repeats(written):
+            written = min(written, self.decode(encoded, max_tokens, REPETITION_PENALTY), key=len)
+        return self.tokenizer.decode(written, skip_special_tokens=True).strip()
+
+    def decode(self, encoded: Any, max_tokens: int, penalty: float = 1.0) -> list[int]:
+        """Greedy, at most ``max_tokens``; none where the model predicts no speech. ``penalty``: on repetitions."""
         written: list[int] = []
         kv_cache, step = None, self.prompt
         while len(written) < max_tokens:
             input_ids = torch.tensor([step], device=self.model.device)
             out = self.model(encoder_outputs=encoded, decoder_input_ids=input_ids, cache=kv_cache, use_cache=True)
             if kv_cache is None and self._is_silence(out.logits[0, 0]):
-                return ""
+                return []
             kv_cache = out.cache
-            suppressed = self.suppressed if written else self.suppressed_first
-            token = sample_one(out.logits[0, -1].float() + suppressed, GREEDY)
+            logits = _penalized(out.logits[0, -1].float(), written, penalty)
+            token = sample_one(logits + (self.suppressed if written else self.suppressed_first), GREEDY)
             if token == self.eos:
                 break
             written.append(token)
             step = [token]
-        return self.tokenizer.decode(written, skip_special_tokens=True).strip()
+        return written
 
     def _is_silence(self, logits: torch.Tensor) -> bool:
         """Whether the model predicts no speech, from its logits [V] at the start of the transcript."""
         return self.no_speech is not None and float(logits.float().softmax(0)[self.no_speech]) >= NO_SPEECH_THRESHOLD
+
+
+def _penalized(logits: torch.Tensor, written: list[int], penalty: float) -> torch.Tensor:
+    """Logits [V] with those of tokens that were written before made less likely (Keskar et al. 2019, CTRL)."""
+    if penalty == 1.0 or not written:
+        return logits
+    seen = torch.tensor(sorted(set(written)), device=logits.device)
+    found = logits[seen]
+    return logits.scatter(0, seen, torch.where(found > 0, found / penalty, found * penalty))
 
 
 class LabelClassifier:

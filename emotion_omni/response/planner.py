@@ -24,7 +24,7 @@ class Planner:
     def plan(self, heard: Heard, history: Sequence[Exchange] = ()) -> Plan:
         """``history`` does not count yet: the tone of this turn and its words decide."""
         tone = reliable_tone(heard)
-        news = self.guard.news(heard.transcript, tone) if self.guard is not None else "neutral"
+        news = self.guard.news(heard.transcript, tone) if self.guard is not None and heard.transcript else "neutral"
         return Plan(emotion.answer_with(tone, news), news, tone)
 
 

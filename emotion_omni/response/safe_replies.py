@@ -1,4 +1,4 @@
-"""Fixed replies, for when every attempt of the language model fails the guard.
+"""Fixed replies, for when every attempt of the language model fails the guard, and for speech without clear words.
 
 Chosen by what the person does (greets, thanks, leaves, asks, tells), by the news and by the tone. Each fits any such
 turn, so none can be wrong in kind. Self-harm is always answered with one of these, never by the model.
@@ -144,6 +144,48 @@ _TOLD = {
     ("neutral", ""): ("I see. Tell me a little more about that.", "Go on, I'm listening. What happened then?"),
 }
 
+_NO_WORDS: dict[str, tuple[str, ...]] = {  # where the tone was heard but no words; "" for an unsure tone
+    "sad": (
+        "You sound a little low, but I couldn't make out the words. Would you say it once more? There's no hurry.",
+        "I can hear that something weighs on you, though the words didn't reach me. Could you tell me again?",
+        "That sounded heavy, and I missed what you said. Take your time. What is it?",
+    ),
+    "angry": (
+        "You sound upset, and I couldn't make out the words. Could you say it again? I want to get it right.",
+        "I can hear the frustration, but I missed what you said. Would you tell me once more?",
+        "Something has clearly got to you. The words didn't reach me, so please say it again.",
+    ),
+    "fearful": (
+        "You sound uneasy, and I couldn't make out the words. I'm here. Could you say it again, slowly?",
+        "I can hear that something worries you, but I missed what you said. Would you try once more?",
+        "That sounded frightened, and the words didn't reach me. Take one slow breath, then tell me again.",
+    ),
+    "disgusted": (
+        "Something seems to put you off, but I couldn't make out the words. Could you say it again?",
+        "I can hear that you don't like it at all, though I missed what you said. What is it?",
+    ),
+    "happy": (
+        "There's a smile in your voice, but I couldn't make out the words. Would you say it again?",
+        "That sounded bright and warm, though the words didn't reach me. What were you saying?",
+        "That sounded like something nice, and the words didn't reach me. Tell me again?",
+    ),
+    "surprised": (
+        "You sound surprised, but I couldn't make out the words. Could you say it again?",
+        "Something seems to have caught you off guard, and I missed what you said. What was it?",
+    ),
+    "": (
+        "I heard your voice, but I couldn't make out the words. Could you say that again, in English?",
+        "I'm sorry, I missed what you said. Would you try once more, a little closer to the microphone?",
+        "I'm listening, but the words didn't reach me. Could you say it another way, in English?",
+    ),
+}
+
+
+def no_words_reply(tone: str, seed: int) -> str:
+    """A kind question after speech whose words could not be made out. It claims no words; an unsure tone is ""."""
+    choices = _NO_WORDS.get(tone, _NO_WORDS[""])
+    return choices[seed % len(choices)]
+
 
 def act_of(text: str) -> str:
     """What the words do: "leave", "thank", "greet", "ask" or "tell"."""
@@ -182,4 +224,5 @@ def every_reply() -> list[tuple[str, str]]:
     asked = [(news, reply) for news, replies in _ASKED.items() for reply in replies]
     asked += [(news, reply) for (news, _), replies in _FOLLOW_UPS.items() for reply in replies]
     asked += [("neutral", reply) for _, replies in _ALWAYS for reply in replies]
+    asked += [("neutral", reply) for replies in _NO_WORDS.values() for reply in replies]
     return told + asked + [("neutral", reply) for replies in _BY_ACT.values() for reply in replies]

@@ -6,7 +6,7 @@ Axes: B clips, C emotions.
 from __future__ import annotations
 
 import csv
-import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def read_manifest(folder: Path) -> list[Clip]:
     """Raises :class:`EmotionOmniError` (codes ``missing``, ``bad-line``, ``unknown-emotion``)."""
     path = folder / "manifest.csv"
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             return [_clip(folder, row) for row in csv.DictReader(file)]
     except OSError as error:
         raise EmotionOmniError(
@@ -51,9 +51,9 @@ def _clip(folder: Path, row: dict[str, str]) -> Clip:
     return Clip(folder / row["path"], label, row["source"], row["split"], row.get("speaker", ""))
 
 
-def read_manifests(folders: str) -> list[Clip]:
-    """The clips of several folders, joined by the path separator like ``PATH``."""
-    return [clip for folder in folders.split(os.pathsep) if folder for clip in read_manifest(Path(folder))]
+def read_manifests(folders: Iterable[Path]) -> list[Clip]:
+    """The clips of several folders."""
+    return [clip for folder in folders for clip in read_manifest(folder)]
 
 
 def unweighted_average_recall(predictions: np.ndarray, labels: np.ndarray) -> float:

@@ -11,9 +11,10 @@ import gradio as gr
 from annotation.ui.talk import charts, player
 from annotation.ui.talk.conversation import ChatTurn, Conversation
 from emotion_omni import emotion
-from emotion_omni.types import Done, Event, Heard, Plan, Speech, Text
+from emotion_omni.types import NO_WORDS, Done, Event, Heard, Plan, Speech, Text
 
 NOTHING_HEARD = '<div class="empty">Nothing heard yet. Record a sentence, or try an example.</div>'
+NO_WORDS_HINT = "No words made out. Write what was said, or record again."
 
 
 @dataclass
@@ -44,7 +45,9 @@ def after(event: Event, turn: ChatTurn, shown: Conversation) -> PageUpdate:
                 chat_messages(shown),
                 heard=charts.heard_chart(event.emotion, event.trajectory, turn.corrected),
                 emotion=gr.update(value=event.emotion.label, interactive=True),
-                transcript=gr.update(value=event.transcript, interactive=True),
+                transcript=gr.update(
+                    value=event.transcript, placeholder="" if event.transcript else NO_WORDS_HINT, interactive=True
+                ),
                 status=busy("Thinking…"),
                 again=gr.update(interactive=True),
             )
@@ -83,7 +86,7 @@ def emptied(fresh: Conversation) -> PageUpdate:
         voice=player.message("clear", fresh.identity),
         heard=NOTHING_HEARD,
         emotion=gr.update(value=None, interactive=False),
-        transcript=gr.update(value="", interactive=False),
+        transcript=gr.update(value="", placeholder="", interactive=False),
         plan="",
         timings="",
         status="",
@@ -98,7 +101,8 @@ def chat_messages(conversation: Conversation) -> list[dict]:
     for turn in conversation.turns:
         messages.append({"role": "user", "content": {"path": turn.query_file, "alt_text": "Your recording"}})
         if turn.heard:
-            messages.append({"role": "user", "content": html.escape(turn.heard.transcript, quote=False)})
+            words = turn.heard.transcript or NO_WORDS
+            messages.append({"role": "user", "content": html.escape(words, quote=False)})
         if turn.reply:
             messages.append({"role": "assistant", "content": html.escape(turn.reply.strip(), quote=False)})
         if turn.reply_file:

@@ -10,6 +10,7 @@ import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from annotation.ui.engine_pool import EnginePool
 from annotation.ui.studies import Handlers
 from emotion_omni import audio
 from emotion_omni.fake import FakeEngine
-from emotion_omni.types import Audio, EmotionOmniError, Event, Turn
+from emotion_omni.types import Audio, EmotionOmniError, Event, Heard, Turn
 
 RULES = {"title": "Mine", "template": "emotion-recognition"}
 WAV = audio.wav_bytes(tone(0.5))
@@ -470,6 +471,39 @@ def test_an_engine_that_gives_no_answer_is_reported(clips: Clips) -> None:
 
     items, refused_answers = produce([("fake", Silent())], [("hello", tone(0.5))], Study.read(RULES), clips)
     assert items == [] and len(refused_answers) == 1 and refused_answers[0].startswith("hello: ")
+
+
+class WordlessEngine(FakeEngine):
+    """The fake, which makes out no words."""
+
+    def respond(self, turn: Turn, *, seed: int = 0) -> Iterator[Event]:
+        for event in super().respond(turn, seed=seed):
+            yield replace(event, transcript="") if isinstance(event, Heard) else event
+
+
+@pytest.mark.parametrize("template", ["empathy", "emotion-recognition", "compare"])
+def test_a_query_without_words_is_an_item_with_an_empty_text(clips: Clips, template: str) -> None:
+    rules = Study.read(RULES | {"template": template})
+    (item,), refused_answers = produce([("fake", WordlessEngine())], [("hello", tone(0.5))], rules, clips)
+    assert (
+        refused_answers == []
+        and item["content"]["texts"]["speech" if template == "emotion-recognition" else "query"] == ""
+    )
+
+
+def test_words_against_voice_needs_words(clips: Clips) -> None:
+    rules = Study.read(RULES | {"template": "words-voice"})
+    queries = [("mute", tone(0.5)), ("again", tone(0.6))]
+    items, refused_answers = produce([("fake", WordlessEngine())], queries, rules, clips)
+    assert items == [] and [line.split(":")[0] for line in refused_answers] == ["mute", "again"]
+    assert "No words could be made out" in refused_answers[0]
+
+
+def test_a_live_turn_without_words_can_be_given(store: Store, clips: Clips) -> None:
+    code = save_turn(store, clips, tone(0.5), answer(WordlessEngine(), tone(0.5)), {})
+    with store.read() as view:
+        (item,) = view.contributed(code)
+    assert item["content"]["texts"]["query"] == "" and item["content"]["about"]["transcript"] == ""
 
 
 class GatedEngine(FakeEngine):

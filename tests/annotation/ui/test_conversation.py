@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from annotation.ui.talk.page_update import chat_messages
 from annotation.ui.talk.tab import Handlers
 from emotion_omni import engine
 from emotion_omni.fake import FakeEngine
-from emotion_omni.types import Audio, EmotionOmniError, Event, Turn
+from emotion_omni.types import NO_WORDS, Audio, EmotionOmniError, Event, Turn
 
 
 class RecordingEngine(FakeEngine):
@@ -82,6 +83,22 @@ def test_answering_again_replaces_the_last_turn_and_forgets_it(handlers, recordi
     last = conversation.turns[-1]
     assert (last.heard.transcript, last.heard.emotion.label, last.corrected) == ("My own words", "sad", True)
     assert last.recognized.transcript == "1.0 seconds of sound", "what the model heard is kept beside the correction"
+
+
+def test_a_turn_without_words_says_so_and_can_be_corrected(handlers, recording, monkeypatch):
+    heard = recording._recognize(Turn(tone(1.0)))
+    monkeypatch.setattr(
+        recording, "_recognize", lambda turn: replace(heard, transcript=turn.transcript or ""), raising=True
+    )
+    *steps, last = handlers.respond(save_sound(tone(1.0)), "fake", 0, Conversation())
+    conversation = last[-1]
+    assert NO_WORDS in [message["content"] for message in chat_messages(conversation)]
+    boxes = [value for step in steps for value in step if isinstance(value, dict) and value.get("placeholder")]
+    assert any("No words made out" in box["placeholder"] and box["value"] == "" for box in boxes)
+    same = corrected(handlers, conversation, heard.emotion.label, "")
+    assert recording.turns[-1].transcript is None, "an empty box is what was heard, not a correction"
+    corrected(handlers, same, heard.emotion.label, "My own words")
+    assert recording.turns[-1].transcript == "My own words"
 
 
 def test_what_was_not_changed_is_no_correction(handlers, recording):

@@ -20,9 +20,10 @@ from engine_contract import (  # noqa: F401 (the whole contract, run again for t
     test_words_only,
 )
 
-from emotion_omni import engine
+from emotion_omni import emotion, engine
 from emotion_omni.cascade.engine import CascadeEngine
-from emotion_omni.types import Done, EmotionOmniError, Turn
+from emotion_omni.response.safe_replies import no_words_reply
+from emotion_omni.types import Done, EmotionOmniError, Exchange, Heard, Plan, Text, Turn
 
 
 @pytest.fixture(params=["kokoro", "cosyvoice2", pytest.param("mixed", marks=pytest.mark.slow)])
@@ -84,6 +85,61 @@ def test_when_the_gpu_is_full_the_error_says_what_to_do_and_the_next_turn_works(
             list(hub.respond(turn))
     assert caught.value.code == "memory"
     assert isinstance(list(hub.respond(turn))[-1], Done)
+
+
+class Unclear:
+    """A recognizer that makes out a tone but no words."""
+
+    def __init__(self, label: str, confidence: float) -> None:
+        rest = {"neutral": 1 - confidence} if label != "neutral" else {}
+        self.heard = Heard("", emotion.mixture({label: confidence} | rest))
+
+    def recognize(self, turn: Turn) -> Heard:
+        return self.heard
+
+
+class Remembering:
+    """A responder that keeps the histories it is given."""
+
+    def __init__(self) -> None:
+        self.histories: list[tuple[Exchange, ...]] = []
+
+    def reply(self, heard, plan, history=(), *, seed=0):
+        assert heard.transcript, "there is nothing to respond to"
+        self.histories.append(tuple(history))
+        yield "I see."
+
+
+EARLIER = (Exchange("My dog died.", "sad", "I am sorry."), Exchange("", "sad", "Could you say that again?"))
+
+
+@pytest.mark.parametrize(("label", "confidence"), [("sad", 0.9), ("angry", 0.8), ("happy", 0.9), ("sad", 0.3)])
+def test_speech_without_words_is_answered_with_a_question_in_its_tone(hub, label, confidence):
+    engine = CascadeEngine(Unclear(label, confidence), hub.planner, Remembering(), hub.synthesizer)
+    said = []
+    for seed in range(3):
+        events = list(engine.respond(Turn(tone(1), speak=False), seed=seed))
+        plan = next(event for event in events if isinstance(event, Plan))
+        said.append("".join(event.piece for event in events if isinstance(event, Text)))
+        assert plan.news == "neutral" and isinstance(events[-1], Done)
+    assert set(said) == {no_words_reply(label if confidence > 0.5 else "neutral", seed) for seed in range(3)}
+    assert len(set(said)) == 3
+
+
+def test_it_does_not_ask_twice_in_the_same_words(hub):
+    engine = CascadeEngine(Unclear("sad", 0.9), hub.planner, Remembering(), hub.synthesizer)
+
+    def said(earlier):
+        return [event for event in engine.respond(Turn(tone(1), earlier, speak=False)) if isinstance(event, Text)]
+
+    assert said(()) != said((Exchange("", "sad", "…"),))
+
+
+def test_a_turn_without_words_is_kept_out_of_the_history(hub):
+    responder = Remembering()
+    engine = CascadeEngine(hub.recognizer, hub.planner, responder, hub.synthesizer)
+    list(engine.respond(Turn(None, EARLIER, transcript="He was old.", emotion="sad", speak=False)))
+    assert responder.histories == [EARLIER[:1]]
 
 
 def test_on_zero_gpu_a_turn_crosses_into_another_process_and_back(embedded, settings, monkeypatch, spoken):

@@ -73,7 +73,7 @@ def test_training_learns_moods_of_voices_it_never_heard(tmp_path, capsys):
     pack = write_corpus(tmp_path / "pack", "EMO-DB", {name: (split, float(hz)) for name, (split, hz) in voices.items()})
     unknown = write_corpus(tmp_path / "other", "A corpus without terms", {"z": ("train", 100.0)}, each=1)
     out = tmp_path / "out"
-    command = ["train", "functionals", "--data", f"{pack}:{unknown}", "--out", str(out), "--json"]
+    command = ["train", "functionals", "--data", str(pack), str(unknown), "--out", str(out), "--json"]
     assert cli.main([*command, "--cache", str(tmp_path / "cache")]) == 0
     log = json.loads(capsys.readouterr().out)
     assert log["clips"] == {"EMO-DB dev": 12, "EMO-DB train": 48}, "only corpora whose authors state terms"

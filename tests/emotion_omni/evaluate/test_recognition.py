@@ -28,11 +28,11 @@ TWO = {"x": ("test", 220.0), "y": ("dev", 130.0)}
 
 
 @pytest.fixture(scope="module")
-def packs(tmp_path_factory) -> str:
+def packs(tmp_path_factory) -> tuple[Path, ...]:
     folder = tmp_path_factory.mktemp("packs")
     one = write_corpus(folder / "one", "One", ONE)
     two = write_corpus(folder / "two", "Two", TWO, moods=("happy", "sad"), each=6)
-    return os.pathsep.join((str(one), str(two)))
+    return one, two
 
 
 class Listener:
@@ -149,8 +149,12 @@ def test_a_renamed_clip_is_found_again_and_a_changed_one_is_not(tmp_path):
     assert files.path(tmp_path / "a.wav") == files.path(tmp_path / "b.wav") != files.path(tmp_path / "c.wav")
 
 
-def command(packs: str, folder: Path) -> list[str]:
-    words = ["evaluate", "--only", "recognition", "--recognizer", "functionals", "--data", packs, "--json"]
+def joined(packs: tuple[Path, ...]) -> str:
+    return os.pathsep.join(map(str, packs))
+
+
+def command(packs: tuple[Path, ...], folder: Path) -> list[str]:
+    words = ["evaluate", "--only", "recognition", "--recognizer", "functionals", "--data", joined(packs), "--json"]
     return [*words, "--out", str(folder / "out"), "--cache", str(folder / "cache"), "--draws", "1"]
 
 
@@ -206,8 +210,8 @@ def test_names_in_the_data_are_escaped(report):
 def test_what_cannot_be_evaluated_is_refused_first(packs, tmp_path, capsys):
     for words, code in (
         (["--data", str(tmp_path / "nowhere")], "missing"),
-        (["--data", packs, "--recognizer", "omni:x"], "unknown-engine"),
-        (["--data", packs.split(os.pathsep)[1], "--split", "train"], "no-data"),
+        (["--data", joined(packs), "--recognizer", "omni:x"], "unknown-engine"),
+        (["--data", str(packs[1]), "--split", "train"], "no-data"),
     ):
         assert cli.main(["evaluate", "--out", str(tmp_path / "out"), "--json", *words]) == 1
         assert json.loads(capsys.readouterr().out)["error"]["code"] == code
@@ -216,4 +220,4 @@ def test_what_cannot_be_evaluated_is_refused_first(packs, tmp_path, capsys):
 def test_a_manifest_without_a_column_is_named(tmp_path):
     (tmp_path / "manifest.csv").write_text("path,emotion\na.wav,happy\n")
     with pytest.raises(EmotionOmniError, match="source"):
-        recognition.check(recognition.Options(str(tmp_path)))
+        recognition.check(recognition.Options((tmp_path,)))

@@ -24,6 +24,7 @@ from annotation.ui.talk.conversation import ChatTurn
 from emotion_omni import audio, checkpoint, cli, emotion, engine
 from emotion_omni.omni import encoders
 from emotion_omni.omni.config import OmniConfig, SpeechDecoderConfig, TextSampling
+from emotion_omni.response import safe_replies
 from emotion_omni.response.safe_replies import CRISIS
 from emotion_omni.synthesis import codec, cosyvoice2_folder
 from emotion_omni.synthesis import vocoder as voice
@@ -98,6 +99,14 @@ def test_the_model_hears_the_voice_and_not_only_the_recognized_words(omni, query
 
     heard = answers(query)
     assert heard != answers(turned) and heard != answers(None), "a sound is not no sound"
+
+
+def test_speech_without_words_is_answered_with_a_question(omni, query, monkeypatch):
+    heard = Heard("", emotion.one_hot("sad"))
+    monkeypatch.setattr(omni, "_hear", lambda turn: (heard, encoders.prepare(turn.audio)))
+    earlier = (Exchange("", "sad", "Could you say that again?"),)
+    said = [words(omni.respond(Turn(query, given, speak=False))).strip() for given in ((), earlier)]
+    assert said == [safe_replies.no_words_reply("sad", 0), safe_replies.no_words_reply("sad", 1)]
 
 
 def test_the_model_hears_a_recording_as_it_does_in_training(omni, query):

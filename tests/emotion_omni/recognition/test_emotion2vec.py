@@ -52,7 +52,9 @@ def test_emotion2vec_believes_what_its_package_believes(emotion2vec):
         (expected,) = theirs.generate(samples, granularity="utterance", extract_embedding=False)
         assert ours.used == expected["labels"] == ["生气/angry", "开心/happy", "中立/neutral", "难过/sad", "<unk>"]
         assert ours.probabilities(torch.from_numpy(samples)).tolist() == pytest.approx(expected["scores"], abs=1e-6)
-    belief, trajectory, _ = load_classifier(Emotion2vecConfig(str(emotion2vec), ""), CPU).classify(Utterance.of(samples, 0.0))
+    belief, trajectory, _ = load_classifier(Emotion2vecConfig(str(emotion2vec), ""), CPU).classify(
+        Utterance.of(samples, 0.0)
+    )
     angry, happy, neutral, sad, unknown = expected["scores"]
     wanted = {"angry": angry, "happy": happy, "neutral": neutral + unknown, "sad": sad}
     assert belief.probabilities == pytest.approx({name: wanted.get(name, 0.0) for name in emotion.NAMES}, abs=1e-6)

@@ -7,7 +7,7 @@ import pytest
 from conftest import music, noise, tone
 
 from emotion_omni import emotion
-from emotion_omni.recognition.recognizer import Recognizer
+from emotion_omni.recognition.recognizer import Recognizer, with_words
 from emotion_omni.types import Audio, EmotionOmniError, Heard, Turn
 
 
@@ -41,7 +41,8 @@ def test_what_a_person_corrects_is_taken_as_it_is(recognizer, spoken):
     assert (words.transcript, words.emotion, words.trajectory) == ("We won!", plain.emotion, plain.trajectory)
     felt = recognizer.recognize(Turn(spoken, emotion="joy"))
     assert (felt.transcript, felt.emotion, felt.trajectory) == (plain.transcript, emotion.one_hot("happy"), ())
-    assert "words" not in words.timings and "tone" not in felt.timings
+    assert "words" not in words.timings
+    assert "tone" in felt.timings, "the estimate of the voice needs it, whatever the label is"
 
 
 @pytest.mark.parametrize("sound", [None, "spoken"])
@@ -49,6 +50,14 @@ def test_with_both_corrections_nothing_is_listened_to(recognizer, spoken, sound)
     silence = Audio(np.zeros(16_000, np.float32), 16_000)
     turn = Turn(None if sound is None else silence, transcript="We won!", emotion="happy")
     assert recognizer.recognize(turn) == Heard("We won!", emotion.one_hot("happy"))
+
+
+def test_speech_without_words_keeps_its_tone(recognizer, spoken, monkeypatch):
+    """Whatever cannot be read, a foreign language above all, is an empty transcript and no error."""
+    plain = recognizer.recognize(Turn(spoken))
+    monkeypatch.setattr(type(recognizer), "transcribe", lambda self, encoded: with_words(" ... "))
+    heard = recognizer.recognize(Turn(spoken))
+    assert heard.transcript == "" and heard.emotion == plain.emotion and heard.trajectory == plain.trajectory
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,7 @@ def test_the_guard_reads_the_words_with_the_reliable_tone():
     assert Good.asked == [("I got the job!", "neutral")]
 
 
-@pytest.mark.parametrize(
-    ("probability", "tone"), [(SURE - 0.01, "neutral"), (SURE, "sad"), (0.9, "sad")]
-)
+@pytest.mark.parametrize(("probability", "tone"), [(SURE - 0.01, "neutral"), (SURE, "sad"), (0.9, "sad")])
 def test_an_emotion_less_likely_than_not_is_not_answered(probability, tone):
     heard = Heard(
         "Well.", emotion.mixture({"sad": probability, "calm": (1 - probability) / 2, "happy": (1 - probability) / 2})
