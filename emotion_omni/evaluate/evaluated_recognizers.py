@@ -128,7 +128,7 @@ class EmbeddedRecognizer:
         return self._head.classify(torch.from_numpy(features), speaker)
 
     def tone_milliseconds(self) -> float:
-        """Of a 4 s clip after the encoder, on one thread: the median of several runs."""
+        """Of a 4 s clip after the encoder, on one thread: the median of several runs, in time of the processor."""
         return tone_milliseconds(self._recognizer)
 
 
@@ -178,7 +178,7 @@ class AnyRecognizer:
 
 
 def tone_milliseconds(recognizer: WhisperCT2Recognizer) -> float:
-    """Of a 4 s clip after the encoder, on one thread: the median of several runs."""
+    """Of a 4 s clip after the encoder, on one thread: the median of several runs, in time of the processor."""
     noise = np.random.default_rng(0).normal(0, 0.07, int(TONE_CLIP_SECONDS * HZ)).astype(np.float32)
     encoded, threads = recognizer.encode(Utterance.of(noise)), torch.get_num_threads()
     torch.set_num_threads(1)
@@ -191,7 +191,7 @@ def tone_milliseconds(recognizer: WhisperCT2Recognizer) -> float:
 def _median_milliseconds(run: Callable[[], object]) -> float:
     seconds = []
     for _ in range(TONE_RUNS):
-        started = time.perf_counter()
+        started = time.process_time()  # what else the machine does must not count
         run()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.process_time() - started)
     return round(1000 * statistics.median(seconds), 1)

@@ -80,8 +80,8 @@ def _recall(row: Mapping[str, Any] | None) -> str:
 
 def _groups(report: Mapping[str, Any]) -> dict[str, Any]:
     """Figures by name: all clips and each folder with eight answers, each corpus with its own."""
-    folders = {f"{name}, eight classes": row for name, row in report.get("folders", {}).items()}
-    return {"all, eight classes": report["pooled"], **folders, **report["corpora"]}
+    folders = {f"folder {name}": row for name, row in report.get("folders", {}).items()}
+    return {"all clips": report["pooled"], **folders, **report["corpora"]}
 
 
 def _head(report: Mapping[str, Any]) -> str:
@@ -91,7 +91,7 @@ def _head(report: Mapping[str, Any]) -> str:
         f"Split {report['split']}{limit}: {report['clips']} clips of {report['speakers']} people; "
         f"{report['draws']} random orders of turns. Weights and code {report['identity']}.",
         "Unweighted average recall (UAR): the mean over emotions of the share that is recognized. A refused clip "
-        "counts as wrong. For a corpus only the emotions it has can be answered; pooled, all eight. Intervals: 95 %, "
+        "counts as wrong. For a corpus only the emotions it has can be answered; for all clips and for folders, all eight. Intervals: 95 %, "
         "bootstrap over speakers within corpora; none where each corpus has one speaker. Acted speech: not what a real "
         "conversation may expect.",
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}, Python "
@@ -183,12 +183,12 @@ def _confusion_section(report: Mapping[str, Any]) -> str:
         for name, row in _groups(report).items():
             heading = f"<h3>{_escape(name)}, {_escape(report['conditions'][condition])}</h3>"
             parts.append(f"<div>{heading}{_matrix(row['confusion'][condition])}</div>")
-    note = "<p>Rows: the label. Columns: the answer among all eight. Darker: a larger share of the row.</p>"
+    note = "<p>Rows: the label. Columns: the answer among all eight. Stronger color: a larger share of the row.</p>"
     return f"<h2>Confusion</h2>{note}<div class='charts'>{''.join(parts)}</div>"
 
 
 def _matrix(counts: Mapping[str, Mapping[str, float]]) -> str:
-    columns = [*emotion.NAMES, "refused"]
+    columns = [*emotion.NAMES, *(["refused"] if any(row["refused"] for row in counts.values()) else [])]
     head = "".join(f'<th scope="col" title="{name}">{name[:4]}</th>' for name in columns)
     body = []
     for label, row in counts.items():
@@ -207,7 +207,8 @@ def _matrix(counts: Mapping[str, Mapping[str, float]]) -> str:
 def _left_section(report: Mapping[str, Any]) -> str:
     parts = ["<h2>Speed, corpora left out of training, what was not measured</h2>"]
     if "tone_milliseconds" in report:
-        parts.append(f"<p>Tone of a 4 s clip after the shared pass, one thread: {report['tone_milliseconds']} ms.</p>")
+        text = f"Tone of a 4 s clip after the shared pass: {report['tone_milliseconds']} ms of one processor."
+        parts.append(f"<p>{text}</p>")
     if "leave_one_corpus_out" in report:
         left = report["leave_one_corpus_out"]
         rows = [(name, _in_words(value)) for name, value in left.items()] if isinstance(left, dict) else [("", left)]

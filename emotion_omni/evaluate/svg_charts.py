@@ -13,6 +13,7 @@ WIDTH, HEIGHT = 340, 230
 LEFT, RIGHT, TOP, BOTTOM = 34, 8, 8, 30
 SERIES_COLORS = ("#2f80d0", "#d9730d", "#16957a", "#c2649a", "#8f6fd6", "#85898f", "#b59a00", "#5b8c2a", "#d0453f")
 BAR = 24  # height of a row
+LONGEST_LABEL = 18  # letters beside a row
 
 
 def line_chart(ticks: Sequence[str], lines: Mapping[str, Sequence[float | None]], summary: str) -> str:
@@ -57,7 +58,8 @@ def interval_chart(rows: Sequence[tuple[str, float, float | None, float | None]]
         parts += [_line(x, 0, x, height - 20, 'stroke-opacity=".2"'), _text(x, height - 6, f"{tick:g}")]
     for index, (name, value, low, high) in enumerate(rows):
         y = BAR * index + BAR / 2
-        parts.append(_text(start - 6, y + 4, name, "end"))
+        shown = name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1]}…"
+        parts.append(_text(start - 6, y + 4, shown, "end"))
         if low is not None and high is not None:
             parts.append(_line(start + low * inner, y, start + high * inner, y, 'stroke-width="2"'))
         parts.append(f'<circle cx="{start + value * inner:.1f}" cy="{y:.1f}" r="4.5" fill="{SERIES_COLORS[0]}"/>')
