@@ -91,7 +91,8 @@ def _head(report: Mapping[str, Any]) -> str:
         f"Split {report['split']}{limit}: {report['clips']} clips of {report['speakers']} people; "
         f"{report['draws']} random orders of turns. Weights and code {report['identity']}.",
         "Unweighted average recall (UAR): the mean over emotions of the share that is recognized. A refused clip "
-        "counts as wrong. For a corpus only the emotions it has can be answered; for all clips and for folders, all eight. Intervals: 95 %, "
+        "counts as wrong. For a corpus only the emotions it has can be answered; for all clips and for folders, "
+        "all eight. Intervals: 95 %, "
         "bootstrap over speakers within corpora; none where each corpus has one speaker. Acted speech: not what a real "
         "conversation may expect.",
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}, Python "
