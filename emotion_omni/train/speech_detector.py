@@ -29,10 +29,9 @@ from emotion_omni import audio, weights
 from emotion_omni.recognition.speech_detector import STATE, SpeechDetector, blocks
 from emotion_omni.recognition.voice_activity import FRAME, HZ, VoiceActivity
 from emotion_omni.recognition.whisper_encoder import WhisperEncoder, valid_frames
-from emotion_omni.train.emotion_corpus import Clip, read_manifest
+from emotion_omni.train.emotion_corpus import UNLICENSED, Clip, read_manifest
 from emotion_omni.train.sounds import SOUNDS, make_sound
 
-UNLICENSED = ("ASED", "EMOVO", "EmoV-DB", "TurEV-DB")  # no terms, no product use, or no derivatives
 LONGEST_SECONDS = 6.0  # of a clip; the rest is not read
 VOICE, ROOM = 0.5, 0.05  # probability of voice activity from which a block is speech, up to which it is the room
 ROOM_SECONDS = 0.6  # shorter pieces of a room are left out
