@@ -12,6 +12,7 @@ from annotation.study import checks
 from annotation.study.clips import Clips
 from annotation.study.items import Item, new_row
 from annotation.study.rules import STATES, Study
+from emotion_omni import json_lines
 from emotion_omni.types import EmotionOmniError
 
 PRACTICE = "practice-"  # begins the ids of the built-in practice studies, whose ratings count nowhere
@@ -24,6 +25,8 @@ def create(
     study = study or "s" + uuid.uuid4().hex[:12]
     if not study.startswith((PRACTICE, "live-turns")):  # what the studio makes by itself keeps no rater's name
         require_lasting_key()
+    if fault := json_lines.fault_in(rules.settings()):
+        raise EmotionOmniError(f"The settings of the study cannot be stored: {fault}", "bad-setting")
     with_checks = [*items, *checks.items(rules.form, clips, items)]
     rows = [new_row(item) for item in with_checks]
 
