@@ -13,7 +13,19 @@ from collections.abc import Iterator
 import numpy as np
 
 from emotion_omni import audio, emotion
-from emotion_omni.types import Audio, Done, Emotion, EmotionOmniError, Event, Heard, Plan, Speech, Text, Turn
+from emotion_omni.types import (
+    Audio,
+    Done,
+    Emotion,
+    EmotionOmniError,
+    Event,
+    Heard,
+    Plan,
+    SpeakerEstimate,
+    Speech,
+    Text,
+    Turn,
+)
 
 QUIET_DBFS = -60.0
 
@@ -55,13 +67,20 @@ class FakeEngine:
             raise EmotionOmniError(f"The recording is silent ({level:.0f} dBFS). Record again.", "silent")
         transcript = turn.transcript or f"{query.seconds:.1f} seconds of sound"
         if turn.emotion is not None:
-            return Heard(transcript, emotion.one_hot(turn.emotion))
-        felt = self._classify(query, level)
-        return Heard(transcript, felt, ((query.seconds / 2, felt),))
+            return Heard(transcript, emotion.one_hot(turn.emotion), speaker=turn.speaker)
+        known = turn.speaker or SpeakerEstimate(0, np.zeros(1, np.float32), self.name)
+        felt = self._classify(query, level, usual=float(known.total[0]) / known.turns if known.turns else None)
+        speaker = SpeakerEstimate(known.turns + 1, known.total + np.float32(level), self.name)
+        return Heard(transcript, felt, ((query.seconds / 2, felt),), speaker=speaker)
 
     @staticmethod
-    def _classify(query: Audio, level: float) -> Emotion:
-        """Loud is angry, soft is sad, many zero crossings are happy: something that varies, for a screen to show."""
+    def _classify(query: Audio, level: float, usual: float | None) -> Emotion:
+        """Loud is angry, soft is sad, many zero crossings are happy: something that varies, for a screen to show.
+
+        ``usual``: the mean level of the person's earlier turns, which then counts as neither loud nor soft.
+        """
+        if usual is not None:
+            level += QUIET_DBFS / 2 - usual
         crossings = float(np.mean(np.diff(np.signbit(query.samples)) != 0))
         loudness = min(1.0, max(0.0, (level - QUIET_DBFS) / -QUIET_DBFS))
         return emotion.mixture({"angry": loudness, "sad": 1 - loudness, "happy": min(1.0, crossings), "neutral": 0.1})

@@ -42,17 +42,8 @@ def spoken(embedded) -> Audio:
 
 
 @pytest.fixture(scope="session")
-def speech_pack() -> Path:
-    """A folder of real recordings with a manifest.csv, named by EMOTION_OMNI_SPEECH."""
-    folder = os.environ.get("EMOTION_OMNI_SPEECH")
-    if not folder:
-        pytest.skip("EMOTION_OMNI_SPEECH names no folder of recordings")
-    return Path(folder.split(os.pathsep)[0])
-
-
-@pytest.fixture(scope="session")
 def speech_packs() -> list[Path]:
-    """All folders of EMOTION_OMNI_SPEECH, joined by the path separator."""
+    """Folders of real recordings with a manifest.csv: EMOTION_OMNI_SPEECH, joined by the path separator."""
     folders = os.environ.get("EMOTION_OMNI_SPEECH")
     if not folders:
         pytest.skip("EMOTION_OMNI_SPEECH names no folder of recordings")

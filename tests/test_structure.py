@@ -193,3 +193,27 @@ def test_torch_is_not_imported_by_what_a_page_needs(name):
 def test_python_agrees_that_torch_is_not_imported():
     code = "import sys, emotion_omni.engine, emotion_omni.audio, annotation.studio; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_nothing_outside_evaluation_uses_the_second_recognizer():
+    """It judges models and data; were they trained on, filtered, chosen or searched by it, it could not."""
+    judge = ("emotion_omni.evaluate.functionals_recognizer", "emotion_omni.evaluate.acoustic_functionals")
+    assert set(judge) <= set(modules())
+    assert {name for name in modules() if imports(name) & set(judge)} <= {
+        name for name in modules() if within(name, "emotion_omni.evaluate")
+    }
+    makers = [f"emotion_omni.{part}" for part in (*PARTS, "cascade", "omni", "train", "engine")]
+    reaching = {name for name in modules() if within(name, *makers, "annotation") and reached_from(name) & set(judge)}
+    assert not reaching
+
+
+def reached_from(name: str) -> set[str]:
+    """All that a module imports in turn, inside functions too."""
+    seen: set[str] = set()
+    waiting = [name]
+    while waiting:
+        for other in imports(waiting.pop()) - seen:
+            seen.add(other)
+            if other in modules():
+                waiting.append(other)
+    return seen

@@ -22,6 +22,7 @@ from emotion_omni.types import (
     Exchange,
     Heard,
     Plan,
+    SpeakerEstimate,
     Speech,
     Text,
     Turn,
@@ -33,6 +34,8 @@ PAUSE_BETWEEN_TURNS = 0.6  # seconds, in the joined file of a conversation
 def add_commands(commands: Commands) -> None:
     command = add_command(commands, "hear", hear, "hear clip.wav --json", uses_engine=True, prints_only=True)
     command.add_argument("files", nargs="+", metavar="FILE", help=audio.FORMATS)
+    same_help = "the files are one person's turns in this order: each is heard knowing the voice of those before it"
+    command.add_argument("--same-speaker", action="store_true", help=same_help)
     example = """echo '{"text": "I lost my job.", "emotion": "sad"}' | python -m emotion_omni reply --json"""
     command = add_command(commands, "reply", reply, "reply --json", uses_engine=True, prints_only=True)
     command.epilog = f"Example: {example}"
@@ -67,19 +70,34 @@ def _of_file(file: str) -> dict[str, Any]:
 
 def hear(options: argparse.Namespace) -> int:
     """What was said in each file, and how."""
-    chosen = load_engine(options)
-    return for_each(options.files, options, lambda file: _hear(chosen, file, options), _of_file)
+    listening = _Listening(load_engine(options), options)
+    return for_each(options.files, options, listening.hear, _of_file)
 
 
-def _hear(chosen: engine.Engine, file: str, options: argparse.Namespace) -> None:
-    events = chosen.respond(Turn(audio.decode(file), speak=False), seed=options.seed)
-    heard = next(event for event in events if isinstance(event, Heard))
-    events.close()  # type: ignore[attr-defined]  # a generator; the reply is not computed
-    belief = heard.emotion
-    over_time = [{"seconds": round(at, 2), "label": felt.label} for at, felt in heard.trajectory]
-    result = {"file": file, "transcript": heard.transcript} | _emotion_row(belief) | {"trajectory": over_time}
-    words = f"“{heard.transcript}”" if heard.transcript else NO_WORDS
-    emit(options, result, f"{file}: {words} — {belief.label} ({belief.confidence:.0%})")
+class _Listening:
+    """What is known of the person after the files so far: nothing, unless they are one person's."""
+
+    def __init__(self, chosen: engine.Engine, options: argparse.Namespace) -> None:
+        self.engine, self.options = chosen, options
+        self.speaker: SpeakerEstimate | None = None
+
+    def hear(self, file: str) -> None:
+        options = self.options
+        events = self.engine.respond(Turn(audio.decode(file), speak=False, speaker=self.speaker), seed=options.seed)
+        heard = next(event for event in events if isinstance(event, Heard))
+        events.close()  # type: ignore[attr-defined]  # a generator; the reply is not computed
+        self._report(file, heard)
+        if options.same_speaker:
+            self.speaker = heard.speaker
+
+    def _report(self, file: str, heard: Heard) -> None:
+        belief, known = heard.emotion, self.speaker.turns if self.speaker else 0
+        over_time = [{"seconds": round(at, 2), "label": felt.label} for at, felt in heard.trajectory]
+        result = {"file": file, "transcript": heard.transcript} | _emotion_row(belief) | {"trajectory": over_time}
+        voice = f", {known} earlier turns of this voice" if self.options.same_speaker else ""
+        words = f"“{heard.transcript}”" if heard.transcript else NO_WORDS
+        text = f"{file}: {words} — {belief.label} ({belief.confidence:.0%}{voice})"
+        emit(self.options, result | {"turns_known": known}, text)
 
 
 # --- reply --------------------------------------------------------------------------------------------------------

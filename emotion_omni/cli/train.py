@@ -129,6 +129,12 @@ def _add_parts(group: Commands) -> None:
     command.add_argument("--leave-one-corpus-out", action="store_true", help=argparse.SUPPRESS)  # always done now
     add_settings(command, RecognizerSettings)
 
+    command = add_command(group, "functionals", functionals, "train functionals --data FOLDER --out FOLDER")
+    data_help = "folders with recordings and their manifest.csv"
+    command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FOLDER", help=data_help)
+    command.add_argument("--out", required=True, **out)
+    command.add_argument("--cache", type=Path, help="folder for features; default: in the weights cache")
+
     example = "train speech-detector --data FOLDER --out FOLDER"
     command = add_command(group, "speech-detector", speech_detector, example)
     command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FOLDER", help=data_help)
@@ -168,6 +174,16 @@ def recognizer(options: argparse.Namespace) -> int:
     if options.evaluate:
         return _print_log(options, part.evaluate(options.data, options.evaluate, cache))
     return _print_log(options, part.train(options.data, options.out, cache, settings))
+
+
+def functionals(options: argparse.Namespace) -> int:
+    """The second recognizer, a judge for evaluation only: eight emotions from acoustic functionals."""
+    from emotion_omni import weights
+    from emotion_omni.evaluate import functionals_training as part
+    from emotion_omni.train.emotion_corpus import read_manifests
+
+    cache = options.cache or weights.cache() / "features" / "clips"
+    return _print_log(options, part.train(read_manifests(options.data), options.out, cache))
 
 
 def speech_detector(options: argparse.Namespace) -> int:

@@ -16,9 +16,10 @@ import torch
 
 from emotion_omni import audio, emotion, json_lines
 from emotion_omni.cascade.engine import CascadeEngine
+from emotion_omni.pitch_tracking import track_pitch
+from emotion_omni.recognition.utterance import Utterance
 from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer, encode_windows
 from emotion_omni.synthesis.codec import HZ
-from emotion_omni.train.pitch_tracking import track_pitch
 from emotion_omni.types import Audio
 
 CORPUS = Path(__file__).with_name("replies.jsonl.gz")
@@ -64,14 +65,14 @@ def record(embedded: CascadeEngine, folder: Path, sentences: list[tuple[str, str
             part.write_bytes(audio.wav_bytes(audio.join(list(embedded.speak(text, tone)))))
             part.rename(path)
         samples = audio.decode(path).samples
-        recordings.append(Recording(text, samples, *track_pitch(samples), whisper_states(recognizer, samples)))
+        recordings.append(Recording(text, samples, *track_pitch(samples, HZ), whisper_states(recognizer, samples)))
     return recordings
 
 
 def whisper_states(recognizer: WhisperCT2Recognizer, samples: np.ndarray) -> np.ndarray:
     """24 kHz [K] → [50 per second, 512], the last hidden states of Whisper's encoder."""
     prepared = audio.set_level(audio.resample(Audio(samples, HZ), 16_000).samples)
-    states = torch.cat([window[-1] for window in encode_windows(recognizer.encoder, prepared)])
+    states = torch.cat([window[-1] for window in encode_windows(recognizer.encoder, Utterance.of(prepared))])
     return states.numpy()[: len(samples) * 50 // HZ]
 
 

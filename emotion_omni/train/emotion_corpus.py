@@ -6,6 +6,7 @@ Axes: B clips, C emotions.
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from emotion_omni import emotion
-
+from emotion_omni.types import EmotionOmniError
 
 UNLICENSED = ("ASED", "EMOVO", "EmoV-DB", "TurEV-DB")  # no terms, no product use, or no derivatives: only measured with
 
@@ -33,14 +34,28 @@ class Clip:
 
 
 def read_manifest(folder: Path) -> list[Clip]:
-    with open(folder / "manifest.csv", newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        Clip(
-            folder / row["path"], emotion.find(row["emotion"]).name, row["source"], row["split"], row.get("speaker") or ""
-        )
-        for row in rows
-    ]
+    """Raises :class:`EmotionOmniError` (codes ``missing``, ``bad-line``, ``unknown-emotion``)."""
+    path = folder / "manifest.csv"
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            return [_clip(folder, row) for row in csv.DictReader(file)]
+    except OSError as error:
+        raise EmotionOmniError(
+            f"{str(path)!r} cannot be read: {error.strerror}. Name a folder with recordings and a manifest.csv.",
+            "missing",
+        ) from error
+    except KeyError as error:
+        raise EmotionOmniError(f"{str(path)!r} lacks the column {error}.", "bad-line") from error
+
+
+def _clip(folder: Path, row: dict[str, str]) -> Clip:
+    label = emotion.find(row["emotion"]).name
+    return Clip(folder / row["path"], label, row["source"], row["split"], row.get("speaker", ""))
+
+
+def read_manifests(folders: Iterable[Path]) -> list[Clip]:
+    """The clips of several folders."""
+    return [clip for folder in folders for clip in read_manifest(folder)]
 
 
 def unweighted_average_recall(predictions: np.ndarray, labels: np.ndarray) -> float:

@@ -35,7 +35,7 @@ from emotion_omni.recognition.utterance import Utterance, prepare_utterance
 from emotion_omni.recognition.voice_activity import HZ, VoiceActivity
 from emotion_omni.recognition.whisper_ct2 import encode_windows, spoken_frames
 from emotion_omni.recognition.whisper_encoder import WhisperEncoder
-from emotion_omni.train.emotion_corpus import UNLICENSED, Clip, read_manifest, report, unweighted_average_recall
+from emotion_omni.train.emotion_corpus import UNLICENSED, Clip, read_manifests, report, unweighted_average_recall
 from emotion_omni.train.part_settings import RecognizerSettings
 from emotion_omni.types import EmotionOmniError, SpeakerEstimate
 
@@ -258,7 +258,7 @@ def train(folders: Sequence[Path], out: Path, cache: Path, settings: RecognizerS
 
 
 def load_corpus(folders: Sequence[Path], cache: Path) -> tuple[Corpus, list[Clip]]:
-    clips = [clip for folder in folders for clip in read_manifest(folder)]
+    clips = read_manifests(folders)
     extractor = Extractor(cache)
     found = []
     for number, clip in enumerate(clips):

@@ -48,6 +48,22 @@ def test_hear(run, clip):
     assert rows[0]["file"] == clip and sum(rows[0]["probabilities"].values()) == pytest.approx(1, abs=1e-3)
 
 
+def test_turns_of_one_speaker_are_heard_knowing_those_before(run, clip, tmp_path):
+    soundfile.write(tmp_path / "loud.wav", tone(1.0, level=0.9).samples, 16_000)
+    loud = str(tmp_path / "loud.wav")
+    _, together, _ = run("hear", loud, clip, loud, "--same-speaker")
+    _, apart, _ = run("hear", loud, clip, loud)
+    assert [row["turns_known"] for row in together] == [0, 1, 2] and [row["turns_known"] for row in apart] == [0, 0, 0]
+    assert together[0]["probabilities"] == apart[0]["probabilities"]
+    assert together[2]["probabilities"] != apart[2]["probabilities"] == apart[0]["probabilities"]
+
+
+def test_a_bad_turn_does_not_lose_the_speaker(run, clip, tmp_path):
+    (tmp_path / "bad.wav").write_bytes(b"not audio")
+    status, rows, _ = run("hear", clip, str(tmp_path / "bad.wav"), clip, "--same-speaker")
+    assert status == 1 and "error" in rows[1] and rows[2]["turns_known"] == 1
+
+
 def test_hear_without_words_says_so(run, clip, monkeypatch, capsys):
     monkeypatch.setattr(FakeEngine, "_recognize", lambda self, turn: Heard("", emotion.one_hot("sad")))
     _, rows, _ = run("hear", clip)

@@ -10,6 +10,7 @@ import torch
 from conftest import noise
 
 from emotion_omni import audio
+from emotion_omni.pitch_tracking import track_pitch
 from emotion_omni.synthesis import codec as codecs
 from emotion_omni.synthesis.codec import CODES, HZ, SHIPPED, CodecTokenizer, CodecVocoder
 from emotion_omni.train import codec as training
@@ -17,7 +18,6 @@ from emotion_omni.train.codec_evaluation import transcribe, words_of
 from emotion_omni.train.codec_recordings import WHISPER_WIDTH, Recording
 from emotion_omni.train.g2p import distance
 from emotion_omni.train.part_settings import CodecSettings
-from emotion_omni.train.pitch_tracking import track_pitch
 from emotion_omni.types import Audio, EmotionOmniError
 
 SAMPLES = 960  # of a token
@@ -199,10 +199,10 @@ def test_a_weights_file_that_does_not_fit_is_refused_whole(tmp_path):
 def test_the_tracked_pitch_is_that_of_a_gliding_tone():
     pitch = np.geomspace(120, 300, 200)
     wave, _ = codecs.pulse_train(pitch, 0.0)
-    found, voiced = track_pitch(0.1 * wave)
+    found, voiced = track_pitch(0.1 * wave, HZ)
     assert np.abs(found[10:190] / pitch[10:190] - 1).max() < 0.02
     assert voiced[10:190].min() > 0.9
-    _, unvoiced = track_pitch(noise(1.0, HZ).samples)
+    _, unvoiced = track_pitch(noise(1.0, HZ).samples, HZ)
     assert unvoiced.mean() < 0.1
 
 
@@ -210,7 +210,7 @@ def test_a_few_steps_of_training_come_nearer_to_the_recording():
     pitch = 200 + 40 * np.sin(np.arange(150) / 9)
     samples = np.convolve(codecs.pulse_train(pitch, 0.0)[0], np.hanning(24))[:36_000].astype(np.float32) / 200
     heard = np.random.default_rng(0).normal(size=(75, WHISPER_WIDTH)).astype(np.float32)
-    recordings = [Recording("", samples, *track_pitch(samples), heard)]
+    recordings = [Recording("", samples, *track_pitch(samples, HZ), heard)]
     settings = CodecSettings(max_steps=16, batch_size=2, excerpt_tokens=15)
     original = Audio(samples, HZ)
 

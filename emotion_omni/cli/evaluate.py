@@ -1,0 +1,73 @@
+"""evaluate: how good the parts are, on recordings with labels."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from emotion_omni import streams
+from emotion_omni.cli.output import Commands, add_command, emit
+from emotion_omni.types import EmotionOmniError
+
+PARTS = ("recognition",)
+SPLITS = ("train", "dev", "test", "all")
+DATA = "EMOTION_OMNI_SPEECH"  # environment: the folders of --data
+
+
+def add_commands(commands: Commands) -> None:
+    example = "evaluate --only recognition --data FOLDER --out FOLDER"
+    command = add_command(commands, "evaluate", evaluate, example)
+    command.add_argument("--only", choices=PARTS, action="append", help="only this part; default: every part")
+    data_help = f"folders with recordings and their manifest.csv, joined by {os.pathsep!r}; default: what {DATA} names"
+    command.add_argument("--data", metavar="FOLDERS", default=os.environ.get(DATA), help=data_help)
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for the report and its page")
+    recognizer_help = "embedded, embedded:FOLDER, hub, cascade:FILE or functionals; default: %(default)s"
+    command.add_argument("--recognizer", default="embedded", metavar="NAME", help=recognizer_help)
+    command.add_argument("--split", choices=SPLITS, default="test", help="of the manifests; default: %(default)s")
+    command.add_argument(
+        "--limit", type=int, default=0, metavar="N", help="at most N clips of each corpus; default: all"
+    )
+    draws_help = "random orders of turns; default: %(default)s"
+    command.add_argument("--draws", type=int, default=3, metavar="N", help=draws_help)
+    command.add_argument("--cache", type=Path, help="folder for features; default: in the weights cache")
+
+
+def evaluate(options: argparse.Namespace) -> int:
+    """Measure the parts on recordings with labels; writes JSON and a page of plots. A second call resumes."""
+    if not options.data:
+        raise EmotionOmniError(f"Name folders of recordings by --data or {DATA}.", "no-data")
+    if options.limit < 0 or options.draws < 1:
+        options.command.error("--limit is 0 or more, --draws 1 or more")
+    from emotion_omni import weights
+    from emotion_omni.evaluate import evaluated_recognizers, recognition
+    from emotion_omni.evaluate.recognition_page import page
+
+    folders = tuple(Path(folder) for folder in options.data.split(os.pathsep) if folder)
+    chosen = recognition.Options(folders, options.split, options.limit, options.draws)
+    recognition.check(chosen)  # before any weights are loaded
+    recognizer = evaluated_recognizers.load(options.recognizer)
+    cache = options.cache or weights.cache() / "features" / "clips"
+    report = recognition.measure(recognizer, chosen, cache, streams.note)
+    options.out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+    _write(options.out / "recognition.json", text)
+    _write(options.out / "recognition.html", page(report))
+    emit(options, report, _as_text(report, options.out))
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_suffix(path.suffix + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _as_text(report: dict[str, Any], out: Path) -> str:
+    lines = [f"{report['recognizer']}: {report['clips']} clips of {report['speakers']} people, split {report['split']}"]
+    for name, row in {"all, eight classes": report["pooled"], **report["corpora"]}.items():
+        recalls = "  ".join(f"{one} {found['value']:.3f}" for one, found in row["uar"].items())
+        lines.append(f"  {name}: UAR {recalls}; refused {row['refused']['share']:.1%}")
+    return "\n".join([*lines, f"Report: {out / 'recognition.json'}, page: {out / 'recognition.html'}"])
