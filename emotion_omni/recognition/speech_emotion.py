@@ -86,6 +86,7 @@ class SpeechEmotionHead(nn.Module):
         """[..., F] → [..., C]."""
         return self.classifier(self.adapt(features, speaker))
 
+    @torch.inference_mode()
     def classify(self, features: Tensor, speaker: SpeakerEstimate | None = None) -> tuple[Emotion, SpeakerEstimate]:
         """[F] → the emotion, judged by what is known of the speaker, and what is known after this turn."""
         speaker = self._known(speaker)
@@ -130,7 +131,8 @@ class SpeechEmotionHead(nn.Module):
         temperature = self.temperature_after(turns, turn.square().mean().sqrt())
         probabilities = (self.logits(features, speaker) / temperature).softmax(-1)
         return [
-            emotion.mixture(dict(zip(self.config.emotions, row, strict=True))) for row in probabilities.double().tolist()
+            emotion.mixture(dict(zip(self.config.emotions, row, strict=True)))
+            for row in probabilities.double().tolist()
         ]
 
     def temperature_after(self, turns: int, distance: Tensor) -> Tensor:
@@ -182,4 +184,3 @@ def load_head(path: Path, encoder: WhisperEncoder) -> SpeechEmotionHead | LoRAHe
         tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
         head.load_state_dict(tensors, strict=True)
         return head.eval()
-

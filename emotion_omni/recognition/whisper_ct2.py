@@ -89,7 +89,10 @@ def encode_windows(encoder: WhisperEncoder, utterance: Utterance) -> list[torch.
 
 
 def classify_windows(
-    head: SpeechEmotionHead | LoRAHead, windows: list[torch.Tensor], utterance: Utterance, speaker: SpeakerEstimate | None
+    head: SpeechEmotionHead | LoRAHead,
+    windows: list[torch.Tensor],
+    utterance: Utterance,
+    speaker: SpeakerEstimate | None,
 ) -> Classified:
     """The emotion of an utterance and over time, from the frames of the clip itself, without its padding."""
     found = head.predict(*spoken_frames(windows, utterance), speaker)
