@@ -39,6 +39,7 @@ TABLE: tuple[Label, ...] = (
 NAMES: tuple[str, ...] = tuple(label.name for label in TABLE)
 _BY_NAME = {name: label for label in TABLE for name in (label.name, *label.aliases)}
 
+HURTING = ("sad", "angry", "fearful", "disgusted")
 NEWS = ("good", "bad", "neutral")  # what the words report: good news, something that hurts, neither
 
 

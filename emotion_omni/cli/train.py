@@ -121,13 +121,12 @@ def configuration(options: argparse.Namespace) -> OmniConfig:
 def _add_parts(group: Commands) -> None:
     out = {"type": Path, "metavar": "FOLDER", "help": "folder for the weights and their log"}
     command = add_command(group, "recognizer", recognizer, "train recognizer --data FOLDER --out FOLDER")
-    command.add_argument("--data", type=Path, required=True, help="folder with recordings and their manifest.csv")
+    data_help = "folders with recordings and their manifest.csv"
+    command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FOLDER", help=data_help)
     command.add_argument("--out", **out)
     command.add_argument("--evaluate", type=Path, metavar="WEIGHTS", help="only evaluate saved weights on dev and test")
     command.add_argument("--cache", type=Path, help="folder for features; default: in the weights cache")
-    command.add_argument(
-        "--leave-one-corpus-out", action="store_true", help="also test on each corpus without training on it"
-    )
+    command.add_argument("--leave-one-corpus-out", action="store_true", help=argparse.SUPPRESS)  # always done now
     add_settings(command, RecognizerSettings)
 
     command = add_command(group, "functionals", functionals, "train functionals --data FOLDER --out FOLDER")
@@ -138,7 +137,6 @@ def _add_parts(group: Commands) -> None:
 
     example = "train speech-detector --data FOLDER --out FOLDER"
     command = add_command(group, "speech-detector", speech_detector, example)
-    data_help = "folders with recordings and their manifest.csv"
     command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FOLDER", help=data_help)
     command.add_argument("--out", required=True, **out)
 
@@ -175,7 +173,7 @@ def recognizer(options: argparse.Namespace) -> int:
     cache = options.cache or weights.cache() / "features"
     if options.evaluate:
         return _print_log(options, part.evaluate(options.data, options.evaluate, cache))
-    return _print_log(options, part.train(options.data, options.out, cache, settings, options.leave_one_corpus_out))
+    return _print_log(options, part.train(options.data, options.out, cache, settings))
 
 
 def functionals(options: argparse.Namespace) -> int:

@@ -25,8 +25,8 @@ from emotion_omni.loading import find_device
 from emotion_omni.recognition import speech_emotion
 from emotion_omni.recognition.recognizer import Recognizer
 from emotion_omni.recognition.utterance import Utterance
-from emotion_omni.recognition.whisper_ct2 import Encoded, WhisperCT2Recognizer
-from emotion_omni.recognition.whisper_encoder import FRAME_HZ, HZ, WINDOW_SECONDS, valid_frames
+from emotion_omni.recognition.whisper_ct2 import Encoded, WhisperCT2Recognizer, spoken_frames
+from emotion_omni.recognition.whisper_encoder import HZ
 from emotion_omni.types import Emotion, EmotionOmniError, SpeakerEstimate, Turn
 
 TONE_CLIP_SECONDS, TONE_RUNS = 4.0, 20
@@ -115,14 +115,7 @@ class EmbeddedRecognizer:
         return Extracted(self._features(encoded).numpy(), words)
 
     def _features(self, encoded: Encoded) -> torch.Tensor:
-        """Of the whole utterance, whose windows are joined without their padding."""
-        utterance = encoded.utterance
-        lengths = [valid_frames(end - start) for start, end in utterance.windows(WINDOW_SECONDS)]
-        states = torch.cat([window[:, :count] for window, count in zip(encoded.windows, lengths, strict=True)], dim=1)
-        mask = torch.zeros(states.shape[1], dtype=torch.bool)
-        for start, end in utterance.speech:
-            mask[start * FRAME_HZ // HZ : -(-end * FRAME_HZ // HZ)] = True
-        return self._head.features(states, mask)
+        return self._head.features(*spoken_frames(encoded.windows, encoded.utterance))
 
     def classify(self, features: np.ndarray, speaker: SpeakerEstimate | None) -> tuple[Emotion, SpeakerEstimate | None]:
         return self._head.classify(torch.from_numpy(features), speaker)

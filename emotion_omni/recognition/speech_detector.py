@@ -23,8 +23,8 @@ from emotion_omni.recognition.whisper_encoder import WINDOW_SECONDS, WhisperEnco
 SHIPPED = Path(__file__).parent / "weights" / "speech_detector.safetensors"  # trained by us, with its card
 STATE = 4  # the hidden state that it reads; chosen on dev of 2 to 6
 BLOCK_FRAMES = 10  # 0.2 s: shorter than a word
-SPEECH = 1.5  # log odds from which a block is speech for the second look
-NO_SPEECH = 0.0  # log odds that some block of what voice activity detection found must reach
+SPEECH = 2.0  # log odds from which a block is speech for the second look
+NO_SPEECH = 1.0  # log odds that some block of what voice activity detection found must reach
 
 
 @dataclass(frozen=True, eq=False)

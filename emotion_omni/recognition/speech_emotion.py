@@ -1,249 +1,186 @@
-"""How it was said: two classifiers on the hidden states of Whisper's encoder, and their ensemble.
+"""How it was said: a linear classifier on the hidden states of Whisper's encoder that gets to know a voice.
 
-The first is linear on mean and standard deviation of every state. The second runs the upper layers again with a LoRA
-adaptation to emotion, mixes their states and pools them with attention. Together they are better than each alone. One
-temperature calibrates the ensemble; the same head on windows gives the emotion over time.
+Features are the mean and the standard deviation of every hidden state over the frames in which somebody speaks,
+standardized over the training speakers. Those of the person's earlier turns, whose emotions are unknown, shift and
+scale them towards that person (empirical Bayes: ``count / (count + PRIOR_TURNS)`` of the way), because people differ
+more than their moods. One classifier serves any number of earlier turns; it was trained with all of them.
+Probabilities are calibrated on corpora that took no part in training, flatter the less is known of the voice and the
+further the sound lies from all training speech.
 
-Axes: B clips or windows, L hidden states of the encoder, T frames (50 Hz), D width, C emotions, R rank.
-Sources: layer mix, Yang et al. 2021 (SUPERB); attentive statistics pooling, Okabe et al. 2018; LoRA, Hu et al. 2021;
-temperature scaling, Guo et al. 2017.
+Axes: L hidden states of the encoder, T frames (50 Hz), D width, F = L · 2 · D features, C emotions, B windows.
+Sources: speaker normalization, Busso et al. 2011, "Iterative feature normalization scheme for automatic emotion
+detection from speech"; temperature scaling, Guo et al. 2017.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import safetensors.torch
 import torch
-import torch.nn.functional as F
 from safetensors import safe_open
 from torch import Tensor, nn
 
 from emotion_omni import emotion, weights
+from emotion_omni.recognition.lora_head import LoRAHead
+from emotion_omni.recognition.recognizer import Classified
 from emotion_omni.recognition.whisper_encoder import FRAME_HZ, WhisperEncoder
-from emotion_omni.types import Emotion
+from emotion_omni.types import Emotion, SpeakerEstimate
 
 SHIPPED = Path(__file__).parent / "weights" / "speech_emotion.safetensors"  # trained by us, with its card
-WINDOW_SECONDS, HOP_SECONDS = 1.6, 0.4  # of the trajectory: long enough to classify, short enough to follow changes
-LORA_SCALE = 2.0  # alpha / rank
-
-RENAMED = (  # names in files of before → names since; the files stay as they are, their hashes identify features
-    (r"^linear\.centre$", "linear.mean"),
-    (r"^linear\.spread$", "linear.std"),
-    (r"^(linear|adapted)\.out\.", r"\1.classifier."),
-    (r"^adapted\.mix$", "adapted.layer_weights"),
-    (r"^adapted\.attend\.", "adapted.pooling.attention."),
-    (r"\.attend_in\.", ".qkv_proj."),
-    (r"\.attend_out\.", ".out_proj."),
-    (r"\.widen\.", ".fc1."),
-    (r"\.narrow\.", ".fc2."),
-    (r"\.([AB])$", r".lora_\1"),
-)
+WINDOW_BLOCKS, BLOCK_FRAMES = 6, 10  # of the trajectory: windows of 1.2 s, 0.2 s apart
+LEAST_FRAMES = 20  # of speech in a window; one with fewer says nothing
+PRIOR_TURNS = 4.0  # turns that the training speakers count for beside the person's own
+LARGEST = 6.0  # standard deviations that a feature may lie from the mean
 
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """The head's sizes; saved with its weights as ``shape``."""
+    """The head's sizes; saved with its weights."""
 
     states: int = 7
     width: int = 512
-    heads: int = 8
-    first: int = 2  # the hidden state from which the adapted layers start
-    rank: int = 16
-    share: float = 0.25  # of the adapted classifier in the ensemble; chosen on dev and test (dev alone: 0.35)
     emotions: tuple[str, ...] = emotion.NAMES
 
-
-def statistics_pooling(hidden_states: Tensor, mask: Tensor) -> Tensor:
-    """[B, L, T, D], mask [B, T] → mean and standard deviation over the valid frames [B, L · 2 · D]."""
-    weight = mask[:, None, :, None].to(hidden_states.dtype)
-    count = weight.sum(2).clamp_min(1)
-    mean = (hidden_states * weight).sum(2) / count
-    variance = ((hidden_states - mean[:, :, None]) ** 2 * weight).sum(2) / (count - 1).clamp_min(1)
-    return torch.stack([mean, variance.sqrt()], dim=2).flatten(1)
-
-
-class LinearClassifier(nn.Module):
-    """Multinomial logistic regression on the standardized statistics of every hidden state."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, config: HeadConfig) -> None:
-        super().__init__()
-        size = config.states * 2 * config.width
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("std", torch.ones(size))
-        self.classifier = nn.Linear(size, len(config.emotions))
-
-    def forward(self, statistics: Tensor) -> Tensor:
-        """[B, L · 2 · D] → logits [B, C]."""
-        return self.classifier((statistics - self.mean) / self.std)
-
-
-class LoRALinear(nn.Module):
-    """x ↦ W x + b + scale · B A x. W and b are neither trained nor saved."""
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, weight: Tensor, bias: Tensor, rank: int) -> None:
-        super().__init__()
-        self.register_buffer("weight", weight, persistent=False)
-        self.register_buffer("bias", bias, persistent=False)
-        self.lora_A = nn.Parameter(torch.randn(rank, weight.shape[1]) / weight.shape[1] ** 0.5)
-        self.lora_B = nn.Parameter(torch.zeros(weight.shape[0], rank))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias) + LORA_SCALE * F.linear(F.linear(x, self.lora_A), self.lora_B)
-
-
-class LoRAEncoderLayer(nn.Module):
-    """One layer of Whisper's encoder with LoRA on its four matrices."""
-
-    def __init__(self, encoder: WhisperEncoder, index: int, config: HeadConfig) -> None:
-        super().__init__()
-        self.heads = config.heads
-        self.dropout = nn.Dropout(0.1)
-
-        def adapted(name: str) -> LoRALinear:
-            weight, bias = encoder.tensors(f"layer_{index}/{name}", "weight", "bias")
-            return LoRALinear(weight, bias, config.rank)
-
-        self.qkv_proj, self.out_proj = adapted("self_attention/linear_0"), adapted("self_attention/linear_1")
-        self.fc1, self.fc2 = adapted("ffn/linear_0"), adapted("ffn/linear_1")
-        self.attention_norm = LayerNorm(*encoder.tensors(f"layer_{index}/self_attention/layer_norm", "gamma", "beta"))
-        self.ffn_norm = LayerNorm(*encoder.tensors(f"layer_{index}/ffn/layer_norm", "gamma", "beta"))
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x [B, T, D], mask [B, T] → [B, T, D]."""
-        q, k, v = self.qkv_proj(self.attention_norm(x)).chunk(3, -1)
-        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None]).transpose(1, 2).flatten(2)
-        x = x + self.dropout(self.out_proj(y))
-        return x + self.dropout(self.fc2(F.gelu(self.fc1(self.ffn_norm(x)))))
-
-
-class LayerNorm(nn.Module):
-    """Layer norm with the encoder's own weights, which are neither trained nor saved."""
-
-    gamma: Tensor
-    beta: Tensor
-
-    def __init__(self, gamma: Tensor, beta: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("gamma", gamma, persistent=False)
-        self.register_buffer("beta", beta, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, x.shape[-1:], self.gamma, self.beta)
-
-
-class AttentiveStatisticsPooling(nn.Module):
-    """[B, T, D], mask [B, T] → attention-weighted mean and standard deviation [B, 2 · D]."""
-
-    def __init__(self, width: int, hidden: int = 64) -> None:
-        super().__init__()
-        self.attention = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, 1))
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        attention = self.attention(x).masked_fill(~mask[..., None], -1e4).softmax(1)
-        mean = (attention * x).sum(1)
-        std = ((attention * x**2).sum(1) - mean**2).clamp_min(1e-5).sqrt()
-        return torch.cat([mean, std], -1)
-
-
-class AdaptedClassifier(nn.Module):
-    """Upper layers with LoRA → weighted sum of their states → attentive statistics pooling → emotions."""
-
-    def __init__(self, encoder: WhisperEncoder, config: HeadConfig) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(
-            LoRAEncoderLayer(encoder, index, config) for index in range(config.first, config.states - 1)
-        )
-        self.layer_weights = nn.Parameter(torch.zeros(config.states - config.first))
-        self.pooling = AttentiveStatisticsPooling(config.width)
-        self.dropout = nn.Dropout(0.3)
-        self.classifier = nn.Linear(2 * config.width, len(config.emotions))
-
-    def features(self, x: Tensor, mask: Tensor) -> Tensor:
-        """The hidden state where adaptation starts [B, T, D] → weighted sum of the adapted states [B, T, D]."""
-        states = [x]
-        for layer in self.layers:
-            states.append(layer(states[-1], mask))
-        normed = (F.layer_norm(state, state.shape[-1:]) for state in states)
-        return sum(weight * state for weight, state in zip(self.layer_weights.softmax(0), normed, strict=True))
-
-    def classify(self, features: Tensor, mask: Tensor) -> Tensor:
-        """[B, T, D] of :meth:`features` → logits [B, C]."""
-        return self.classifier(self.dropout(self.pooling(features, mask)))
-
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        return self.classify(self.features(x, mask), mask)
+    @property
+    def features(self) -> int:
+        return self.states * 2 * self.width
 
 
 class SpeechEmotionHead(nn.Module):
-    """Both classifiers, their ensemble and its calibration."""
+    """``temperature`` [2]: with nothing known of the voice, and with everything. ``distance`` [2]: from where on a
+    sound counts as unlike the training speech, and how much each unit beyond adds to the temperature."""
 
+    mean: Tensor
+    std: Tensor
     temperature: Tensor
+    distance: Tensor
 
-    def __init__(self, encoder: WhisperEncoder, config: HeadConfig) -> None:
+    def __init__(self, config: HeadConfig = HeadConfig(), space: str = "") -> None:
         super().__init__()
-        self.config = config
-        self.linear = LinearClassifier(config)
-        self.adapted = AdaptedClassifier(encoder, config)
-        self.register_buffer("temperature", torch.ones(1))
-
-    def ensemble(self, linear: Tensor, adapted: Tensor) -> Tensor:
-        """Logits of the two classifiers [B, C] → probabilities [B, C]: geometric mean, then temperature scaling."""
-        share = self.config.share
-        log_mean = (1 - share) * linear.log_softmax(-1) + share * adapted.log_softmax(-1)
-        return (log_mean / self.temperature).softmax(-1)
+        self.config, self.space = config, space
+        self.register_buffer("mean", torch.zeros(config.features))
+        self.register_buffer("std", torch.ones(config.features))
+        self.classifier = nn.Linear(config.features, len(config.emotions))
+        self.register_buffer("temperature", torch.ones(2))
+        self.register_buffer("distance", torch.tensor([1e4, 0.0]))
 
     def save(self, path: Path) -> None:
         tensors = {name: value.half().contiguous() for name, value in self.state_dict().items()}
-        safetensors.torch.save_file(tensors, path, metadata={"shape": json.dumps(asdict(self.config))})
+        safetensors.torch.save_file(tensors, path, metadata={"head": json.dumps(asdict(self.config))})
 
-    @classmethod
-    def load(cls, path: Path, encoder: WhisperEncoder) -> SpeechEmotionHead:
-        """A file of :meth:`save`, also of earlier releases. Raises :class:`EmotionOmniError` (code ``checkpoint``)."""
-        with weights.part_explained(path, "recognizer"):
-            with safe_open(path, "pt") as file:
-                shape = json.loads(file.metadata()["shape"])
-                tensors = {_current_name(name): file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-            head = cls(encoder, HeadConfig(**shape | {"emotions": tuple(shape["emotions"])}))
-            head.load_state_dict(tensors, strict=True)
-        return head.eval()
+    def features(self, hidden_states: Tensor, speech: Tensor) -> Tensor:
+        """Hidden states [L, T, D] and which frames are speech [T] → standardized features [F]."""
+        if not speech.any():
+            speech = torch.ones_like(speech)
+        return self.standardize(statistics(hidden_states[:, speech]))
+
+    def standardize(self, found: Tensor) -> Tensor:
+        """[..., F] → [..., F], in standard deviations of the training speech."""
+        return ((found - self.mean) / self.std).clamp(-LARGEST, LARGEST)
+
+    def logits(self, features: Tensor, speaker: SpeakerEstimate | None) -> Tensor:
+        """[..., F] → [..., C]."""
+        return self.classifier(self.adapt(features, speaker))
 
     @torch.inference_mode()
-    def predict(self, hidden_states: Tensor) -> tuple[Emotion, list[tuple[float, Emotion]]]:
-        """The valid frames of one clip [L, T, D] → its emotion, and (seconds, emotion) of each window's middle."""
-        length, window, hop = hidden_states.shape[1], int(WINDOW_SECONDS * FRAME_HZ), int(HOP_SECONDS * FRAME_HZ)
-        mask = torch.ones(1, length, dtype=torch.bool)
-        features = self.adapted.features(hidden_states[None, self.config.first], mask)
-        whole = self._emotion(self._probabilities(hidden_states[None], features)[0])
-        if length <= window:
-            return whole, [(length / FRAME_HZ / 2, whole)]
-        windows = hidden_states.unfold(1, window, hop).permute(1, 0, 3, 2)  # [B, L, window, D]
-        over_time = self._probabilities(windows, features[0].unfold(0, window, hop).transpose(1, 2))
-        middles = (np.arange(len(windows)) * hop + window / 2) / FRAME_HZ
-        return whole, [(float(at), self._emotion(row)) for at, row in zip(middles, over_time, strict=True)]
+    def classify(self, features: Tensor, speaker: SpeakerEstimate | None = None) -> tuple[Emotion, SpeakerEstimate]:
+        """[F] → the emotion, judged by what is known of the speaker, and what is known after this turn."""
+        speaker = self._known(speaker)
+        return self._emotions(features[None], speaker, features)[0], self._updated(features, speaker)
 
-    def _probabilities(self, hidden_states: Tensor, features: Tensor) -> Tensor:
-        """[B, L, T, D] and [B, T, D] → [B, C]."""
-        mask = torch.ones(len(hidden_states), hidden_states.shape[2], dtype=torch.bool)
-        linear = self.linear(statistics_pooling(hidden_states, mask))
-        return self.ensemble(linear, self.adapted.classify(features, mask))
+    @torch.inference_mode()
+    def predict(self, hidden_states: Tensor, speech: Tensor, speaker: SpeakerEstimate | None = None) -> Classified:
+        """The frames of a clip [L, T, D] and which are speech [T] → its emotion, and that of windows by their middle."""
+        speaker, features = self._known(speaker), self.features(hidden_states, speech)
+        whole, estimate = self.classify(features, speaker)
+        middles, windows = window_statistics(hidden_states, speech)
+        if len(middles) < 2:
+            return Classified(whole, ((hidden_states.shape[1] / FRAME_HZ / 2, whole),), estimate)
+        over_time = self._emotions(self.standardize(windows), speaker, features)
+        return Classified(whole, tuple(zip(middles, over_time, strict=True)), estimate)
 
-    def _emotion(self, probabilities: Tensor) -> Emotion:
-        return emotion.mixture(dict(zip(self.config.emotions, probabilities.double().tolist(), strict=True)))
+    def _known(self, speaker: SpeakerEstimate | None) -> SpeakerEstimate | None:
+        return speaker if speaker is not None and speaker.space == self.space else None
+
+    def adapt(self, features: Tensor, speaker: SpeakerEstimate | None) -> Tensor:
+        """[..., F] → relative to the speaker, as far as the number of turns allows."""
+        if speaker is None or not speaker.turns:
+            return features
+        count, total = speaker.turns, torch.from_numpy(speaker.total)
+        mean, power = total[0] / count, total[1] / count
+        relative = features - mean * count / (count + PRIOR_TURNS)
+        if count <= 2:
+            return relative
+        share = (count - 1) / (count - 1 + 2 * PRIOR_TURNS)
+        std = (power - mean**2).clamp_min(0).sqrt() + 0.05
+        return relative / (share * std + 1 - share)
+
+    def _updated(self, features: Tensor, speaker: SpeakerEstimate | None) -> SpeakerEstimate:
+        turn = torch.stack([features, features**2]).numpy().astype(np.float32)
+        if speaker is None:
+            return SpeakerEstimate(1, turn, self.space)
+        return SpeakerEstimate(speaker.turns + 1, speaker.total + turn, self.space)
+
+    def _emotions(self, features: Tensor, speaker: SpeakerEstimate | None, turn: Tensor) -> list[Emotion]:
+        """[B, F] of a turn whose own features are [F] → B emotions."""
+        turns = speaker.turns if speaker is not None else 0
+        temperature = self.temperature_after(turns, turn.square().mean().sqrt())
+        probabilities = (self.logits(features, speaker) / temperature).softmax(-1)
+        return [
+            emotion.mixture(dict(zip(self.config.emotions, row, strict=True)))
+            for row in probabilities.double().tolist()
+        ]
+
+    def temperature_after(self, turns: int, distance: Tensor) -> Tensor:
+        """What logits are divided by, after so many turns of the speaker and at distances from training speech [...]."""
+        new, known = self.temperature
+        start, slope = self.distance
+        return known + (new - known) * PRIOR_TURNS / (turns + PRIOR_TURNS) + slope * (distance - start).clamp_min(0)
 
 
-def _current_name(name: str) -> str:
-    for before, since in RENAMED:
-        name = re.sub(before, since, name)
-    return name
+def statistics(frames: Tensor) -> Tensor:
+    """[L, T, D] → mean and standard deviation over time [F]."""
+    std = frames.std(1) if frames.shape[1] > 1 else torch.zeros_like(frames[:, 0])
+    return torch.stack([frames.mean(1), std]).flatten()
+
+
+def window_statistics(hidden_states: Tensor, speech: Tensor) -> tuple[list[float], Tensor]:
+    """[L, T, D] and which frames are speech [T] → the windows' middles in seconds, and their statistics [B, F]."""
+    blocks = hidden_states.shape[1] // BLOCK_FRAMES
+    if blocks <= WINDOW_BLOCKS:
+        return [], torch.empty(0)
+    mask = speech[: blocks * BLOCK_FRAMES].double()
+    x = hidden_states[:, : blocks * BLOCK_FRAMES].double() * mask[None, :, None]
+    count, total, power = (_windows(part) for part in (mask[None, :, None], x, x**2))  # [*, B, *]
+    mean = total / count.clamp_min(1)
+    variance = (power - count * mean**2).clamp_min(0) / (count - 1).clamp_min(1)
+    found = torch.stack([mean, variance.sqrt()]).permute(2, 0, 1, 3).flatten(1).float()  # [B, 2, L, D] → [B, F]
+    spoken = count[0, :, 0] >= LEAST_FRAMES
+    middles = (torch.arange(len(found)) + WINDOW_BLOCKS / 2) * BLOCK_FRAMES / FRAME_HZ
+    return middles[spoken].tolist(), found[spoken]
+
+
+def _windows(frames: Tensor) -> Tensor:
+    """[L, T, D] → sums over windows [L, B, D]."""
+    blocks = frames.unflatten(1, (-1, BLOCK_FRAMES)).sum(2)
+    return blocks.unfold(1, WINDOW_BLOCKS, 1).sum(-1)
+
+
+def load_head(path: Path, encoder: WhisperEncoder) -> SpeechEmotionHead | LoRAHead:
+    """A file of :meth:`SpeechEmotionHead.save`, or a head of release 0.1.
+
+    Raises :class:`EmotionOmniError` (code ``checkpoint``).
+    """
+    with weights.part_explained(path, "recognizer"), safe_open(path, "pt") as file:
+        about = file.metadata() or {}
+        if "head" not in about:
+            return LoRAHead.load(path, encoder)
+        shape = json.loads(about["head"])
+        head = SpeechEmotionHead(HeadConfig(**shape | {"emotions": tuple(shape["emotions"])}), weights.sha256(path))
+        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        head.load_state_dict(tensors, strict=True)
+        return head.eval()

@@ -11,19 +11,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from emotion_omni import processors, weights
 from emotion_omni.recognition import speech_emotion
 from emotion_omni.recognition.config import WhisperCT2Config
+from emotion_omni.recognition.lora_head import LoRAHead
 from emotion_omni.recognition.recognizer import Classified, SpeechRecognizer, with_words
 from emotion_omni.recognition.speech_detector import SecondLook, SpeechDetector
-from emotion_omni.recognition.speech_emotion import SpeechEmotionHead
+from emotion_omni.recognition.speech_emotion import SpeechEmotionHead, load_head
 from emotion_omni.recognition.utterance import Utterance, no_speech
 from emotion_omni.recognition.voice_activity import VoiceActivity
 from emotion_omni.recognition.whisper_decoder import WhisperDecoder
-from emotion_omni.recognition.whisper_encoder import HZ, WINDOW_SECONDS, WhisperEncoder, valid_frames
+from emotion_omni.recognition.whisper_encoder import FRAME_HZ, HZ, WINDOW_SECONDS, WhisperEncoder, valid_frames
 from emotion_omni.types import SpeakerEstimate
+
+FRAME_SAMPLES = HZ // FRAME_HZ  # that one encoder frame stands for
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +44,7 @@ class WhisperCT2Recognizer(SpeechRecognizer):
     decoder: WhisperDecoder
     voice_activity: VoiceActivity
     second_look: SecondLook
-    emotion_head: SpeechEmotionHead
+    emotion_head: SpeechEmotionHead | LoRAHead
 
     @classmethod
     def load(cls, config: WhisperCT2Config | None = None, threads: int = processors.THREADS) -> WhisperCT2Recognizer:
@@ -48,7 +52,7 @@ class WhisperCT2Recognizer(SpeechRecognizer):
         folder = fetch_whisper()
         encoder = WhisperEncoder.load(folder / "model.bin")
         decoder = WhisperDecoder.load(folder, threads)
-        head = SpeechEmotionHead.load(Path((config or WhisperCT2Config()).weights or speech_emotion.SHIPPED), encoder)
+        head = load_head(Path((config or WhisperCT2Config()).weights or speech_emotion.SHIPPED), encoder)
         voice_activity = VoiceActivity(weights.fetch("silero/vad.onnx"))
         second_look = SecondLook(encoder, SpeechDetector.load())
         return cls(encoder, decoder, voice_activity, second_look, head)
@@ -85,13 +89,30 @@ def encode_windows(encoder: WhisperEncoder, utterance: Utterance) -> list[torch.
 
 
 def classify_windows(
-    head: SpeechEmotionHead, windows: list[torch.Tensor], utterance: Utterance, speaker: SpeakerEstimate | None
+    head: SpeechEmotionHead | LoRAHead,
+    windows: list[torch.Tensor],
+    utterance: Utterance,
+    speaker: SpeakerEstimate | None,
 ) -> Classified:
     """The emotion of an utterance and over time, from the frames of the clip itself, without its padding."""
-    lengths = [end - start for start, end in utterance.windows(WINDOW_SECONDS)]
-    frames = [states[:, : valid_frames(length)] for states, length in zip(windows, lengths, strict=True)]
-    heard, trajectory = head.predict(torch.cat(frames, dim=1))
-    return Classified(heard, tuple((utterance.recording_seconds(seconds), felt) for seconds, felt in trajectory))
+    found = head.predict(*spoken_frames(windows, utterance), speaker)
+    trajectory = tuple((utterance.recording_seconds(seconds), felt) for seconds, felt in found.trajectory)
+    return found._replace(trajectory=trajectory)
+
+
+def spoken_frames(windows: list[torch.Tensor], utterance: Utterance) -> tuple[torch.Tensor, torch.Tensor]:
+    """The frames of all windows without their padding [L, T, D], and in which of them somebody speaks [T]."""
+    spans = utterance.windows(WINDOW_SECONDS)
+    is_speech = np.zeros(len(utterance.samples), np.float32)
+    for start, end in utterance.speech:
+        is_speech[start:end] = 1
+    frames, speech = [], []
+    for states, (start, end) in zip(windows, spans, strict=True):
+        count = valid_frames(end - start)
+        frames.append(states[:, :count])
+        padded = np.pad(is_speech[start:end], (0, count * FRAME_SAMPLES - (end - start)))
+        speech.append(torch.from_numpy(padded.reshape(count, FRAME_SAMPLES).mean(1) > 0.5))
+    return torch.cat(frames, dim=1), torch.cat(speech)
 
 
 def fetch_whisper() -> Path:

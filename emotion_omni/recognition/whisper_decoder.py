@@ -25,6 +25,7 @@ PLENTY, PLENTY_PER_SECOND = 4, 4  # tokens; more are a loop
 LOOP_TOKENS, LOOP_TIMES = 12, 3  # a loop: one piece of text at least this often in a row, this long together
 REPETITION_PENALTY = 1.4  # of the second pass
 NO_SPEECH_THRESHOLD = 0.8  # probability of no speech from which words count as hallucinated
+SURE = -0.6  # mean log probability of the tokens from which it is English, and the language need not be asked for
 LONG_SECONDS = 1.6  # of single words Whisper guesses the language badly, so more is asked of them
 FOREIGN_SHORT, FOREIGN_LONG = 0.01, 0.05  # probability of English below which an utterance is in another language
 
@@ -68,10 +69,10 @@ class WhisperDecoder:
     def transcribe(self, hidden_states: torch.Tensor, seconds: float) -> str:
         """The last hidden state of a clip and its padding [1, T, D] → its words; ``seconds`` of it are the clip."""
         features = ctranslate2.StorageView.from_array(hidden_states.contiguous().numpy())
-        if is_foreign(self.english(features), seconds):
-            return ""
         result = self._generate(features, seconds)
         if result.no_speech_prob >= NO_SPEECH_THRESHOLD:
+            return ""
+        if result.scores[0] < SURE and is_foreign(self.english(features), seconds):
             return ""
         words = self._words(result.sequences_ids[0], seconds)
         if loops(words, seconds):
@@ -110,6 +111,7 @@ class WhisperDecoder:
             beam_size=1,
             max_length=2 * (8 + int(TOKENS_PER_SECOND * seconds)),
             return_no_speech_prob=True,
+            return_scores=True,
             **options,
         )
         return result

@@ -30,9 +30,10 @@ from emotion_omni.recognition.config import (
     WhisperHFConfig,
 )
 from emotion_omni.recognition.emotion2vec import Emotion2vec
+from emotion_omni.recognition.lora_head import LoRAHead
 from emotion_omni.recognition.recognizer import Classified, SpeechRecognizer, with_words
 from emotion_omni.recognition.speech_detector import SecondLook, SpeechDetector
-from emotion_omni.recognition.speech_emotion import SpeechEmotionHead
+from emotion_omni.recognition.speech_emotion import SpeechEmotionHead, load_head
 from emotion_omni.recognition.utterance import Utterance
 from emotion_omni.recognition.voice_activity import VoiceActivity
 from emotion_omni.recognition.whisper_ct2 import classify_windows, encode_windows
@@ -200,7 +201,7 @@ class HeadClassifier:
     """Our own head on Whisper base."""
 
     encoder: WhisperEncoder
-    head: SpeechEmotionHead
+    head: SpeechEmotionHead | LoRAHead
 
     def classify(self, utterance: Utterance, speaker: SpeakerEstimate | None = None) -> Classified:
         return classify_windows(self.head, encode_windows(self.encoder, utterance), utterance, speaker)
@@ -243,4 +244,4 @@ def _emotion2vec(config: Emotion2vecConfig, device: torch.device) -> LabelClassi
 
 def _speech_emotion(config: SpeechEmotionConfig) -> HeadClassifier:
     encoder = WhisperEncoder.load(weights.fetch("whisper-base/model.bin"))
-    return HeadClassifier(encoder, SpeechEmotionHead.load(Path(config.weights or speech_emotion.SHIPPED), encoder))
+    return HeadClassifier(encoder, load_head(Path(config.weights or speech_emotion.SHIPPED), encoder))

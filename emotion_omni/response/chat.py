@@ -38,8 +38,17 @@ def messages(
     for exchange in history[-MAX_HISTORY:]:
         found.append({"role": "user", "content": f"({exchange.heard}) {content(exchange.transcript, MAX_EARLIER)}"})
         found.append({"role": "assistant", "content": content(exchange.reply, MAX_EARLIER)})
-    found.append({"role": "user", "content": f"({plan.tone}) {content(text, MAX_NOW)}"})
+    found.append({"role": "user", "content": f"({tone_note(plan)}) {content(text, MAX_NOW)}"})
     return found
+
+
+def tone_note(plan: Plan) -> str:
+    """How the person sounds, in the brackets before the words."""
+    if plan.conflict:
+        return f"sounds {plan.tone}, which the words do not say: ask how they really are, assert nothing"
+    if plan.unsure_between:
+        return f"tone unclear, {' or '.join(plan.unsure_between)}: name no feeling"
+    return plan.tone
 
 
 def spoken_reply(

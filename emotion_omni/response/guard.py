@@ -17,15 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from emotion_omni import weights
-from emotion_omni.emotion import NEWS
+from emotion_omni.emotion import HURTING, NEWS
 from emotion_omni.response.sentence_encoder import WIDTH, SentenceEncoder
 
 SHIPPED = Path(__file__).parent / "weights" / "guard.safetensors"  # trained by us, with its card
 SURE = 0.55  # probability from which the words decide, whatever the tone
 VERY_SURE = 0.80  # the same for bad news in a happy voice, which may have ended well
 DIRECTED = 0.80  # probability from which a reply counts as congratulating or condoling
-
-HURTING = ("sad", "angry", "fearful", "disgusted")
 
 CONGRATULATES = re.compile(
     r"\b(congrat\w*|hooray|hurray|yay|woo ?hoo|bravo|well done|good for you|way to go|nice work|cheers to|"
@@ -59,6 +57,14 @@ PRESUMES = re.compile(
     r"\byou('re| are) (stupid|to blame|wrong)\b",
     re.IGNORECASE,
 )  # feelings that the person did not mention
+REASSURES = re.compile(
+    r"\b(i('m| am)|we('re| are)|everything('s| is)|it('s| is)|things are|all('s| is)) (\w+ )?"
+    r"(fine|ok(ay)?|all ?right|good|great|well|cool|perfect)\b(?! (at|for|with|to|in|idea|question))|"
+    r"\b(don't|do not) worry( about (me|it|us))?\b|\bno (problem|worries|big deal)\b|"
+    r"\bnothing('s| is)? (wrong|the matter)\b|\bnever better\b|\bdoing (fine|well|great|good|okay)\b",
+    re.IGNORECASE,
+)  # says that the person is well
+NOT_WELL = re.compile(r"\b(not|n't|never|isn't|hardly|without you|if|until|wish|pretend\w*|hope)\b", re.IGNORECASE)
 CRISIS = re.compile(
     r"\b(kill(ing)? my ?self|suicid\w*|end(ing)? (my|it) (life|all)|take my (own )?life|"
     r"(don't|do not|dont|no longer) want to (live|be alive|be here any ?more|exist|wake up)|"
@@ -119,6 +125,16 @@ class Guard:
         if tone in HURTING:
             return "bad"
         return "good" if tone == "happy" and good > bad else "neutral"
+
+    def sentiment(self, text: str) -> str:
+        """What the words alone say of how the person is: ``good``, ``bad`` or ``neutral``."""
+        good, bad, _ = _probabilities(self._words, self._words_encoder, text)
+        if bad >= SURE:
+            return "bad"
+        found = REASSURES.search(text)
+        if found and not NOT_WELL.search(text.replace(found[0], "")):
+            return "good"
+        return "good" if good >= SURE else "neutral"
 
     def direction(self, reply: str) -> str:
         """A reply, or a clause of it → ``good`` if it congratulates, ``bad`` if it condoles, else ``neutral``."""

@@ -81,6 +81,12 @@ _FOLLOW_UPS: dict[tuple[str, str], tuple[str, ...]] = {  # asked where the model
     ("good", ""): ("Tell me all about it.", "How did it happen?", "What was the best part?"),
     ("neutral", ""): ("Tell me a little more.", "What happens next?"),
 }
+_CONFLICT = (  # asserts no feeling: the voice may have been misheard
+    "Your voice says a little more than the words. How are you really?",
+    "And how is it when you're honest?",
+    "I hear the words, and I wonder what is underneath. Would you like to say?",
+    "Is there something else behind it?",
+)
 _ACTS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "leave",
@@ -203,8 +209,10 @@ def fixed_reply(text: str, news: str, seed: int) -> str | None:
     return None
 
 
-def follow_up(tone: str, news: str, seed: int) -> str:
-    """A short last sentence that keeps the person talking."""
+def follow_up(tone: str, news: str, seed: int, *, conflict: bool = False) -> str:
+    """A short last sentence that keeps the person talking. ``conflict``: words and tone disagree, so it only asks."""
+    if conflict:
+        return _CONFLICT[seed % len(_CONFLICT)]
     choices = _FOLLOW_UPS.get((news, tone)) or _FOLLOW_UPS[news, ""]
     return choices[seed % len(choices)]
 
@@ -225,4 +233,5 @@ def every_reply() -> list[tuple[str, str]]:
     asked += [(news, reply) for (news, _), replies in _FOLLOW_UPS.items() for reply in replies]
     asked += [("neutral", reply) for _, replies in _ALWAYS for reply in replies]
     asked += [("neutral", reply) for replies in _NO_WORDS.values() for reply in replies]
+    asked += [("neutral", reply) for reply in _CONFLICT]
     return told + asked + [("neutral", reply) for replies in _BY_ACT.values() for reply in replies]

@@ -90,8 +90,8 @@ class SmolLM2Responder:
                 for last in _sentence_and_question(opening, pieces, news != "bad") if tells_feeling else pieces:
                     yield last
             unfinished = not _ENDS.search(last)
-            if unfinished or (tells_feeling and not last.rstrip().endswith("?")):
-                yield _joined(follow_up(tone, news, len(said) + seed), unfinished)
+            if unfinished or plan.conflict or (tells_feeling and not last.rstrip().endswith("?")):
+                yield _joined(follow_up(tone, news, len(said) + seed, conflict=plan.conflict), unfinished)
             return
         yield safe_reply(text, tone, news, seed + len(said))
 

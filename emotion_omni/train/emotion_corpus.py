@@ -17,6 +17,8 @@ from torch import Tensor
 from emotion_omni import emotion
 from emotion_omni.types import EmotionOmniError
 
+UNLICENSED = ("ASED", "EMOVO", "EmoV-DB", "TurEV-DB")  # no terms, no product use, or no derivatives: only measured with
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -60,6 +62,20 @@ def unweighted_average_recall(predictions: np.ndarray, labels: np.ndarray) -> fl
     return float(np.mean([(predictions[labels == label] == label).mean() for label in np.unique(labels)]))
 
 
+def recall_within(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Unweighted average recall where only the emotions of ``labels`` may be answered: a corpus has its own."""
+    present = np.unique(labels)
+    return unweighted_average_recall(present[probabilities[:, present].argmax(1)], labels)
+
+
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
+    """Expected calibration error [B, C] → 0 to 1: mean distance of confidence and accuracy (Guo et al. 2017)."""
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [abs(confidence[place == at].sum() - right[place == at].sum()) for at in range(bins)]
+    return float(sum(gaps) / len(labels))
+
+
 def interval(predictions: np.ndarray, labels: np.ndarray, resamples: int = 1000) -> list[float]:
     """95 % interval by bootstrap over clips. With few speakers the real uncertainty is wider."""
     rng, found = np.random.default_rng(0), []
@@ -79,9 +95,10 @@ def report(probabilities: Tensor, clips: list[Clip]) -> dict[str, Any]:
         "interval_95": interval(predictions, labels),
     }
     found["uar_by_corpus"] = {
-        str(source): round(unweighted_average_recall(predictions[sources == source], labels[sources == source]), 4)
+        str(source): round(recall_within(probabilities.numpy()[sources == source], labels[sources == source]), 4)
         for source in np.unique(sources)
     }
+    found["calibration_error"] = round(calibration_error(probabilities.numpy(), labels), 4)
     found["mean_confidence"] = round(probabilities.max(1).values.mean().item(), 4)
     found["accuracy"] = round(float((predictions == labels).mean()), 4)
     found["confusion"] = {

@@ -22,7 +22,7 @@ from torch import Tensor
 from emotion_omni import weights
 from emotion_omni.omni import encoders
 from emotion_omni.omni.config import EncoderConfig, OmniConfig
-from emotion_omni.recognition import emotion2vec, speech_emotion
+from emotion_omni.recognition import emotion2vec, lora_head
 from emotion_omni.synthesis import vocoder as voice
 from emotion_omni.train.features import FeatureExtractor
 from emotion_omni.types import Audio
@@ -73,7 +73,7 @@ def _encoder(role: str, config: EncoderConfig, folder: Path, device: str) -> Fea
 def _dependencies(role: str, config: EncoderConfig) -> str | None:
     """Everything an encoder's identity depends on, without loading it; None if it may change unnoticed."""
     if config.name == "embedded":
-        content = f"{weights.find('whisper-base/model.bin').sha256} {weights.sha256(speech_emotion.SHIPPED)}"
+        content = f"{weights.find('whisper-base/model.bin').sha256} {weights.sha256(lora_head.SHIPPED)}"
     elif config.name == "random" or PINNED.fullmatch(config.name):
         content = torch.__version__
     elif Path(config.name).is_dir():

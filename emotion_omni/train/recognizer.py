@@ -1,279 +1,295 @@
-"""Train the speech emotion head: eight emotions from the hidden states of Whisper's encoder.
+"""Train the speech emotion head: eight emotions from the hidden states of Whisper's encoder, for voices it gets to know.
 
-``python -m emotion_omni train recognizer --data FOLDER --out FOLDER``
+``python -m emotion_omni train recognizer --data FOLDER [FOLDER …] --out FOLDER``
 
-FOLDER holds recordings and a ``manifest.csv`` with the columns path, emotion, speaker, source, split (train, dev, test;
-no speaker in two). Emotion names of other corpora are understood. Public corpora: RAVDESS (Zenodo 1188976), EMO-DB
-(github.com/audeering/emodb), nEMO (github.com/amu-cai/nEMO), CREMA-D, TESS, SAVEE.
+The folders hold recordings and a ``manifest.csv`` with the columns path, emotion, speaker, source, split (train, dev,
+test; no speaker in two). Emotion names of other corpora are understood. Corpora whose authors state no terms, or none
+that allow published weights, are never trained on; they are what "never trained on" is measured with.
 
-Every clip is prepared exactly like a query, and again in augmented copies: other pitch, timbre, room, line and noise.
-The test split was in view when weight decay and the weights of the two classifiers were chosen, so its result flatters.
-It is reported with a confidence interval, per corpus, and with each corpus left out of training.
+Every clip is prepared exactly like a query. An example is a clip together with a random number of other clips of the
+same speaker, as a conversation has earlier turns. Corpora weigh the same, and so do the emotions of a corpus; an
+emotion that a corpus does not have takes no part in its loss. Every corpus is left out of training once: how the head
+does there is the figure to believe, and the temperatures are fitted there.
 
-Axes: B batch, L hidden states, T frames (50 Hz), D width, C emotions.
+Axes: N clips or examples, F features, C emotions.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from emotion_omni import audio, emotion, streams, weights
-from emotion_omni.recognition.speech_emotion import (
-    AdaptedClassifier,
-    HeadConfig,
-    LinearClassifier,
-    SpeechEmotionHead,
-    statistics_pooling,
-)
-from emotion_omni.recognition.utterance import prepare_utterance
-from emotion_omni.recognition.voice_activity import VoiceActivity
-from emotion_omni.recognition.whisper_encoder import HZ, WINDOW_SECONDS, WhisperEncoder, valid_frames
-from emotion_omni.train.augmentation import augment
-from emotion_omni.train.emotion_corpus import Clip, read_manifest, report, unweighted_average_recall
+from emotion_omni.recognition import speech_emotion
+from emotion_omni.recognition.speech_emotion import HeadConfig, SpeechEmotionHead, load_head
+from emotion_omni.recognition.utterance import Utterance, prepare_utterance
+from emotion_omni.recognition.voice_activity import HZ, VoiceActivity
+from emotion_omni.recognition.whisper_ct2 import encode_windows, spoken_frames
+from emotion_omni.recognition.whisper_encoder import WhisperEncoder
+from emotion_omni.train.emotion_corpus import UNLICENSED, Clip, read_manifests, report, unweighted_average_recall
 from emotion_omni.train.part_settings import RecognizerSettings
-from emotion_omni.types import EmotionOmniError
+from emotion_omni.types import EmotionOmniError, SpeakerEstimate
 
-AUGMENTED_COPIES = 3  # of each training clip, for the linear classifier; the adapted one uses the first
-LINEAR_DECAY = 1.0  # weight of |W|²/2 beside the mean loss; chosen of 0.1, 0.3, 1, with dev and test in view
-MAX_CROP_FRAMES = 150  # 3 s
+EARLIER_TURNS = (0, 0, 0, 1, 2, 3, 5, 8, 12, 20, 40)  # of an example, drawn with equal probability
+SAME_MOOD = 0.2  # share of the examples whose earlier turns are all in one mood: people stay in one
+MANY_TURNS = 40  # at which "everything is known of the voice" is measured
+TEMPERATURES = np.arange(0.5, 4.0, 0.05)
 
 
 # --- features ---------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Features:
-    """Of a copy of a clip: ``statistics`` [L · 2 · D], and ``start``, the states where adaptation begins [T, D]."""
-
-    statistics: np.ndarray
-    start: np.ndarray
-
-
 class Extractor:
-    """Recordings → features, cached on disk. Copy 0 is the clip itself, the others are augmented."""
+    """Recordings → statistics of their hidden states [F], cached on disk under the hash of the file."""
 
-    def __init__(self, cache: Path, shape: HeadConfig) -> None:
-        whisper = weights.fetch("whisper-base/model.bin")
-        self.encoder, self.shape, self._cache = WhisperEncoder.load(whisper), shape, cache
-        self._voice_activity = VoiceActivity(weights.fetch("silero/vad.onnx"))
+    def __init__(self, cache: Path) -> None:
+        self.encoder = WhisperEncoder.load(weights.fetch("whisper-base/model.bin"))
+        self._cache, self._voice_activity = cache, VoiceActivity(weights.fetch("silero/vad.onnx"))
         cache.mkdir(parents=True, exist_ok=True)
 
-    def __call__(self, clip: Clip, copy: int) -> Features:
-        key = hashlib.sha256(f"{clip.path.name} {clip.path.stat().st_size} {copy}".encode()).hexdigest()[:24]
-        file = self._cache / f"{key}.npz"
+    def __call__(self, clip: Clip) -> np.ndarray:
+        file = self._cache / f"{hashlib.sha256(clip.path.read_bytes()).hexdigest()[:32]}.npy"
         if not file.exists():
-            samples = self._prepare(clip)
-            if copy:
-                samples = augment(samples, np.random.default_rng([copy, int(key[:8], 16)]))
-            samples = samples[: int(WINDOW_SECONDS * HZ)]
-            states = self.encoder.hidden_states(samples)[None, :, : valid_frames(len(samples))]
-            found = statistics_pooling(states, torch.ones(1, states.shape[2], dtype=torch.bool))[0]
-            start = states[0, self.shape.first] if copy <= 1 else states[0, 0, :1]
-            np.savez(file, statistics=found.half().numpy(), start=start.half().numpy())
-        with np.load(file) as loaded:
-            return Features(loaded["statistics"].astype(np.float32), loaded["start"])
+            utterance = self._prepare(clip)
+            frames, speech = spoken_frames(encode_windows(self.encoder, utterance), utterance)
+            found = speech_emotion.statistics(frames[:, speech if speech.any() else slice(None)])
+            np.save(file, found.numpy())
+        return np.load(file)
 
-    def _prepare(self, clip: Clip) -> np.ndarray:
+    def _prepare(self, clip: Clip) -> Utterance:
         query = audio.decode(clip.path)
         try:
-            return prepare_utterance(query, self._voice_activity).samples
+            return prepare_utterance(query, self._voice_activity)
         except EmotionOmniError:  # a whispered or clipped recording still has its label
-            return audio.set_level(audio.resample(query, HZ).samples)
+            return Utterance.of(audio.set_level(audio.resample(query, HZ).samples))
 
 
-# --- classifiers --------------------------------------------------------------------------------------------------
+@dataclass(eq=False)
+class Corpus:
+    """Clips with their statistics [N, F]; arrays of labels, sources, speakers and splits, each [N]."""
+
+    statistics: np.ndarray
+    labels: np.ndarray
+    sources: np.ndarray
+    speakers: np.ndarray
+    splits: np.ndarray
+
+    @classmethod
+    def of(cls, clips: Sequence[Clip], statistics: np.ndarray) -> Corpus:
+        columns = [(clip.label, clip.source, f"{clip.source}/{clip.speaker}", clip.split) for clip in clips]
+        labels, sources, speakers, splits = (np.array(column) for column in zip(*columns, strict=True))
+        return cls(statistics.astype(np.float32), labels, sources, speakers, splits)
+
+    def rows(self, *splits: str, without: Sequence[str] = (), only: str = "") -> np.ndarray:
+        chosen = np.isin(self.splits, splits) & ~np.isin(self.sources, without)
+        return np.flatnonzero(chosen & (self.sources == only) if only else chosen)
+
+    def emotions_of(self, source: str) -> np.ndarray:
+        """Which emotions a source has [C]."""
+        return np.isin(np.arange(len(emotion.NAMES)), self.labels[self.sources == source])
 
 
-def class_weights(labels: Tensor, power: float) -> Tensor:
-    """Rare emotions weigh more: weight ∝ count^-power, mean 1 over the examples. [C]"""
-    counts = torch.bincount(labels, minlength=len(emotion.NAMES)).float()
-    found = torch.where(counts > 0, counts.clamp_min(1) ** -power, torch.zeros(()))
-    return found / found[labels].mean()
+# --- examples -----------------------------------------------------------------------------------------------------
 
 
-def train_linear(shape: HeadConfig, vectors: np.ndarray, labels: Tensor) -> LinearClassifier:
-    """Regularized maximum likelihood by L-BFGS. vectors [B, L · 2 · D]."""
-    model = LinearClassifier(shape)
-    model.mean.copy_(torch.from_numpy(vectors.mean(0)))
-    model.std.copy_(torch.from_numpy(vectors.std(0) + 1e-4))
-    inputs = (torch.from_numpy(vectors) - model.mean) / model.std
-    nn.init.zeros_(model.classifier.weight)
-    nn.init.zeros_(model.classifier.bias)
-    class_weight = class_weights(labels, 1.0)[labels]
+def estimate_of(features: np.ndarray, space: str) -> SpeakerEstimate | None:
+    """Features of earlier turns [K, F] → the estimate that a conversation would have handed on."""
+    if not len(features):
+        return None
+    return SpeakerEstimate(len(features), np.stack([features.sum(0), (features**2).sum(0)]), space)
+
+
+def earlier_turns(
+    corpus: Corpus, row: int, pool: np.ndarray, count: int, rng: np.random.Generator, same_mood: bool = False
+) -> np.ndarray:
+    """``count`` random rows of ``pool``, without ``row`` itself; all in one mood where asked, which may be its own."""
+    pool = pool[pool != row]
+    if same_mood and len(pool):
+        mood = corpus.labels[row] if rng.random() < 0.5 else rng.choice(corpus.labels[pool])
+        pool = pool[corpus.labels[pool] == mood]
+    return pool if len(pool) <= count else rng.choice(pool, count, replace=False)
+
+
+def by_speaker(corpus: Corpus, rows: np.ndarray) -> dict[str, np.ndarray]:
+    return {speaker: rows[corpus.speakers[rows] == speaker] for speaker in np.unique(corpus.speakers[rows])}
+
+
+def examples(
+    head: SpeechEmotionHead, corpus: Corpus, features: np.ndarray, rows: np.ndarray, each: int, seed: int
+) -> tuple[Tensor, np.ndarray]:
+    """Every clip ``each`` times, relative to its speaker → inputs of the classifier [N, F], and the clips' rows [N]."""
+    rng, speakers = np.random.default_rng(seed), by_speaker(corpus, rows)
+    inputs, repeated = torch.empty(len(rows) * each, features.shape[1]), np.repeat(rows, each)
+    for place, row in enumerate(repeated):
+        count = int(rng.choice(EARLIER_TURNS))
+        pool = speakers[corpus.speakers[row]]
+        chosen = earlier_turns(corpus, row, pool, count, rng, rng.random() < SAME_MOOD) if count else pool[:0]
+        inputs[place] = head.adapt(torch.from_numpy(features[row]), estimate_of(features[chosen], head.space))
+    return inputs, repeated
+
+
+def example_weights(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
+    """Sources weigh the same within an emotion, and emotions by the number of sources that have them; mean 1 [N]."""
+    found = np.zeros(len(rows), np.float32)
+    labels, sources = corpus.labels[rows], corpus.sources[rows]
+    for label in np.unique(labels):
+        having = np.unique(sources[labels == label])
+        for source in having:
+            chosen = (labels == label) & (sources == source)
+            found[chosen] = 1 / (chosen.sum() * len(having))
+    return found / found.mean()
+
+
+# --- fitting ------------------------------------------------------------------------------------------------------
+
+
+def fit(corpus: Corpus, rows: np.ndarray, settings: RecognizerSettings) -> SpeechEmotionHead:
+    """Regularized maximum likelihood by L-BFGS."""
+    head = SpeechEmotionHead(HeadConfig())
+    head.mean.copy_(torch.from_numpy(corpus.statistics[rows].mean(0)))
+    head.std.copy_(torch.from_numpy(corpus.statistics[rows].std(0) + 1e-3))
+    features = head.standardize(torch.from_numpy(corpus.statistics)).numpy()
+    inputs, repeated = examples(head, corpus, features, rows, settings.examples_each, settings.seed)
+    labels = torch.from_numpy(corpus.labels[repeated])
+    weight = torch.from_numpy(example_weights(corpus, repeated))
+    absent = torch.from_numpy(np.stack([~corpus.emotions_of(source) for source in corpus.sources[repeated]]))
+    torch.nn.init.zeros_(head.classifier.weight)
+    torch.nn.init.zeros_(head.classifier.bias)
     optimizer = torch.optim.LBFGS(
-        model.classifier.parameters(), max_iter=50, history_size=10, line_search_fn="strong_wolfe"
+        head.classifier.parameters(), max_iter=settings.iterations, history_size=10, line_search_fn="strong_wolfe"
     )
 
     def step() -> Tensor:
         optimizer.zero_grad()
-        loss = (F.cross_entropy(model.classifier(inputs), labels, reduction="none") * class_weight).mean()
-        loss = loss + LINEAR_DECAY * model.classifier.weight.square().sum() / 2
+        logits = head.classifier(inputs).masked_fill(absent, -1e4)
+        loss = (F.cross_entropy(logits, labels, reduction="none") * weight).mean()
+        loss = loss + settings.decay * head.classifier.weight.square().sum() / 2
         loss.backward()
         return loss
 
     optimizer.step(step)
-    return model.eval()
-
-
-def padded(items: list[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """Arrays [T, D] of several lengths → [B, T, D] and the mask of valid frames [B, T]."""
-    longest = max(map(len, items))
-    frames = torch.zeros(len(items), longest, items[0].shape[1])
-    mask = torch.zeros(len(items), longest, dtype=torch.bool)
-    for row, item in enumerate(items):
-        frames[row, : len(item)], mask[row, : len(item)] = torch.from_numpy(item.astype(np.float32)), True
-    return frames, mask
-
-
-def crop(item: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random part of at least 60 %, at most 3 s."""
-    length = min(len(item), MAX_CROP_FRAMES)
-    if length > 50 and rng.random() < 0.7:
-        length = int(length * rng.uniform(0.6, 1))
-    start = rng.integers(0, len(item) - length + 1)
-    return item[start : start + length]
-
-
-def train_adapted(
-    encoder: WhisperEncoder, shape: HeadConfig, starts: list[np.ndarray], labels: Tensor, epochs: int, batch: int = 16
-) -> AdaptedClassifier:
-    """Low-rank adaptation by AdamW, one cycle; an epoch sees a random half of the clips and their augmented copies."""
-    torch.manual_seed(0)
-    rng = np.random.default_rng(0)
-    classifier = AdaptedClassifier(encoder, shape)
-    lower = [parameter for name, parameter in classifier.named_parameters() if name.startswith("layers")]
-    upper = [parameter for name, parameter in classifier.named_parameters() if not name.startswith("layers")]
-    groups = [{"params": lower, "lr": 1.5e-3}, {"params": upper, "lr": 2e-3}]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.02)
-    steps, step, started = epochs * (len(starts) // 2 // batch), 0, time.monotonic()
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [1.5e-3, 2e-3], total_steps=steps, pct_start=0.1)
-    class_weight = class_weights(labels, 0.75)
-    while step < steps:
-        for chosen in _batches(starts, batch, rng):
-            if step == steps:
-                break
-            frames, mask = padded([crop(starts[index], rng) for index in chosen])
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = classifier(frames, mask)
-            losses = F.cross_entropy(logits.float(), labels[chosen], label_smoothing=0.1, reduction="none")
-            (losses * class_weight[labels[chosen]]).mean().backward()
-            nn.utils.clip_grad_norm_(classifier.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            step += 1
-            if step % 50 == 0:
-                seconds = time.monotonic() - started
-                _progress(f"adapted step {step}/{steps} loss {losses.mean().item():.3f} {seconds:.0f} s")
-    return classifier.eval()
-
-
-def _batches(starts: list[np.ndarray], size: int, rng: np.random.Generator) -> Iterator[list[int]]:
-    half = rng.permutation(len(starts))[: len(starts) // 2]
-    order = sorted(half.tolist(), key=lambda index: len(starts[index]) + rng.normal() * 20)
-    groups = [order[at : at + size] for at in range(0, len(order) - size + 1, size)]
-    rng.shuffle(groups)
-    yield from groups
-
-
-# --- evaluation ---------------------------------------------------------------------------------------------------
+    return head.eval()
 
 
 @torch.inference_mode()
-def logits_of(head: SpeechEmotionHead, items: list[Features]) -> tuple[Tensor, Tensor]:
-    """Logits of both classifiers [B, C], clip by clip like queries."""
-    linear = head.linear(torch.from_numpy(np.stack([item.statistics for item in items])))
-    adapted = [head.adapted(*padded([item.start]))[0] for item in items]
-    return linear, torch.stack(adapted)
+def logits_after(
+    head: SpeechEmotionHead, corpus: Corpus, rows: np.ndarray, turns: int, seed: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Logits [N, C] of clips after so many earlier turns of their speakers, and how far the clips lie out [N]."""
+    rng, speakers = np.random.default_rng(seed), by_speaker(corpus, rows)
+    features = head.standardize(torch.from_numpy(corpus.statistics)).numpy()
+    found = []
+    for row in rows:
+        chosen = earlier_turns(corpus, row, speakers[corpus.speakers[row]], turns, rng)
+        found.append(head.logits(torch.from_numpy(features[row]), estimate_of(features[chosen], head.space)))
+    return torch.stack(found), torch.from_numpy(features[rows]).square().mean(1).sqrt()
 
 
-def choose_temperature(head: SpeechEmotionHead, linear: Tensor, adapted: Tensor, labels: Tensor) -> None:
-    """The temperature with the lowest cross entropy on dev (Guo et al. 2017)."""
-    losses = {}
-    for temperature in np.arange(0.4, 3.0, 0.05):
-        head.temperature.fill_(float(temperature))
-        losses[float(temperature)] = F.nll_loss(head.ensemble(linear, adapted).log(), labels).item()
-    head.temperature.fill_(min(losses, key=losses.__getitem__))
+def leave_one_corpus_out(corpus: Corpus, settings: RecognizerSettings) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
+    """The recall of each trained corpus for a head that never heard it, and what calibration needs of it:
+    (logits with nothing known of the voice, with much known, distances, labels)."""
+    found: dict[str, Any] = {}
+    kept = []
+    for source in np.unique(corpus.sources[corpus.rows("train", without=UNLICENSED)]).tolist():
+        head = fit(corpus, corpus.rows("train", without=(*UNLICENSED, source)), settings)
+        rows = corpus.rows("train", "dev", only=source)
+        (new, distance), (known, _) = logits_after(head, corpus, rows, 0), logits_after(head, corpus, rows, MANY_TURNS)
+        found[source] = {
+            "nothing known": _recall(new, corpus, rows),
+            f"after {MANY_TURNS} turns": _recall(known, corpus, rows),
+        }
+        kept.append((new, known, distance, torch.from_numpy(corpus.labels[rows])))
+        _progress(f"without {source}: UAR {found[source]}")
+    return found, kept
 
 
-def leave_one_corpus_out(clips: list[Clip], features: list[dict[int, Features]], shape: HeadConfig) -> dict[str, float]:
-    """Recall of the linear classifier on each corpus that it was not trained on: what unknown recordings may expect."""
-    found = {}
-    for source in sorted({clip.source for clip in clips}):
-        rows = [i for i, clip in enumerate(clips) if clip.split == "train" and clip.source != source]
-        labels = torch.tensor([clips[i].label for i in rows] * (AUGMENTED_COPIES + 1))
-        vectors = np.stack([features[k][i].statistics for k in range(AUGMENTED_COPIES + 1) for i in rows])
-        classifier = train_linear(shape, vectors, labels)
-        unknown = [i for i, clip in enumerate(clips) if clip.source == source]
-        with torch.inference_mode():
-            logits = classifier(torch.from_numpy(np.stack([features[0][i].statistics for i in unknown])))
-        recall = unweighted_average_recall(logits.argmax(1).numpy(), np.array([clips[i].label for i in unknown]))
-        found[source] = round(recall, 4)
-        _progress(f"without {source}: UAR {found[source]:.3f}")
-    return found
+def _recall(logits: Tensor, corpus: Corpus, rows: np.ndarray) -> float:
+    """Among the emotions that the clips' source has."""
+    absent = torch.from_numpy(~corpus.emotions_of(corpus.sources[rows[0]]))
+    predictions = logits.masked_fill(absent, -torch.inf).argmax(1).numpy()
+    return round(unweighted_average_recall(predictions, corpus.labels[rows]), 4)
+
+
+def calibrate(head: SpeechEmotionHead, left_out: list[tuple[Any, ...]]) -> None:
+    """The temperatures of the lowest cross entropy on corpora that were left out, each weighing the same."""
+    for place in (0, 1):
+        losses = {
+            float(temperature): np.mean(
+                [F.cross_entropy(item[place] / temperature, item[3]).item() for item in left_out]
+            )
+            for temperature in TEMPERATURES
+        }
+        head.temperature[place] = min(losses, key=losses.__getitem__)
+    distances = torch.cat([item[2] for item in left_out])
+    head.distance.copy_(torch.tensor([torch.quantile(distances, 0.99).item(), DISTANCE_SLOPE]))
+
+
+DISTANCE_SLOPE = 4.0  # of the temperature, per standard deviation beyond all but 1 % of unknown corpora
 
 
 # --- from recordings to weights -----------------------------------------------------------------------------------
 
 
-def train(data: Path, out: Path, cache: Path, settings: RecognizerSettings, leave_out: bool = False) -> dict[str, Any]:
-    """Train both classifiers, write ``speech_emotion.safetensors`` and its log to ``out`` → the log."""
-    clips, shape = read_manifest(data), HeadConfig()
-    extractor = Extractor(cache, shape)
-    features = [_features(extractor, clips, copy) for copy in range(AUGMENTED_COPIES + 1)]
-    rows = [i for i, clip in enumerate(clips) if clip.split == "train"]
-    labels = torch.tensor([clips[i].label for i in rows])
-    head = SpeechEmotionHead(extractor.encoder, shape)
-    vectors = np.stack([features[copy][i].statistics for copy in range(AUGMENTED_COPIES + 1) for i in rows])
-    head.linear = train_linear(shape, vectors, labels.repeat(AUGMENTED_COPIES + 1))
-    starts = [features[copy][i].start for copy in range(2) for i in rows]
-    head.adapted = train_adapted(extractor.encoder, shape, starts, labels.repeat(2), settings.epochs)
-    head.eval()
-    splits = ("train", "dev", "test")
-    log: dict[str, Any] = {"clips": {split: sum(clip.split == split for clip in clips) for split in splits}}
+def train(folders: Sequence[Path], out: Path, cache: Path, settings: RecognizerSettings) -> dict[str, Any]:
+    """Fit, calibrate and measure; write ``speech_emotion.safetensors`` and its log to ``out`` → the log."""
+    corpus, clips = load_corpus(folders, cache)
+    rows = corpus.rows("train", without=UNLICENSED)
+    log: dict[str, Any] = {"settings": asdict(settings), "corpora": np.unique(corpus.sources[rows]).tolist()}
+    log["clips"] = {split: len(corpus.rows(split)) for split in ("train", "dev", "test")}
+    log["leave_one_corpus_out"], left_out = leave_one_corpus_out(corpus, settings)
+    head = fit(corpus, rows, settings)
+    if left_out and len(log["corpora"]) > 1:
+        calibrate(head, left_out)
     for split in ("dev", "test"):
-        chosen = [i for i, clip in enumerate(clips) if clip.split == split]
-        linear, adapted = logits_of(head, [features[0][i] for i in chosen])
-        if split == "dev":
-            choose_temperature(head, linear, adapted, torch.tensor([clips[i].label for i in chosen]))
-        log[split] = report(head.ensemble(linear, adapted), [clips[i] for i in chosen])
-        true = np.array([clips[i].label for i in chosen])
-        log[split]["uar_linear_alone"] = round(unweighted_average_recall(linear.argmax(1).numpy(), true), 4)
+        log[split] = _reports(head, corpus, clips, split)
     out.mkdir(parents=True, exist_ok=True)
     head.save(out / "speech_emotion.safetensors")
-    if leave_out:
-        log["leave_one_corpus_out"] = leave_one_corpus_out(clips, features, shape)
-    (out / "speech_emotion.log.json").write_text(json.dumps(log, indent=1))
+    (out / "speech_emotion.log.json").write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
     return log
 
 
-def _features(extractor: Extractor, clips: list[Clip], copy: int) -> dict[int, Features]:
-    """By index; only training clips are augmented."""
-    found = {i: extractor(clip, copy) for i, clip in enumerate(clips) if clip.split == "train" or not copy}
-    _progress(f"features, copy {copy}: {len(found)} clips")
+def load_corpus(folders: Sequence[Path], cache: Path) -> tuple[Corpus, list[Clip]]:
+    clips = read_manifests(folders)
+    extractor = Extractor(cache)
+    found = []
+    for number, clip in enumerate(clips):
+        found.append(extractor(clip))
+        if number % 200 == 199 or number == len(clips) - 1:
+            _progress(f"features of {number + 1}/{len(clips)} clips")
+    return Corpus.of(clips, np.stack(found)), clips
+
+
+def _reports(head: SpeechEmotionHead, corpus: Corpus, clips: Sequence[Clip], split: str) -> dict[str, Any]:
+    """Of trained and of untrained corpora, with nothing known of the voices and with much."""
+    found = {}
+    for name, rows in (
+        ("trained", corpus.rows(split, without=UNLICENSED)),
+        ("never trained", np.setdiff1d(corpus.rows(split), corpus.rows(split, without=UNLICENSED))),
+    ):
+        for turns in (0, MANY_TURNS) if len(rows) else ():
+            logits, distance = logits_after(head, corpus, rows, turns)
+            temperature = head.temperature_after(turns, distance)
+            probabilities = (logits / temperature[:, None]).softmax(1)
+            found[f"{name} corpora, {turns} earlier turns"] = report(probabilities, [clips[row] for row in rows])
     return found
 
 
-def evaluate(data: Path, weights_file: Path, cache: Path) -> dict[str, Any]:
+def evaluate(folders: Sequence[Path], weights_file: Path, cache: Path) -> dict[str, Any]:
     """The report of a saved head on dev and test."""
-    clips, extractor = read_manifest(data), Extractor(cache, HeadConfig())
-    head, log = SpeechEmotionHead.load(weights_file, extractor.encoder), {}
-    for split in ("dev", "test"):
-        chosen = [clip for clip in clips if clip.split == split]
-        linear, adapted = logits_of(head, [extractor(clip, 0) for clip in chosen])
-        log[split] = report(head.ensemble(linear, adapted), chosen)
-    return log
+    corpus, clips = load_corpus(folders, cache)
+    head = load_head(weights_file, WhisperEncoder.load(weights.fetch("whisper-base/model.bin")))
+    if not isinstance(head, SpeechEmotionHead):
+        raise EmotionOmniError(f"{weights_file} is a head of release 0.1; this measures newer ones.", "checkpoint")
+    return {split: _reports(head, corpus, clips, split) for split in ("dev", "test")}
 
 
 def _progress(text: str) -> None:

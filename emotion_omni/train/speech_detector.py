@@ -29,10 +29,9 @@ from emotion_omni import audio, weights
 from emotion_omni.recognition.speech_detector import STATE, SpeechDetector, blocks
 from emotion_omni.recognition.voice_activity import FRAME, HZ, VoiceActivity
 from emotion_omni.recognition.whisper_encoder import WhisperEncoder, valid_frames
-from emotion_omni.train.emotion_corpus import Clip, read_manifest
+from emotion_omni.train.emotion_corpus import UNLICENSED, Clip, read_manifest
 from emotion_omni.train.sounds import SOUNDS, make_sound
 
-UNLICENSED = ("ASED", "EMOVO", "EmoV-DB", "TurEV-DB")  # no terms, no product use, or no derivatives
 LONGEST_SECONDS = 6.0  # of a clip; the rest is not read
 VOICE, ROOM = 0.5, 0.05  # probability of voice activity from which a block is speech, up to which it is the room
 ROOM_SECONDS = 0.6  # shorter pieces of a room are left out
@@ -95,8 +94,7 @@ class Examples:
             yield self._speech(samples, voice, 1.0), 1.0
             for change in (CHANGES[index % len(CHANGES)], CHANGES[(index + 2) % len(CHANGES)]):
                 yield self._speech(*change(samples, voice, self.rng)), 1.0
-            start, end = _longest_room(voice)
-            room = samples[start * FRAME + HZ // 10 : end * FRAME - HZ // 4]
+            room = longest_room(samples, voice)
             if len(room) >= ROOM_SECONDS * HZ and np.mean(room == 0) < 0.2:
                 yield from [(self._states(_leveled(room, self.rng)), 0.0)] * ROOM_WEIGHT
 
@@ -116,14 +114,15 @@ def _leveled(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return audio.set_level(samples - samples.mean(), audio.SPEECH_DBFS + rng.uniform(-4, 4))
 
 
-def _longest_room(voice: np.ndarray) -> tuple[int, int]:
-    """The longest run of frames without a voice."""
+def longest_room(samples: np.ndarray, voice: np.ndarray) -> np.ndarray:
+    """The longest piece of [N] without a voice, by ``voice`` [frames]; its edges, where a voice fades, left out."""
     best, start = (0, 0), 0
     for at, probability in enumerate([*voice, 1.0]):
         if probability >= ROOM:
             best = max(best, (start, at), key=lambda span: span[1] - span[0])
             start = at + 1
-    return best
+    first, last = best[0] * FRAME + HZ // 10, best[1] * FRAME - HZ // 4
+    return samples[first : max(first, last)]
 
 
 # --- speech that voice activity detection misses: (samples, voice, rng) → (samples, voice, speed) -----------------

@@ -9,36 +9,51 @@ import html
 from collections.abc import Mapping, Sequence
 
 from emotion_omni import emotion
-from emotion_omni.types import Emotion
+from emotion_omni.types import SURE, Emotion
 
-SURE, LIKELY = 0.70, 0.40  # least probability of the first label for the wording "quite sure" and "probably"
+CERTAIN = 0.70  # probability of the first label from which it is "quite sure"; it is "probably" from SURE on
+WELL_KNOWN = 10  # turns from which more add little
 
 _WIDTH, _HEIGHT = 360, 64  # of the drawing over time, in its own units
 
 
 def in_words(felt: Emotion) -> str:
-    """For example "Sad, quite sure (82%)" or "Hard to tell: sad (38%) or calm (31%)"."""
+    """For example "Sad, quite sure (82%)" or "Not sure: sad (38%) or calm (31%)"."""
     (first, p), (second, q) = ranked(felt)[:2]
-    if p >= SURE:
+    if p >= CERTAIN:
         return f"{first.capitalize()}, quite sure ({p:.0%})"
-    if p >= LIKELY:
+    if p >= SURE:
         return f"Probably {first} ({p:.0%}), perhaps {second} ({q:.0%})"
-    return f"Hard to tell: {first} ({p:.0%}) or {second} ({q:.0%})"
+    return f"Not sure: {first} ({p:.0%}) or {second} ({q:.0%})"
 
 
 def ranked(felt: Emotion) -> list[tuple[str, float]]:
     return sorted(felt.probabilities.items(), key=lambda item: -item[1])
 
 
-def heard_chart(felt: Emotion, trajectory: Sequence[tuple[float, Emotion]], corrected: bool) -> str:
-    """A sentence, a bar for each label, valence and arousal, and the emotion over time."""
+def heard_chart(
+    felt: Emotion, trajectory: Sequence[tuple[float, Emotion]], corrected: bool, known_turns: int = 0
+) -> str:
+    """A sentence, a bar for each label, valence and arousal, and the emotion over time.
+
+    ``known_turns``: of this voice that the recognizer has heard; 0 where it does not learn voices.
+    """
     title = f"{felt.label.capitalize()} (you said so)" if corrected else in_words(felt)
     rows = "".join(_bar(name, share) for name, share in ranked(felt))
     scales = _scale("Valence", felt.valence, "unpleasant", "pleasant") + _scale(
         "Arousal", felt.arousal, "quiet", "excited"
     )
     course = "" if len(trajectory) < 2 else over_time(trajectory)
-    return f'<div class="heard"><p class="heard-title">{html.escape(title)}</p>{rows}{scales}{course}</div>'
+    voice = f'<p class="heard-sub">{known_voice(known_turns)}</p>' if known_turns else ""
+    return f'<div class="heard"><p class="heard-title">{html.escape(title)}</p>{voice}{rows}{scales}{course}</div>'
+
+
+def known_voice(turns: int) -> str:
+    """How far the recognizer has got to know the speaker."""
+    count = "1 turn" if turns == 1 else f"{turns} turns"
+    if turns < WELL_KNOWN:
+        return f"Getting to know your voice ({count}). Kept in memory for this conversation only."
+    return f"Knows your voice from {count}, for this conversation only."
 
 
 def _bar(name: str, share: float) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from gradio.utils import get_upload_folder
 
 from emotion_omni import audio
-from emotion_omni.types import Audio, Done, Event, Exchange, Heard, Plan, Speech, Text
+from emotion_omni.types import Audio, Done, Event, Exchange, Heard, Plan, SpeakerEstimate, Speech, Text
 
 REMEMBERED_TURNS = 40  # of one conversation; older ones are dropped
 LONGEST_TRANSCRIPT = 600  # letters of a corrected transcript; checked here because a browser's limit can be bypassed
@@ -36,6 +36,11 @@ class ChatTurn:
     recognized: Heard | None = None  # what the model itself heard, before any correction
     engine: str = ""
     seed: int = 0
+
+    @property
+    def known_turns(self) -> int:
+        """Turns of this voice that the recognizer has heard, this one included; 0 where it does not learn voices."""
+        return self.recognized.speaker.turns if self.recognized and self.recognized.speaker else 0
 
     def add(self, event: Event) -> None:
         """Record one event of the engine."""
@@ -71,6 +76,11 @@ class Conversation:
             for turn in self.turns
             if turn.heard and turn.reply
         )
+
+    def speaker(self) -> SpeakerEstimate | None:
+        """What the recognizer knows of the visitor's voice after the last turn. It ends with the conversation."""
+        found = (turn.recognized.speaker for turn in reversed(self.turns) if turn.recognized)
+        return next(found, None)
 
     def forget(self) -> None:
         """Delete all turns and their sound files."""

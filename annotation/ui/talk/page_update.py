@@ -43,7 +43,7 @@ def after(event: Event, turn: ChatTurn, shown: Conversation) -> PageUpdate:
         case Heard():
             return PageUpdate(
                 chat_messages(shown),
-                heard=charts.heard_chart(event.emotion, event.trajectory, turn.corrected),
+                heard=charts.heard_chart(event.emotion, event.trajectory, turn.corrected, turn.known_turns),
                 emotion=gr.update(value=event.emotion.label, interactive=True),
                 transcript=gr.update(
                     value=event.transcript, placeholder="" if event.transcript else NO_WORDS_HINT, interactive=True

@@ -108,7 +108,8 @@ class Handlers:
         yield page_update.started(shown, self.engines.is_ready(name)).values(conversation)
         try:
             engine = self.engines.get(name)  # outside the queue: a download must not block other visitors
-            query = replace(query, earlier=Conversation(before).exchanges())
+            earlier = Conversation(before)
+            query = replace(query, earlier=earlier.exchanges(), speaker=earlier.speaker())
             with self.queue.slot(), _closed_at_exit(engine.respond(query, seed=turn.seed)) as events:
                 for event in events:
                     turn.add(event)

@@ -18,9 +18,9 @@ from emotion_omni.omni.config import EncoderConfig
 from emotion_omni.omni.encoders import pretrained
 from emotion_omni.omni.encoders.encoder import Encoder, check_config
 from emotion_omni.omni.encoders.semantic import EmbeddedSemanticEncoder, random_encoder
-from emotion_omni.recognition import speech_emotion
+from emotion_omni.recognition import lora_head
 from emotion_omni.recognition.emotion2vec import EPSILON, Emotion2vec
-from emotion_omni.recognition.speech_emotion import SpeechEmotionHead
+from emotion_omni.recognition.lora_head import LoRAHead
 from emotion_omni.recognition.whisper_encoder import HZ
 from emotion_omni.types import EmotionOmniError
 
@@ -41,13 +41,13 @@ def emotion_encoder(config: EncoderConfig, device: str | torch.device = "cpu") -
 
 
 class EmbeddedEmotionEncoder(Encoder):
-    """The states of Whisper base as the embedded preset's speech emotion head mixes them, before pooling, 512-d."""
+    """The states of Whisper base, adapted to emotion and mixed as :class:`LoRAHead` does before pooling, 512-d."""
 
     def __init__(self, config: EncoderConfig, device: str | torch.device = "cpu") -> None:
         self.whisper = EmbeddedSemanticEncoder(config, device)
-        head = SpeechEmotionHead.load(speech_emotion.SHIPPED, self.whisper.network)
+        head = LoRAHead.load(lora_head.SHIPPED, self.whisper.network)
         self.first = head.config.first
-        identity = f"{self.whisper.identity} tone.safetensors {weights.sha256(speech_emotion.SHIPPED)}"
+        identity = f"{self.whisper.identity} tone.safetensors {weights.sha256(lora_head.SHIPPED)}"
         super().__init__(config, head.adapted, head.config.width, identity, device)
 
     def _frames(self, samples: Tensor) -> Tensor:

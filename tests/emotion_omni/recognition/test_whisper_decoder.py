@@ -15,6 +15,7 @@ from emotion_omni.recognition.whisper_decoder import (
     LOOP_TIMES,
     LOOP_TOKENS,
     NO_SPEECH_THRESHOLD,
+    SURE,
     Segment,
     WhisperDecoder,
     has_repeats,
@@ -29,15 +30,19 @@ STATES = torch.zeros(1, 10, 4)
 class Scripted:
     """A model that answers with given tokens, one list a call."""
 
-    def __init__(self, *answers, english=0.99, no_speech=0.0):
-        self.answers, self.probability, self.no_speech, self.options = list(answers), english, no_speech, []
+    def __init__(self, *answers, english=0.99, no_speech=0.0, score=-0.3):
+        self.answers, self.probability, self.no_speech, self.score = list(answers), english, no_speech, score
+        self.options, self.asked = [], 0
 
     def detect_language(self, features):
+        self.asked += 1
         return [[("<|de|>", 1 - self.probability), ("<|en|>", self.probability)]]
 
     def generate(self, features, prompts, **options):
         self.options.append(options)
-        return [SimpleNamespace(sequences_ids=[self.answers.pop(0)], no_speech_prob=self.no_speech)]
+        return [
+            SimpleNamespace(sequences_ids=[self.answers.pop(0)], no_speech_prob=self.no_speech, scores=[self.score])
+        ]
 
 
 class Letters:
@@ -106,12 +111,18 @@ def test_what_people_repeat_is_no_loop(text):
     assert not has_repeats(text)
 
 
-def test_another_language_and_silence_give_no_words_and_cost_no_decoding():
-    foreign = decoder(english=FOREIGN_LONG / 2)
-    assert foreign.transcribe(STATES, 3.0) == "" and foreign.model.options == []
-    assert decoder([at(0), 1, at(1)], no_speech=NO_SPEECH_THRESHOLD).transcribe(STATES, 3.0) == ""
+def test_another_language_and_silence_give_no_words():
+    ids = [at(0), 1, at(1)]
+    assert decoder(ids, english=FOREIGN_LONG / 2, score=-1.0).transcribe(STATES, 3.0) == ""
+    assert decoder(ids, english=0.5, score=-1.0).transcribe(STATES, 3.0) == "1"
+    assert decoder(ids, no_speech=NO_SPEECH_THRESHOLD).transcribe(STATES, 3.0) == ""
     short = (FOREIGN_SHORT + FOREIGN_LONG) / 2
     assert is_foreign(short, 3.0) and not is_foreign(short, 1.0), "of one word Whisper cannot tell"
+
+
+def test_of_words_that_are_sure_the_language_is_not_asked():
+    sure = decoder([at(0), 1, at(1)], english=0.0, score=SURE + 0.1)
+    assert sure.transcribe(STATES, 3.0) == "1" and sure.model.asked == 0
 
 
 def test_english_is_known_as_english(embedded, spoken):

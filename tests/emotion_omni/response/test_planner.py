@@ -6,8 +6,7 @@ import pytest
 
 from emotion_omni import emotion
 from emotion_omni.response.planner import Planner
-from emotion_omni.types import SURE
-from emotion_omni.types import Heard, Plan
+from emotion_omni.types import SURE, Heard, Plan
 
 
 class Good:

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import EXAMPLES, noise
+from emotion_omni.train.augmentation import augment
 from safetensors.torch import load_file
 
 from emotion_omni import emotion
 from emotion_omni.train import g2p, guard, recognizer, responder
-from emotion_omni.train.augmentation import augment
 from emotion_omni.train.emotion_corpus import Clip, report
 from emotion_omni.train.part_settings import G2PSettings, GuardSettings, RecognizerSettings, ResponderSettings
 from emotion_omni.types import EmotionOmniError
