@@ -24,8 +24,9 @@ from emotion_omni.evaluate.functionals_recognizer import FunctionalsRecognizer
 from emotion_omni.loading import find_device
 from emotion_omni.recognition import speech_emotion
 from emotion_omni.recognition.recognizer import Recognizer
+from emotion_omni.recognition.speech_emotion import SpeechEmotionHead
 from emotion_omni.recognition.utterance import Utterance
-from emotion_omni.recognition.whisper_ct2 import Encoded, WhisperCT2Recognizer, spoken_frames
+from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer, spoken_frames
 from emotion_omni.recognition.whisper_encoder import HZ
 from emotion_omni.types import Emotion, EmotionOmniError, SpeakerEstimate, Turn
 
@@ -63,14 +64,15 @@ def load(name: str) -> EvaluatedRecognizer:
     """
     if name == "functionals":
         return SecondRecognizer(FunctionalsRecognizer.load())
-    config = _cascade(engine.parse(name))
+    parsed = engine.parse(name)
+    config, name = _cascade(parsed), parsed.public  # a report names no folder
     config.check_packages()
     found = load_recognizer(config.recognizer, find_device(config.device if config.uses_device else "cpu"))
     head = Path(getattr(config.recognizer, "weights", "") or speech_emotion.SHIPPED)
     code = sorted(Path(speech_emotion.__file__).parent.glob("*.py"))
     code_hash = hash_of_code(*code, Path(audio.__file__))
     identity = f"{name} {config.recognizer.to_json()} {weights.sha256(head)} {code_hash}"
-    if isinstance(found, WhisperCT2Recognizer) and hasattr(found.emotion_head, "features"):
+    if isinstance(found, WhisperCT2Recognizer) and isinstance(found.emotion_head, SpeechEmotionHead):
         return EmbeddedRecognizer(name, found, identity, head.with_suffix(".log.json"))
     return AnyRecognizer(name, found, identity, head.with_suffix(".log.json"))
 
@@ -112,10 +114,8 @@ class EmbeddedRecognizer:
     def _extract(self, clip: Path) -> Extracted:
         encoded = self._recognizer.encode(self._recognizer.prepare(audio.decode(clip)))
         words = len(self._recognizer.transcribe(encoded).split())
-        return Extracted(self._features(encoded).numpy(), words)
-
-    def _features(self, encoded: Encoded) -> torch.Tensor:
-        return self._head.features(*spoken_frames(encoded.windows, encoded.utterance))
+        features = self._head.features(*spoken_frames(encoded.windows, encoded.utterance))
+        return Extracted(features.numpy(), words)
 
     def classify(self, features: np.ndarray, speaker: SpeakerEstimate | None) -> tuple[Emotion, SpeakerEstimate | None]:
         return self._head.classify(torch.from_numpy(features), speaker)
