@@ -94,7 +94,7 @@ class SpeechEmotionHead(nn.Module):
 
     @torch.inference_mode()
     def predict(self, hidden_states: Tensor, speech: Tensor, speaker: SpeakerEstimate | None = None) -> Classified:
-        """The frames of a clip [L, T, D] and which are speech [T] → its emotion, and that of windows by their middle."""
+        """The frames of a clip [L, T, D] and which are speech [T] → its emotion, as a whole and over time."""
         speaker, features = self._known(speaker), self.features(hidden_states, speech)
         whole, estimate = self.classify(features, speaker)
         middles, windows = window_statistics(hidden_states, speech)
@@ -130,13 +130,11 @@ class SpeechEmotionHead(nn.Module):
         turns = speaker.turns if speaker is not None else 0
         temperature = self.temperature_after(turns, turn.square().mean().sqrt())
         probabilities = (self.logits(features, speaker) / temperature).softmax(-1)
-        return [
-            emotion.mixture(dict(zip(self.config.emotions, row, strict=True)))
-            for row in probabilities.double().tolist()
-        ]
+        rows = probabilities.double().tolist()
+        return [emotion.mixture(dict(zip(self.config.emotions, row, strict=True))) for row in rows]
 
     def temperature_after(self, turns: int, distance: Tensor) -> Tensor:
-        """What logits are divided by, after so many turns of the speaker and at distances from training speech [...]."""
+        """What logits are divided by, after so many turns and at distances from the training speech [...]."""
         new, known = self.temperature
         start, slope = self.distance
         return known + (new - known) * PRIOR_TURNS / (turns + PRIOR_TURNS) + slope * (distance - start).clamp_min(0)

@@ -1,4 +1,4 @@
-"""Train the speech emotion head: eight emotions from the hidden states of Whisper's encoder, for voices it gets to know.
+"""Train the speech emotion head: eight emotions from Whisper's hidden states, of voices that it gets to know.
 
 ``python -m emotion_omni train recognizer --data FOLDER [FOLDER …] --out FOLDER``
 

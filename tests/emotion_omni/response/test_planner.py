@@ -16,6 +16,9 @@ class Good:
         self.asked.append((text, tone))
         return "good"
 
+    def sentiment(self, text: str) -> str:
+        return "bad" if "lost" in text else "good"
+
 
 def test_without_a_guard_only_the_voice_counts():
     assert Planner().plan(Heard("I got the job!", emotion.one_hot("angry"))) == Plan("calm", "neutral", "angry")
@@ -23,7 +26,7 @@ def test_without_a_guard_only_the_voice_counts():
 
 def test_the_guard_reads_the_words_with_the_reliable_tone():
     unsure = Heard("I got the job!", emotion.mixture({"sad": 0.4, "happy": 0.3, "calm": 0.3}))
-    assert Planner(Good()).plan(unsure) == Plan("happy", "good", "neutral")
+    assert Planner(Good()).plan(unsure) == Plan("happy", "good", "neutral", ("sad", "happy"))
     assert Good.asked == [("I got the job!", "neutral")]
 
 
@@ -33,3 +36,23 @@ def test_an_emotion_less_likely_than_not_is_not_answered(probability, tone):
         "Well.", emotion.mixture({"sad": probability, "calm": (1 - probability) / 2, "happy": (1 - probability) / 2})
     )
     assert Planner().plan(heard).tone == tone
+
+
+@pytest.mark.parametrize(
+    ("words", "tone", "disagree"),
+    [
+        ("I'm fine.", "sad", True),
+        ("I'm fine.", "angry", True),
+        ("I'm fine.", "calm", False),
+        ("I'm fine.", "happy", False),
+        ("I lost it.", "happy", True),
+        ("I lost it.", "sad", False),
+    ],
+)
+def test_words_and_tone_that_disagree_are_told_to_the_responder(words, tone, disagree):
+    assert Planner(Good()).plan(Heard(words, emotion.one_hot(tone))).conflict is disagree
+
+
+def test_an_unsure_tone_cannot_disagree_and_names_its_two_candidates():
+    plan = Planner(Good()).plan(Heard("I'm fine.", emotion.mixture({"sad": 0.45, "calm": 0.3, "angry": 0.25})))
+    assert not plan.conflict and plan.unsure_between == ("sad", "calm")

@@ -12,8 +12,8 @@ from tiny_encoders import WIDTH, recording
 
 from emotion_omni.omni import encoders
 from emotion_omni.omni.config import EncoderConfig
-from emotion_omni.recognition import speech_emotion
-from emotion_omni.recognition.speech_emotion import SpeechEmotionHead
+from emotion_omni.recognition import lora_head
+from emotion_omni.recognition.lora_head import LoRAHead
 from emotion_omni.recognition.whisper_encoder import HZ, WhisperEncoder, valid_frames
 from emotion_omni.types import EmotionOmniError
 
@@ -24,7 +24,7 @@ def test_the_embedded_encoders_read_what_the_embedded_engine_reads(make, whisper
     states = network.hidden_states(samples)[:, : valid_frames(len(samples))]
     words, _ = make("semantic embedded")([samples])
     assert torch.equal(words[0], states[-1])
-    head = SpeechEmotionHead.load(speech_emotion.SHIPPED, network)
+    head = LoRAHead.load(lora_head.SHIPPED, network)
     with torch.inference_mode():
         mixed = head.adapted.features(states[None, head.config.first], torch.ones(1, states.shape[1], dtype=torch.bool))
     tones, _ = make("emotion embedded")([samples])
