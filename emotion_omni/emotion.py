@@ -8,7 +8,7 @@ values read off the norms of Warriner et al. (2013) and rounded: they order, the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from emotion_omni.types import Emotion, EmotionOmniError
@@ -39,6 +39,7 @@ TABLE: tuple[Label, ...] = (
 NAMES: tuple[str, ...] = tuple(label.name for label in TABLE)
 _BY_NAME = {name: label for label in TABLE for name in (label.name, *label.aliases)}
 
+CHANGE, SHORTEST_PART = 0.05, 2  # nats a window, and windows on each side, of a change of emotion
 HURTING = ("sad", "angry", "fearful", "disgusted")
 NEWS = ("good", "bad", "neutral")  # what the words report: good news, something that hurts, neither
 
@@ -79,6 +80,37 @@ def distance(one: str, other: str) -> float:
     """How far apart two labels lie on the valence-arousal plane, from 0 to about 2."""
     a, b = find(one), find(other)
     return math.hypot(a.valence - b.valence, a.arousal - b.arousal)
+
+
+def turning_point(trajectory: Sequence[tuple[float, Emotion]]) -> float | None:
+    """When the emotion changes, in seconds; ``None`` where it does not.
+
+    The split of the windows into two parts that tell them apart best: the largest generalized Jensen-Shannon
+    divergence, n₁ KL(p₁‖p) + n₂ KL(p₂‖p), of mean distributions p₁ before, p₂ after and p of all. The parts must have
+    different likeliest labels and :data:`CHANGE` nats a window between them.
+    """
+    rows = [[felt.probabilities[name] for name in NAMES] for _, felt in trajectory]
+    if len(rows) < 2 * SHORTEST_PART:
+        return None
+    whole = _mean(rows)
+    scores = {}
+    for split in range(SHORTEST_PART, len(rows) - SHORTEST_PART + 1):
+        before, after = _mean(rows[:split]), _mean(rows[split:])
+        if before.index(max(before)) != after.index(max(after)):
+            scores[split] = split * _divergence(before, whole) + (len(rows) - split) * _divergence(after, whole)
+    best = max(scores, key=scores.__getitem__, default=None)
+    if best is None or scores[best] < CHANGE * len(rows):
+        return None
+    return (trajectory[best - 1][0] + trajectory[best][0]) / 2
+
+
+def _mean(rows: Sequence[Sequence[float]]) -> list[float]:
+    return [sum(column) / len(rows) for column in zip(*rows, strict=True)]
+
+
+def _divergence(one: Sequence[float], other: Sequence[float]) -> float:
+    """Kullback-Leibler divergence in nats."""
+    return sum(p * math.log(p / q) for p, q in zip(one, other, strict=True) if p > 0)
 
 
 def answer_with(heard: str, news: str) -> str:

@@ -23,7 +23,7 @@ class EmotionOmniError(Exception):
 
 
 NO_WORDS = "(no words made out)"  # what people read where a transcript is empty
-SURE = 0.5  # probability of a label from which it may be relied on: a wrong guess hurts more than none
+SURE = 0.4  # probability of one of the eight labels from which it may be relied on; such guesses are mostly right
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Emotion:
 
     @property
     def is_sure(self) -> bool:
-        """Whether :attr:`label` is at least as likely as all others together."""
+        """Whether :attr:`label` may be relied on; else it is one of :attr:`candidates`."""
         return self.confidence >= SURE
 
     @property

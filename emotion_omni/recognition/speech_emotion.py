@@ -1,13 +1,14 @@
 """How it was said: a linear classifier on the hidden states of Whisper's encoder that gets to know a voice.
 
-Features are the mean and the standard deviation of every hidden state over the frames in which somebody speaks,
-standardized over the training speakers. Those of the person's earlier turns, whose emotions are unknown, shift and
-scale them towards that person (empirical Bayes: ``count / (count + PRIOR_TURNS)`` of the way), because people differ
-more than their moods. One classifier serves any number of earlier turns; it was trained with all of them.
-Probabilities are calibrated on corpora that took no part in training, flatter the less is known of the voice and the
-further the sound lies from all training speech.
+Features are the means of every hidden state over the frames in which somebody speaks, standardized over the training
+speakers. Those of the person's earlier turns, whose emotions are unknown, shift and scale them towards that person
+(empirical Bayes: ``count / (count + PRIOR_TURNS)`` of the way), because people differ more than their moods. Turns in
+one mood say little of the voice: taking their mean off would take the mood off. So earlier turns count as far as their
+moods vary, seen by the spread of the classifier's own logits over them. One classifier serves any number of earlier
+turns; it was trained with all of them. Probabilities are calibrated on corpora that took no part in training, flatter
+the less is known of the voice and the further the sound lies from all training speech.
 
-Axes: L hidden states of the encoder, T frames (50 Hz), D width, F = L · 2 · D features, C emotions, B windows.
+Axes: L hidden states of the encoder, T frames (50 Hz), D width, F = L · D features, C emotions, B windows.
 Sources: speaker normalization, Busso et al. 2011, "Iterative feature normalization scheme for automatic emotion
 detection from speech"; temperature scaling, Guo et al. 2017.
 """
@@ -15,6 +16,7 @@ detection from speech"; temperature scaling, Guo et al. 2017.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,6 +36,8 @@ SHIPPED = Path(__file__).parent / "weights" / "speech_emotion.safetensors"  # tr
 WINDOW_BLOCKS, BLOCK_FRAMES = 6, 10  # of the trajectory: windows of 1.2 s, 0.2 s apart
 LEAST_FRAMES = 20  # of speech in a window; one with fewer says nothing
 PRIOR_TURNS = 4.0  # turns that the training speakers count for beside the person's own
+VARIED, STEP, ONE_TURN = 0.58, 0.06, 0.6  # spread of logits at which turns count half, its scale; what one turn counts
+FLATTENED = 1.5  # divides the logits whose spread is taken
 LARGEST = 6.0  # standard deviations that a feature may lie from the mean
 
 
@@ -47,7 +51,7 @@ class HeadConfig:
 
     @property
     def features(self) -> int:
-        return self.states * 2 * self.width
+        return self.states * self.width
 
 
 class SpeechEmotionHead(nn.Module):
@@ -74,13 +78,11 @@ class SpeechEmotionHead(nn.Module):
 
     def features(self, hidden_states: Tensor, speech: Tensor) -> Tensor:
         """Hidden states [L, T, D] and which frames are speech [T] → standardized features [F]."""
-        if not speech.any():
-            speech = torch.ones_like(speech)
-        return self.standardize(statistics(hidden_states[:, speech]))
+        return self.standardize(mean_states(hidden_states, speech))
 
-    def standardize(self, found: Tensor) -> Tensor:
+    def standardize(self, means: Tensor) -> Tensor:
         """[..., F] → [..., F], in standard deviations of the training speech."""
-        return ((found - self.mean) / self.std).clamp(-LARGEST, LARGEST)
+        return ((means - self.mean) / self.std).clamp(-LARGEST, LARGEST)
 
     def logits(self, features: Tensor, speaker: SpeakerEstimate | None) -> Tensor:
         """[..., F] → [..., C]."""
@@ -90,14 +92,14 @@ class SpeechEmotionHead(nn.Module):
     def classify(self, features: Tensor, speaker: SpeakerEstimate | None = None) -> tuple[Emotion, SpeakerEstimate]:
         """[F] → the emotion, judged by what is known of the speaker, and what is known after this turn."""
         speaker = self._known(speaker)
-        return self._emotions(features[None], speaker, features)[0], self._updated(features, speaker)
+        return self._emotions(features[None], speaker, features)[0], self.estimate(features, speaker)
 
     @torch.inference_mode()
     def predict(self, hidden_states: Tensor, speech: Tensor, speaker: SpeakerEstimate | None = None) -> Classified:
         """The frames of a clip [L, T, D] and which are speech [T] → its emotion, as a whole and over time."""
         speaker, features = self._known(speaker), self.features(hidden_states, speech)
         whole, estimate = self.classify(features, speaker)
-        middles, windows = window_statistics(hidden_states, speech)
+        middles, windows = window_means(hidden_states, speech)
         if len(middles) < 2:
             return Classified(whole, ((hidden_states.shape[1] / FRAME_HZ / 2, whole),), estimate)
         over_time = self._emotions(self.standardize(windows), speaker, features)
@@ -107,23 +109,22 @@ class SpeechEmotionHead(nn.Module):
         return speaker if speaker is not None and speaker.space == self.space else None
 
     def adapt(self, features: Tensor, speaker: SpeakerEstimate | None) -> Tensor:
-        """[..., F] → relative to the speaker, as far as the number of turns allows."""
+        """[..., F] → relative to the speaker, as far as the number and the variety of the turns allow."""
         if speaker is None or not speaker.turns:
             return features
-        count, total = speaker.turns, torch.from_numpy(speaker.total)
-        mean, power = total[0] / count, total[1] / count
-        relative = features - mean * count / (count + PRIOR_TURNS)
+        count, size = speaker.turns, self.config.features
+        mean, power = torch.from_numpy(speaker.total / count)
+        variance = (power - mean**2).clamp_min(0)
+        counts = _variety(variance[size:], count)
+        relative = features - mean[:size] * (counts * count / (count + PRIOR_TURNS))
         if count <= 2:
             return relative
-        share = (count - 1) / (count - 1 + 2 * PRIOR_TURNS)
-        std = (power - mean**2).clamp_min(0).sqrt() + 0.05
-        return relative / (share * std + 1 - share)
+        share = counts * (count - 1) / (count - 1 + 2 * PRIOR_TURNS)
+        return relative / (share * (variance[:size].sqrt() + 0.05) + 1 - share)
 
-    def _updated(self, features: Tensor, speaker: SpeakerEstimate | None) -> SpeakerEstimate:
-        turn = torch.stack([features, features**2]).numpy().astype(np.float32)
-        if speaker is None:
-            return SpeakerEstimate(1, turn, self.space)
-        return SpeakerEstimate(speaker.turns + 1, speaker.total + turn, self.space)
+    def estimate(self, features: Tensor, speaker: SpeakerEstimate | None) -> SpeakerEstimate:
+        """What is known of the speaker after a turn with these features [F]."""
+        return updated(speaker, features, self.classifier(features), self.space)
 
     def _emotions(self, features: Tensor, speaker: SpeakerEstimate | None, turn: Tensor) -> list[Emotion]:
         """[B, F] of a turn whose own features are [F] → B emotions."""
@@ -140,26 +141,40 @@ class SpeechEmotionHead(nn.Module):
         return known + (new - known) * PRIOR_TURNS / (turns + PRIOR_TURNS) + slope * (distance - start).clamp_min(0)
 
 
-def statistics(frames: Tensor) -> Tensor:
-    """[L, T, D] → mean and standard deviation over time [F]."""
-    std = frames.std(1) if frames.shape[1] > 1 else torch.zeros_like(frames[:, 0])
-    return torch.stack([frames.mean(1), std]).flatten()
+def updated(speaker: SpeakerEstimate | None, features: Tensor, logits: Tensor, space: str) -> SpeakerEstimate:
+    """An estimate with one more turn: its features [F], and its logits [C] as of somebody unknown."""
+    turn = torch.cat([features, (logits - logits.mean()) / FLATTENED])
+    total = torch.stack([turn, turn**2]).detach().numpy().astype(np.float32)
+    if speaker is None:
+        return SpeakerEstimate(1, total, space)
+    return SpeakerEstimate(speaker.turns + 1, speaker.total + total, space)
 
 
-def window_statistics(hidden_states: Tensor, speech: Tensor) -> tuple[list[float], Tensor]:
-    """[L, T, D] and which frames are speech [T] → the windows' middles in seconds, and their statistics [B, F]."""
+def _variety(variance: Tensor, count: int) -> float:
+    """How far the moods of turns vary, 0 to 1, from the variance of their logits over them [C]."""
+    if count < 2:
+        return ONE_TURN
+    spread = (variance * count / (count - 1)).sqrt().mean().item()
+    return 1 / (1 + math.exp(-(spread - VARIED) / STEP))
+
+
+def mean_states(hidden_states: Tensor, speech: Tensor) -> Tensor:
+    """[L, T, D] → means over the frames of speech [F]; over all frames where none is."""
+    chosen = hidden_states[:, speech] if speech.any() else hidden_states
+    return chosen.mean(1).flatten()
+
+
+def window_means(hidden_states: Tensor, speech: Tensor) -> tuple[list[float], Tensor]:
+    """[L, T, D] and which frames are speech [T] → the windows' middles in seconds, and their means [B, F]."""
     blocks = hidden_states.shape[1] // BLOCK_FRAMES
     if blocks <= WINDOW_BLOCKS:
         return [], torch.empty(0)
-    mask = speech[: blocks * BLOCK_FRAMES].double()
-    x = hidden_states[:, : blocks * BLOCK_FRAMES].double() * mask[None, :, None]
-    count, total, power = (_windows(part) for part in (mask[None, :, None], x, x**2))  # [*, B, *]
-    mean = total / count.clamp_min(1)
-    variance = (power - count * mean**2).clamp_min(0) / (count - 1).clamp_min(1)
-    found = torch.stack([mean, variance.sqrt()]).permute(2, 0, 1, 3).flatten(1).float()  # [B, 2, L, D] → [B, F]
+    mask = speech[: blocks * BLOCK_FRAMES, None].float()  # [T, 1]
+    count = _windows(mask[None])  # [1, B, 1]
+    means = _windows(hidden_states[:, : blocks * BLOCK_FRAMES] * mask) / count.clamp_min(1)  # [L, B, D]
     spoken = count[0, :, 0] >= LEAST_FRAMES
-    middles = (torch.arange(len(found)) + WINDOW_BLOCKS / 2) * BLOCK_FRAMES / FRAME_HZ
-    return middles[spoken].tolist(), found[spoken]
+    middles = (torch.arange(len(spoken)) + WINDOW_BLOCKS / 2) * BLOCK_FRAMES / FRAME_HZ
+    return middles[spoken].tolist(), means.transpose(0, 1).flatten(1)[spoken]
 
 
 def _windows(frames: Tensor) -> Tensor:

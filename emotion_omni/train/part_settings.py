@@ -13,9 +13,9 @@ from emotion_omni.train.settings import setting
 
 @dataclass(frozen=True)
 class RecognizerSettings(Strict):
-    decay: float = setting(1e-3, "weight of |W|²/2 beside the mean loss")
+    decay: float = setting(0.35, "weight of |W|²/2 beside the mean loss")
     examples_each: int = setting(4, "examples of a clip, each with other earlier turns")
-    iterations: int = setting(40, "of L-BFGS")
+    iterations: int = setting(30, "of L-BFGS")
     seed: int = setting(0, "of the choice of earlier turns")
 
     def __post_init__(self) -> None:

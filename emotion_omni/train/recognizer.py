@@ -29,8 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from emotion_omni import audio, emotion, streams, weights
-from emotion_omni.recognition import speech_emotion
-from emotion_omni.recognition.speech_emotion import HeadConfig, SpeechEmotionHead, load_head
+from emotion_omni.recognition.speech_emotion import HeadConfig, SpeechEmotionHead, load_head, mean_states, updated
 from emotion_omni.recognition.utterance import Utterance, prepare_utterance
 from emotion_omni.recognition.voice_activity import HZ, VoiceActivity
 from emotion_omni.recognition.whisper_ct2 import encode_windows, spoken_frames
@@ -41,7 +40,9 @@ from emotion_omni.types import EmotionOmniError, SpeakerEstimate
 
 EARLIER_TURNS = (0, 0, 0, 1, 2, 3, 5, 8, 12, 20, 40)  # of an example, drawn with equal probability
 SAME_MOOD = 0.2  # share of the examples whose earlier turns are all in one mood: people stay in one
+FOLDS = 3  # of speakers, for guesses of clips whose speaker is unknown
 MANY_TURNS = 40  # at which "everything is known of the voice" is measured
+DISTANCE_SLOPE = 4.0  # of the temperature, per standard deviation beyond all but 1 % of unknown corpora
 TEMPERATURES = np.arange(0.5, 4.0, 0.05)
 
 
@@ -49,7 +50,7 @@ TEMPERATURES = np.arange(0.5, 4.0, 0.05)
 
 
 class Extractor:
-    """Recordings → statistics of their hidden states [F], cached on disk under the hash of the file."""
+    """Recordings → the means of their hidden states [F], cached on disk under the hash of the file."""
 
     def __init__(self, cache: Path) -> None:
         self.encoder = WhisperEncoder.load(weights.fetch("whisper-base/model.bin"))
@@ -61,8 +62,7 @@ class Extractor:
         if not file.exists():
             utterance = self._prepare(clip)
             frames, speech = spoken_frames(encode_windows(self.encoder, utterance), utterance)
-            found = speech_emotion.statistics(frames[:, speech if speech.any() else slice(None)])
-            np.save(file, found.numpy())
+            np.save(file, mean_states(frames, speech).numpy())
         return np.load(file)
 
     def _prepare(self, clip: Clip) -> Utterance:
@@ -75,19 +75,19 @@ class Extractor:
 
 @dataclass(eq=False)
 class Corpus:
-    """Clips with their statistics [N, F]; arrays of labels, sources, speakers and splits, each [N]."""
+    """Clips with the means of their hidden states [N, F]; arrays of labels, sources, speakers and splits, each [N]."""
 
-    statistics: np.ndarray
+    means: np.ndarray
     labels: np.ndarray
     sources: np.ndarray
     speakers: np.ndarray
     splits: np.ndarray
 
     @classmethod
-    def of(cls, clips: Sequence[Clip], statistics: np.ndarray) -> Corpus:
+    def of(cls, clips: Sequence[Clip], means: np.ndarray) -> Corpus:
         columns = [(clip.label, clip.source, f"{clip.source}/{clip.speaker}", clip.split) for clip in clips]
         labels, sources, speakers, splits = (np.array(column) for column in zip(*columns, strict=True))
-        return cls(statistics.astype(np.float32), labels, sources, speakers, splits)
+        return cls(means.astype(np.float32), labels, sources, speakers, splits)
 
     def rows(self, *splits: str, without: Sequence[str] = (), only: str = "") -> np.ndarray:
         chosen = np.isin(self.splits, splits) & ~np.isin(self.sources, without)
@@ -101,11 +101,12 @@ class Corpus:
 # --- examples -----------------------------------------------------------------------------------------------------
 
 
-def estimate_of(features: np.ndarray, space: str) -> SpeakerEstimate | None:
-    """Features of earlier turns [K, F] → the estimate that a conversation would have handed on."""
-    if not len(features):
-        return None
-    return SpeakerEstimate(len(features), np.stack([features.sum(0), (features**2).sum(0)]), space)
+def estimate_of(features: np.ndarray, logits: np.ndarray, space: str) -> SpeakerEstimate | None:
+    """Features [K, F] and logits [K, C] of earlier turns → the estimate that a conversation would have handed on."""
+    speaker = None
+    for turn, guess in zip(torch.from_numpy(features), torch.from_numpy(logits), strict=True):
+        speaker = updated(speaker, turn, guess, space)
+    return speaker
 
 
 def earlier_turns(
@@ -124,16 +125,22 @@ def by_speaker(corpus: Corpus, rows: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def examples(
-    head: SpeechEmotionHead, corpus: Corpus, features: np.ndarray, rows: np.ndarray, each: int, seed: int
+    head: SpeechEmotionHead, corpus: Corpus, logits: np.ndarray, rows: np.ndarray, settings: RecognizerSettings
 ) -> tuple[Tensor, np.ndarray]:
-    """Every clip ``each`` times, relative to its speaker → inputs of the classifier [N, F], and the clips' rows [N]."""
-    rng, speakers = np.random.default_rng(seed), by_speaker(corpus, rows)
-    inputs, repeated = torch.empty(len(rows) * each, features.shape[1]), np.repeat(rows, each)
+    """Every clip several times, relative to its speaker → inputs of the classifier [N, F], and the clips' rows [N].
+
+    ``logits`` [N, C]: of the clips, as of somebody unknown.
+    """
+    rng, speakers = np.random.default_rng(settings.seed), by_speaker(corpus, rows)
+    features = head.standardize(torch.from_numpy(corpus.means)).numpy()
+    repeated = np.repeat(rows, settings.examples_each)
+    inputs = torch.empty(len(repeated), features.shape[1])
     for place, row in enumerate(repeated):
         count = int(rng.choice(EARLIER_TURNS))
         pool = speakers[corpus.speakers[row]]
         chosen = earlier_turns(corpus, row, pool, count, rng, rng.random() < SAME_MOOD) if count else pool[:0]
-        inputs[place] = head.adapt(torch.from_numpy(features[row]), estimate_of(features[chosen], head.space))
+        speaker = estimate_of(features[chosen], logits[chosen], head.space)
+        inputs[place] = head.adapt(torch.from_numpy(features[row]), speaker)
     return inputs, repeated
 
 
@@ -153,15 +160,37 @@ def example_weights(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
 
 
 def fit(corpus: Corpus, rows: np.ndarray, settings: RecognizerSettings) -> SpeechEmotionHead:
-    """Regularized maximum likelihood by L-BFGS."""
+    """The head, from the clips of ``rows``."""
     head = SpeechEmotionHead(HeadConfig())
-    head.mean.copy_(torch.from_numpy(corpus.statistics[rows].mean(0)))
-    head.std.copy_(torch.from_numpy(corpus.statistics[rows].std(0) + 1e-3))
-    features = head.standardize(torch.from_numpy(corpus.statistics)).numpy()
-    inputs, repeated = examples(head, corpus, features, rows, settings.examples_each, settings.seed)
-    labels = torch.from_numpy(corpus.labels[repeated])
-    weight = torch.from_numpy(example_weights(corpus, repeated))
-    absent = torch.from_numpy(np.stack([~corpus.emotions_of(source) for source in corpus.sources[repeated]]))
+    head.mean.copy_(torch.from_numpy(corpus.means[rows].mean(0)))
+    head.std.copy_(torch.from_numpy(corpus.means[rows].std(0) + 1e-3))
+    inputs, repeated = examples(head, corpus, _guesses(head, corpus, rows, settings), rows, settings)
+    _maximize_likelihood(head, corpus, inputs, repeated, settings)
+    return head.eval()
+
+
+def _guesses(head: SpeechEmotionHead, corpus: Corpus, rows: np.ndarray, settings: RecognizerSettings) -> np.ndarray:
+    """Logits [N, C] of clips by classifiers that did not learn from their speakers; 0 for other rows."""
+    guesses = np.zeros((len(corpus.labels), len(emotion.NAMES)), np.float32)
+    features = head.standardize(torch.from_numpy(corpus.means))
+    speakers = np.random.default_rng(settings.seed).permutation(np.unique(corpus.speakers[rows]))
+    for fold in range(FOLDS):
+        is_out = np.isin(corpus.speakers[rows], speakers[fold::FOLDS])
+        if is_out.all() or not is_out.any():
+            continue
+        _maximize_likelihood(head, corpus, features[rows[~is_out]], rows[~is_out], settings)
+        with torch.inference_mode():
+            guesses[rows[is_out]] = head.classifier(features[rows[is_out]]).numpy()
+    return guesses
+
+
+def _maximize_likelihood(
+    head: SpeechEmotionHead, corpus: Corpus, inputs: Tensor, rows: np.ndarray, settings: RecognizerSettings
+) -> None:
+    """Fit the classifier to inputs [N, F] of these rows [N]: regularized maximum likelihood by L-BFGS."""
+    labels = torch.from_numpy(corpus.labels[rows])
+    weight = torch.from_numpy(example_weights(corpus, rows))
+    absent = torch.from_numpy(np.stack([~corpus.emotions_of(source) for source in corpus.sources[rows]]))
     torch.nn.init.zeros_(head.classifier.weight)
     torch.nn.init.zeros_(head.classifier.bias)
     optimizer = torch.optim.LBFGS(
@@ -177,7 +206,6 @@ def fit(corpus: Corpus, rows: np.ndarray, settings: RecognizerSettings) -> Speec
         return loss
 
     optimizer.step(step)
-    return head.eval()
 
 
 @torch.inference_mode()
@@ -186,30 +214,37 @@ def logits_after(
 ) -> tuple[Tensor, Tensor]:
     """Logits [N, C] of clips after so many earlier turns of their speakers, and how far the clips lie out [N]."""
     rng, speakers = np.random.default_rng(seed), by_speaker(corpus, rows)
-    features = head.standardize(torch.from_numpy(corpus.statistics)).numpy()
+    features = head.standardize(torch.from_numpy(corpus.means))
+    guesses = head.classifier(features).numpy()
     found = []
     for row in rows:
         chosen = earlier_turns(corpus, row, speakers[corpus.speakers[row]], turns, rng)
-        found.append(head.logits(torch.from_numpy(features[row]), estimate_of(features[chosen], head.space)))
-    return torch.stack(found), torch.from_numpy(features[rows]).square().mean(1).sqrt()
+        found.append(head.logits(features[row], estimate_of(features[chosen].numpy(), guesses[chosen], head.space)))
+    return torch.stack(found), features[rows].square().mean(1).sqrt()
 
 
 def leave_one_corpus_out(corpus: Corpus, settings: RecognizerSettings) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
-    """The recall of each trained corpus for a head that never heard it, and what calibration needs of it:
-    (logits with nothing known of the voice, with much known, distances, labels)."""
+    """The recall of each trained corpus for a head that never heard it, and its clips as :func:`judge` gives them."""
     found: dict[str, Any] = {}
     kept = []
-    for source in np.unique(corpus.sources[corpus.rows("train", without=UNLICENSED)]).tolist():
+    sources = np.unique(corpus.sources[corpus.rows("train", without=UNLICENSED)]).tolist()
+    for source in sources if len(sources) > 1 else ():
         head = fit(corpus, corpus.rows("train", without=(*UNLICENSED, source)), settings)
         rows = corpus.rows("train", "dev", only=source)
-        (new, distance), (known, _) = logits_after(head, corpus, rows, 0), logits_after(head, corpus, rows, MANY_TURNS)
+        kept.append(judge(head, corpus, rows))
+        new, known = kept[-1][:2]
         found[source] = {
             "nothing known": _recall(new, corpus, rows),
             f"after {MANY_TURNS} turns": _recall(known, corpus, rows),
         }
-        kept.append((new, known, distance, torch.from_numpy(corpus.labels[rows])))
         _progress(f"without {source}: UAR {found[source]}")
     return found, kept
+
+
+def judge(head: SpeechEmotionHead, corpus: Corpus, rows: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """→ logits with nothing known of the voice [N, C], with much known [N, C], distances [N], labels [N]."""
+    (new, distance), (known, _) = logits_after(head, corpus, rows, 0), logits_after(head, corpus, rows, MANY_TURNS)
+    return new, known, distance, torch.from_numpy(corpus.labels[rows])
 
 
 def _recall(logits: Tensor, corpus: Corpus, rows: np.ndarray) -> float:
@@ -219,38 +254,36 @@ def _recall(logits: Tensor, corpus: Corpus, rows: np.ndarray) -> float:
     return round(unweighted_average_recall(predictions, corpus.labels[rows]), 4)
 
 
-def calibrate(head: SpeechEmotionHead, left_out: list[tuple[Any, ...]]) -> None:
-    """The temperatures of the lowest cross entropy on corpora that were left out, each weighing the same."""
+def calibrate(head: SpeechEmotionHead, judged: list[tuple[Any, ...]]) -> None:
+    """The median of the temperatures that fit each of some sets of clips best: one corpus may be unlike all others."""
     for place in (0, 1):
-        losses = {
-            float(temperature): np.mean(
-                [F.cross_entropy(item[place] / temperature, item[3]).item() for item in left_out]
-            )
-            for temperature in TEMPERATURES
-        }
-        head.temperature[place] = min(losses, key=losses.__getitem__)
-    distances = torch.cat([item[2] for item in left_out])
+        best = []
+        for item in judged:
+            losses = {float(t): F.cross_entropy(item[place] / t, item[3]).item() for t in TEMPERATURES}
+            best.append(min(losses, key=losses.__getitem__))
+        head.temperature[place] = float(np.median(best))
+    distances = torch.cat([item[2] for item in judged])
     head.distance.copy_(torch.tensor([torch.quantile(distances, 0.99).item(), DISTANCE_SLOPE]))
-
-
-DISTANCE_SLOPE = 4.0  # of the temperature, per standard deviation beyond all but 1 % of unknown corpora
 
 
 # --- from recordings to weights -----------------------------------------------------------------------------------
 
 
 def train(folders: Sequence[Path], out: Path, cache: Path, settings: RecognizerSettings) -> dict[str, Any]:
-    """Fit, calibrate and measure; write ``speech_emotion.safetensors`` and its log to ``out`` → the log."""
+    """Fit, calibrate and measure; write ``speech_emotion.safetensors`` and its log to ``out`` → the log.
+
+    What is reported of dev is of a head that learned from train; the one that is written learned from both.
+    """
     corpus, clips = load_corpus(folders, cache)
-    rows = corpus.rows("train", without=UNLICENSED)
+    rows, dev = corpus.rows("train", without=UNLICENSED), corpus.rows("dev", without=UNLICENSED)
     log: dict[str, Any] = {"settings": asdict(settings), "corpora": np.unique(corpus.sources[rows]).tolist()}
     log["clips"] = {split: len(corpus.rows(split)) for split in ("train", "dev", "test")}
     log["leave_one_corpus_out"], left_out = leave_one_corpus_out(corpus, settings)
-    head = fit(corpus, rows, settings)
-    if left_out and len(log["corpora"]) > 1:
-        calibrate(head, left_out)
-    for split in ("dev", "test"):
-        log[split] = _reports(head, corpus, clips, split)
+    chosen_by, head = fit(corpus, rows, settings), fit(corpus, np.concatenate([rows, dev]), settings)
+    judged = [*left_out, judge(chosen_by, corpus, dev)] if len(dev) else left_out
+    for one in (chosen_by, head):
+        calibrate(one, judged)
+    log["dev"], log["test"] = _reports(chosen_by, corpus, clips, "dev"), _reports(head, corpus, clips, "test")
     out.mkdir(parents=True, exist_ok=True)
     head.save(out / "speech_emotion.safetensors")
     (out / "speech_emotion.log.json").write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")

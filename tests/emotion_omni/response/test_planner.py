@@ -25,13 +25,13 @@ def test_without_a_guard_only_the_voice_counts():
 
 
 def test_the_guard_reads_the_words_with_the_reliable_tone():
-    unsure = Heard("I got the job!", emotion.mixture({"sad": 0.4, "happy": 0.3, "calm": 0.3}))
+    unsure = Heard("I got the job!", emotion.mixture({"sad": 0.38, "happy": 0.32, "calm": 0.3}))
     assert Planner(Good()).plan(unsure) == Plan("happy", "good", "neutral", ("sad", "happy"))
     assert Good.asked == [("I got the job!", "neutral")]
 
 
 @pytest.mark.parametrize(("probability", "tone"), [(SURE - 0.01, "neutral"), (SURE, "sad"), (0.9, "sad")])
-def test_an_emotion_less_likely_than_not_is_not_answered(probability, tone):
+def test_an_emotion_that_is_not_sure_is_not_answered(probability, tone):
     heard = Heard(
         "Well.", emotion.mixture({"sad": probability, "calm": (1 - probability) / 2, "happy": (1 - probability) / 2})
     )
@@ -54,5 +54,5 @@ def test_words_and_tone_that_disagree_are_told_to_the_responder(words, tone, dis
 
 
 def test_an_unsure_tone_cannot_disagree_and_names_its_two_candidates():
-    plan = Planner(Good()).plan(Heard("I'm fine.", emotion.mixture({"sad": 0.45, "calm": 0.3, "angry": 0.25})))
+    plan = Planner(Good()).plan(Heard("I'm fine.", emotion.mixture({"sad": 0.38, "calm": 0.34, "angry": 0.28})))
     assert not plan.conflict and plan.unsure_between == ("sad", "calm")
