@@ -116,7 +116,7 @@ def export(options: argparse.Namespace) -> Result:
     from annotation.export.writing import export_study
 
     out = Path(options.out)
-    report = export_study(Studio.open(), options.study, out)
+    report = export_study(Studio.open(), options.study, out, options.labels)
     return {"out": str(out.resolve())} | asdict(report)
 
 
@@ -257,6 +257,9 @@ def _add_studies(commands: Any) -> None:
     command = _add(commands, "export", export)
     command.add_argument("study")
     command.add_argument("out", help="folder to write")
+    kinds = ["unanchored", "anchored", "both"]
+    shown = "ratings without the model's guess (default), those after it was shown, or both, each marked"
+    command.add_argument("--labels", default="unanchored", choices=kinds, help=shown)
 
 
 def _add_people(commands: Any) -> None:

@@ -20,6 +20,7 @@ import pandas as pd
 
 from annotation.analysis.reports import Reports
 from annotation.analysis.results import Results
+from annotation.export.labels import ANCHORED, BOTH, UNANCHORED, count_labels, missing_labels
 from annotation.studio import Studio
 from annotation.study.rules import Study
 from annotation.study.scales import SCALES
@@ -46,6 +47,7 @@ class Drawn:
     pictures: str
     queue: pd.DataFrame
     raters: list[tuple[str, str]]
+    labels: dict[str, int]  # ordinary ratings without and with the model's guess
 
 
 class Drawings:
@@ -91,7 +93,8 @@ def _without_collector() -> Iterator[None]:
 def _draw(found: Results, reports: Reports, kept_only: bool) -> Drawn:
     queue = found.adjudication_queue(kept_only)[QUEUE].head(200)
     people = [(f"{found.pseudonym(rater)} · {found.verdicts[rater].outcome}", rater) for rater in found.raters]
-    return Drawn(pictures(found, kept_only) + report_tables(found, reports), queue.round(3), people)
+    shown = pictures(found, kept_only) + report_tables(found, reports)
+    return Drawn(shown, queue.round(3), people, count_labels(found.ratings))
 
 
 class Handlers:
@@ -112,7 +115,7 @@ class Handlers:
             drawn.queue,
             gr.update(choices=list(drawn.queue["item"])),
             gr.update(choices=drawn.raters),
-            _downloads(html.escape(study)),
+            _downloads(html.escape(study), drawn.labels),
         ]
 
     def listen(self, study: str, item: str, request: gr.Request) -> tuple[str, Any]:
@@ -157,11 +160,22 @@ class Handlers:
         )
 
 
-def _downloads(study: str) -> str:
-    return (
-        f'<a class="download" href="studio/export/{study}.zip" download>Download everything (zip)</a> · '
-        f'<a class="download" href="studio/codes/{study}?format=csv" download>Completion codes (CSV)</a>'
-    )
+def _downloads(study: str, labels: dict[str, int]) -> str:
+    """Where raters have seen the model's guess, a choice of labels; those without it come first."""
+    links = [_download(f"export/{study}.zip", "Download everything (zip)")]
+    if labels[ANCHORED]:
+        links = [
+            _download(f"export/{study}.zip", f"Download {labels[UNANCHORED]} labels made without the guess (zip)"),
+            _download(f"export/{study}.zip?labels={ANCHORED}", f"{labels[ANCHORED]} made after it was shown"),
+            _download(f"export/{study}.zip?labels={BOTH}", "both"),
+        ]
+    note = missing_labels(UNANCHORED, labels)
+    alert = f'<p class="alert">{html.escape(note)}</p>' if note else ""
+    return alert + " · ".join([*links, _download(f"codes/{study}?format=csv", "Completion codes (CSV)")])
+
+
+def _download(path: str, words: str) -> str:
+    return f'<a class="download" href="studio/{path}" download>{words}</a>'
 
 
 def _players(item: str, content: dict[str, Any]) -> str:
