@@ -167,6 +167,13 @@ def bench_results(options: argparse.Namespace) -> Result:
     return run(options.ratings, options.raters, options.per_item, options.template)
 
 
+def bench_recordings(options: argparse.Namespace) -> Result:
+    """How well fingerprints tell recordings apart, on corpora of speech with a manifest.csv."""
+    from annotation.bench.recordings import run
+
+    return run([Path(folder) for folder in options.folders], options.split, options.originals, options.seed)
+
+
 def attack(options: argparse.Namespace) -> Result:
     """Attacks on a freshly started app: which expectations hold, and what was found where one does not."""
     from annotation.bench.attack import suite
@@ -297,6 +304,12 @@ def _add_benchmarks(commands: Any) -> None:
     command.add_argument("--raters", type=int, default=300, help="default: %(default)s")
     command.add_argument("--per-item", type=int, default=5, help="raters an item; default: %(default)s")
     command.add_argument("--template", default="emotion-recognition", help="default: %(default)s")
+    _add_report(command)
+    command = _add(commands, "bench-recordings", bench_recordings)
+    command.add_argument("folders", nargs="+", metavar="FOLDER", help="with manifest.csv and recordings")
+    command.add_argument("--split", default="test", help="of the manifest; default: %(default)s")
+    command.add_argument("--originals", type=int, default=300, help="recordings to disguise; default: %(default)s")
+    command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     _add_report(command)
     _add_coverage(_add(commands, "coverage", coverage))
 

@@ -38,10 +38,10 @@ CHANGE_DB = 1.0  # less may be noise
 CHANGING_SHARE = 0.25  # of the values in an overlap, at least
 SHORTEST_SECONDS = 0.5
 OVERLAP = 0.75  # of the shorter sound, at least
-SAME = 0.09  # weighted share of differing bits, up to which two sounds are one recording
+SAME = 0.08  # weighted share of differing bits, up to which two sounds are one recording
 
 _WINDOW, _STEP = round(WINDOW_SECONDS * HZ), round(STEP_SECONDS * HZ)
-_SHORTEST = round(SHORTEST_SECONDS / (STEPS_A_FRAME * STEP_SECONDS))  # frames
+_SHORTEST = 6  # frames of overlap; half a second of sound has 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,14 +115,14 @@ def decode(stored: str) -> np.ndarray:
 
 # --- many fingerprints ------------------------------------------------------------------------------------------
 
-_APART = 3  # frames between the two that make a key: further apart they say more, and are cut off more often
-_DOUBTFUL = 4  # bits of a key, the least clear ones, that are tried both ways
+_APART = 1  # frames between the two that make a key
+_DOUBTFUL = 6  # bits of a key, the least clear ones, that are tried both ways
 _CANDIDATES = 64  # alignments that are compared in full
 _FLIPS = np.array([[choice >> bit & 1 for bit in range(_DOUBTFUL)] for choice in range(1 << _DOUBTFUL)], np.uint32)
 
 
 class FingerprintIndex:
-    """Fingerprints, searched by keys of two frames: a lookup costs about the same in ten or ten thousand of them."""
+    """Fingerprints, searched by keys of two frames, as in Haitsma & Kalker (2002)."""
 
     def __init__(self, stored: Sequence[str]) -> None:
         self._frames = [frames for frames in map(decode, stored) if len(frames) > _APART]
