@@ -15,11 +15,13 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from annotation.people.hub_sign_in import oauth_is_on
-from annotation.rating.routes import routes
+from annotation.rating.public_address import declared_address, trusted_proxies
+from annotation.rating.routes import public_address, routes
 from annotation.studio import Studio
 from annotation.ui import people, rate, results, studies
 from annotation.ui.body_limits import BodyLimits
 from annotation.ui.engine_pool import EnginePool
+from annotation.ui.last_slash import LastSlash
 from annotation.ui.talk import tab as talk
 from emotion_omni import engine, processors, zero_gpu
 from emotion_omni.types import EmotionOmniError
@@ -93,11 +95,21 @@ def launch_options(studio: Studio) -> dict:
         "run_history": False,
         "blocked_paths": [str(studio.home.resolve())],
         "enable_monitoring": False,
-        "app_kwargs": {"routes": [Mount("/studio", app=routes(studio)), closed], "middleware": [limited]},
+        "root_path": "",  # settled by public_address() alone; Gradio would overwrite the path of a mount with it
+        "app_kwargs": {
+            "routes": [Mount("/studio", app=routes(studio)), closed],
+            "middleware": [public_address(), Middleware(LastSlash), limited],
+        },
     }
 
 
-def main(host: str | None = None, port: int | None = None, default_engine: str | None = None) -> None:
+def main(
+    host: str | None = None, port: int | None = None, default_engine: str | None = None, root_path: str | None = None
+) -> None:
+    """``root_path``: the path or the address under which a proxy serves the app; default: GRADIO_ROOT_PATH."""
+    if root_path is not None:
+        os.environ["GRADIO_ROOT_PATH"] = root_path
+    address, _ = declared_address(), trusted_proxies()  # what is set wrongly is refused before anything is opened
     default_engine = engine.public(default_engine or engine.default())
     processors.disable_thread_spinning()
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -119,7 +131,7 @@ def main(host: str | None = None, port: int | None = None, default_engine: str |
         token = studio.people.invites.create_for_machine()
         message = (
             "To create studies and see results, sign in as admin (this link works once, within 24 hours):\n"
-            f"  {url}#invite={token}"
+            f"  {address or url.rstrip('/')}/#invite={token}"
         )
         print(message, file=sys.stderr, flush=True)
     try:

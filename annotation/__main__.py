@@ -1,7 +1,7 @@
 """The studio from the shell: ``python -m annotation COMMAND``.
 
 Commands work on the store of ``EMOTION_OMNI_HOME`` (default ``./studio-data``). With ``--json`` the result is one
-JSON object on stdout. Exit status: 0 done, 1 refused with a reason, 2 wrong usage.
+JSON object on stdout, in ASCII. Exit status: 0 done, 1 refused with a reason, 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -13,26 +13,36 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from annotation.rating.public_address import declared_address
 from annotation.studio import Studio
+from emotion_omni import streams
 from emotion_omni.types import EmotionOmniError
 
 Result = dict[str, Any]
+LOCAL_URL = "http://127.0.0.1:7860"  # of an app that was started without options
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
+    streams.accept_any_text()
+    try:
+        return _run(parser().parse_args(arguments))
+    finally:
+        streams.finish()
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         result = options.run(options)
     except EmotionOmniError as error:
         if options.json:
-            print(json.dumps({"error": _as_json(error)}, ensure_ascii=False))
-        print(error, file=sys.stderr)
+            streams.write_line(streams.as_json({"error": _as_json(error)}))
+        streams.note(str(error))
         return 1
     except KeyboardInterrupt:
         return 130
-    _print(result, options.json)
     if report := getattr(options, "report", None):
         Path(report).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    _print(result, options.json)
     return 0
 
 
@@ -45,15 +55,15 @@ def _as_json(error: EmotionOmniError) -> Result:
 
 def _print(result: Result, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(result, ensure_ascii=False))
+        streams.write_line(streams.as_json(result))
         return
     for name, value in result.items():
         if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
-            print(f"{name}:")
+            streams.write_line(f"{name}:")
             for row in value:
-                print("  " + "  ".join(f"{key}: {_plain(item)}" for key, item in row.items()))
+                streams.write_line("  " + "  ".join(f"{key}: {_plain(item)}" for key, item in row.items()))
         elif value not in (None, [], {}):
-            print(f"{name}: {_plain(value)}")
+            streams.write_line(f"{name}: {_plain(value)}")
 
 
 def _plain(value: Any) -> str:
@@ -127,7 +137,8 @@ def invite(options: argparse.Namespace) -> Result:
         if options.study and view.study(options.study) is None:
             raise EmotionOmniError(f"There is no study {options.study!r}. See: python -m annotation list.", "not-found")
     token = studio.people.invites.create(options.role, options.study, options.cohort, options.name)
-    return {"link": f"{options.url.rstrip('/')}/#invite={token}", "role": options.role}
+    url = options.url or str(declared_address() or LOCAL_URL)
+    return {"link": f"{url.rstrip('/')}/#invite={token}", "role": options.role}
 
 
 def rebuild(options: argparse.Namespace) -> Result:
@@ -178,7 +189,7 @@ def attack(options: argparse.Namespace) -> Result:
     """Attacks on a freshly started app: which expectations hold, and what was found where one does not."""
     from annotation.bench.attack import suite
 
-    return suite.run(options.names, progress=lambda outcome: print(suite.as_line(outcome), file=sys.stderr, flush=True))
+    return suite.run(options.names, progress=lambda outcome: streams.note(suite.as_line(outcome)))
 
 
 def coverage(options: argparse.Namespace) -> Result:
@@ -210,13 +221,13 @@ def routes(options: argparse.Namespace) -> Result:
     from annotation.rating import routes as server
 
     studio = Studio.open()
-    application = Starlette(routes=[Mount("/studio", app=server.routes(studio))])
+    application = Starlette(routes=[Mount("/studio", app=server.routes(studio))], middleware=[server.public_address()])
     uvicorn.run(application, host=options.host, port=options.port, log_level="warning", proxy_headers=False)
     return {}
 
 
 def _show_progress(done: int, wanted: int, what: str) -> None:
-    print(f"\r\033[K{what}: {done} of {wanted}", end="" if done < wanted else "\n", file=sys.stderr, flush=True)
+    streams.note(f"\r\033[K{what}: {done} of {wanted}", end="" if done < wanted else "\n")
 
 
 # --- options ----------------------------------------------------------------------------------------------------
@@ -252,12 +263,17 @@ def _add(
 def _add_studies(commands: Any) -> None:
     command = _add(commands, "create", create)
     command.add_argument("source", help="folder or zip file")
-    command.add_argument("--title", help="instead of the title in study.yaml")
+    command.add_argument("--title", type=streams.text_argument, help="instead of the title in study.yaml")
     command.add_argument("--template", help="instead of the template in study.yaml")
     command.add_argument("--check", action="store_true", help="report what would be read, and make nothing")
     command = _add(commands, "produce", produce)
-    command.add_argument("files", nargs="+", metavar="FILE", help="query recordings")
-    command.add_argument("--title", required=True)
+    command.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="query recordings, or folders or zip files of them with or without a table",
+    )
+    command.add_argument("--title", type=streams.text_argument, required=True)
     command.add_argument("--template", default="empathy", help="default: %(default)s")
     command.add_argument("--engines", nargs="+", default=["embedded"], help="default: embedded")
     command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
@@ -274,9 +290,9 @@ def _add_people(commands: Any) -> None:
     roles = ["rater", "researcher", "admin"]
     command.add_argument("--role", default="rater", choices=roles, help="default: %(default)s")
     command.add_argument("--study", help="the study that the link leads to")
-    command.add_argument("--cohort", default="", help="a name for this group of raters")
-    command.add_argument("--name", default="", help="shown to this person only")
-    command.add_argument("--url", default="http://127.0.0.1:7860", help="of the app; default: %(default)s")
+    command.add_argument("--cohort", type=streams.text_argument, default="", help="a name for this group of raters")
+    command.add_argument("--name", type=streams.text_argument, default="", help="shown to this person only")
+    command.add_argument("--url", help=f"of the app; default: STUDIO_URL, or {LOCAL_URL}")
     _add_old_name(command, "--address", "url")
     command = _add(commands, "withdraw", withdraw)
     who = command.add_mutually_exclusive_group(required=True)

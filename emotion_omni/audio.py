@@ -35,6 +35,8 @@ def decode(source: str | Path | bytes) -> Audio:
     ``not-finite``, ``too-short``, ``too-long``) with what was found and what to send instead. The whole file is read:
     one that holds less than its container tells is refused.
     """
+    if source == "":
+        raise EmotionOmniError(f"Give a recording: {FORMATS}.", "missing")
     data = source if isinstance(source, bytes) else _read(Path(source))
     if not data:
         raise EmotionOmniError("The file is empty. Record again, or choose another file.", "empty")

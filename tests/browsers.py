@@ -84,6 +84,7 @@ def browser(clip):
         "--use-fake-device-for-media-stream",
         f"--use-file-for-fake-audio-capture={clip}",
         "--disable-background-networking",
+        "--host-resolver-rules=MAP *.test 127.0.0.1",  # names that do not count as this machine
         "--autoplay-policy=no-user-gesture-required",
     ]
     with sync_api.sync_playwright() as playwright:

@@ -26,7 +26,8 @@ def item(name: str, **content: Any) -> dict[str, Any]:
 
 def results(template: str, items: list[dict], ratings: list[dict], decisions: tuple = (), **settings: Any) -> Results:
     rules = Study.read({"title": "A study", "template": template} | settings)
-    return Results({"id": "s"}, rules, {row["id"]: row for row in items}, ratings, decisions, b"secret")
+    columns = {name: [row[name] for row in ratings] for name in rating("", "", {})}
+    return Results({"id": "s"}, rules, {row["id"]: row for row in items}, columns, decisions, b"secret")
 
 
 def flagged(rater: str) -> dict[str, Any]:

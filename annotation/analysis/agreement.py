@@ -62,16 +62,24 @@ class Resamples:
         """→ weights [B, items], ``bootstrap`` rows in all."""
         key = (items, bootstrap, seed)
         if key in self._kept:
-            yield self._kept[key].astype(float)
+            yield self._kept[key]
             return
         random, rows = np.random.default_rng(seed), max(BLOCK // items, 1)
         for done in range(0, bootstrap, rows):
             size = min(rows, bootstrap - done)
-            sampled = random.multinomial(items, np.full(items, 1 / items), size=size)
+            sampled = _resampled(random, size, items)
             if size == bootstrap:  # one block is all there is
                 latest = list(self._kept.items())[-1:]
-                self._kept = dict([*latest, (key, sampled.astype(np.uint16 if items < 65536 else np.int64))])
-            yield sampled.astype(float)
+                self._kept = dict([*latest, (key, sampled)])
+            yield sampled
+
+
+def _resampled(random: np.random.Generator, size: int, items: int) -> np.ndarray:
+    """→ counts [size, items]: each row samples ``items`` items with replacement."""
+    sampled, chances = np.empty((size, items)), np.full(items, 1 / items)
+    for rows in np.array_split(sampled, -(-size // 16)):  # views; whole numbers of all rows at once would not be cached
+        rows[:] = random.multinomial(items, chances, size=len(rows))
+    return sampled
 
 
 RESAMPLES = Resamples()

@@ -6,9 +6,9 @@ nothing of the store; what it joins is given to it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -58,35 +58,50 @@ class Question:
 @dataclass(frozen=True, eq=False)
 class Answers:
     """``ratings``: those with an answer to any question. ``given``: for each question, the positions of the ratings
-    that answer it and the answers. ``rows``: the ratings as stored.
+    that answer it and the answers. ``order``: the names of the questions that each rating answers.
     """
 
     ratings: pd.DataFrame
     given: Mapping[str, tuple[np.ndarray, list]]
-    rows: Sequence[Row]
+    order: Sequence[Sequence[str]]
     questions: Mapping[str, Question]
 
     @classmethod
     def read(
         cls,
-        ratings: Sequence[Row],
+        ratings: Mapping[str, Sequence],
         items: Mapping[str, Row],
         verdicts: Mapping[str, Verdict],
         pseudonyms: Mapping[str, str],
         questions: Mapping[str, Question],
+        kinds: Collection[str],
     ) -> Answers:
-        """Answers to other ``questions`` are left out. ``verdicts`` and ``pseudonyms`` by the rater's id."""
-        rows = [row for row in ratings if not questions.keys().isdisjoint(row["answers"])]
+        """Answers to other questions than ``questions``, and to tasks of other kinds than ``kinds``, are left out.
+
+        ``ratings``: columns. ``verdicts`` and ``pseudonyms`` by the rater's id, of those who did such tasks.
+        """
         found: dict[str, tuple[list[int], list]] = {name: ([], []) for name in questions}
-        for place, row in enumerate(rows):
-            for name, value in row["answers"].items():
-                if name in found:
-                    places, values = found[name]
-                    places.append(place)
-                    values.append(value)
+        kept: list[int] = []
+        order: list[tuple[str, ...]] = []
+
+        @cache
+        def asked(names: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(name for name in names if name in found)
+
+        for place, (kind, answers) in enumerate(zip(ratings["kind"], ratings["answers"], strict=True)):
+            names = asked(tuple(answers)) if kind in kinds else ()
+            if not names:
+                continue
+            for name in names:
+                places, values = found[name]
+                places.append(len(kept))
+                values.append(answers[name])
+            kept.append(place)
+            order.append(names)
         given = {name: (np.array(places, dtype=np.intp), _joined(values)) for name, (places, values) in found.items()}
         given = {name: pair for name, pair in given.items() if len(pair[0])}
-        return cls(_of_ratings(rows, items, verdicts, pseudonyms), given, rows, questions)
+        columns = {name: [values[place] for place in kept] for name, values in ratings.items()}
+        return cls(_of_ratings(columns, items, verdicts, pseudonyms), given, order, questions)
 
     @property
     def empty(self) -> bool:
@@ -105,10 +120,10 @@ class Answers:
         """How many ordinary ratings there are."""
         return int((self._kinds == "rate").sum())
 
-    def to(self, scale: str, kept_only: bool, kind: str, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
-        """The answers to one question of one kind of task, with some of :data:`COLUMNS`."""
+    def to(self, scale: str, kept_only: bool, kind: str | None, columns: Sequence[str] = COLUMNS) -> pd.DataFrame:
+        """The answers to one question of one kind of task (None: of all), with some of :data:`COLUMNS`."""
         places, given = self.given.get(scale, (np.zeros(0, dtype=np.intp), []))
-        chosen = self._kinds[places] == kind
+        chosen = self._kinds[places] == kind if kind else np.ones(len(places), dtype=bool)
         if kept_only:
             chosen &= ~self._flagged[places]
         answers = pd.Series(given, dtype=object)[chosen].reset_index(drop=True)
@@ -123,7 +138,7 @@ class Answers:
         """One row for each answer, in the order in which they came, columns :data:`COLUMNS`."""
         if self.empty:
             return pd.DataFrame([], columns=COLUMNS)
-        order = [(place, name) for place, row in enumerate(self.rows) for name in row["answers"] if name in self.given]
+        order = [(place, name) for place, names in enumerate(self.order) for name in names]
         names = [name for _, name in order]
         following = {name: iter(values) for name, (_, values) in self.given.items()}
         table = self.ratings.take([place for place, _ in order]).reset_index(drop=True)
@@ -137,33 +152,49 @@ class Answers:
 
 
 def _of_ratings(
-    ratings: Sequence[Row], items: Mapping[str, Row], verdicts: Mapping[str, Verdict], pseudonyms: Mapping[str, str]
+    ratings: Mapping[str, Sequence],
+    items: Mapping[str, Row],
+    verdicts: Mapping[str, Verdict],
+    pseudonyms: Mapping[str, str],
 ) -> pd.DataFrame:
-    contents = [items[row["item"]]["content"] for row in ratings]
-    guesses = [content.get("guess") or {} for content in contents]
-    judged = [verdicts[row["rater"]] for row in ratings]
+    raters = {rater: (pseudonyms[rater], one.outcome, "|".join(one.reasons)) for rater, one in verdicts.items()}
+    shown = {item: _shown(items[item]) for item in dict.fromkeys(ratings["item"])}
+    family, guess, probability, system, mode = _transposed([shown[item] for item in ratings["item"]], 5)
+    names, outcomes, reasons = _transposed([raters[rater] for rater in ratings["rater"]], 3)
     columns = {
-        "rating": [row["id"] for row in ratings],
-        "item": [row["item"] for row in ratings],
-        "family": [items[row["item"]]["family"] for row in ratings],
-        "rater": [pseudonyms[row["rater"]] for row in ratings],
-        "kind": [row["kind"] for row in ratings],
-        "side": ["as stored" if row["flip"] > 0 else "swapped" for row in ratings],
-        "guess_shown": [bool(row["guess"]) for row in ratings],
-        "guess": [guess.get("label") for guess in guesses],
-        "guess_probability": [guess.get("probability") for guess in guesses],
-        "system": [_system(content) for content in contents],
-        "mode": [content.get("mode", "both") for content in contents],
-        "block": [row["block"] for row in ratings],
-        "slot": [row["slot"] for row in ratings],
-        "seconds": [row["seconds"] for row in ratings],
-        "heard": [min(row["heard"].values(), default=None) for row in ratings],
-        "right": [row["right"] for row in ratings],
-        "at": [row["at"] for row in ratings],
-        "outcome": [verdict.outcome for verdict in judged],
-        "reasons": ["|".join(verdict.reasons) for verdict in judged],
+        "rating": ratings["id"],
+        "item": ratings["item"],
+        "family": family,
+        "rater": names,
+        "kind": ratings["kind"],
+        "side": ["as stored" if flip > 0 else "swapped" for flip in ratings["flip"]],
+        "guess_shown": [bool(guess) for guess in ratings["guess"]],
+        "guess": guess,
+        "guess_probability": probability,
+        "system": system,
+        "mode": mode,
+        "block": ratings["block"],
+        "slot": ratings["slot"],
+        "seconds": ratings["seconds"],
+        "heard": [min(heard.values(), default=None) for heard in ratings["heard"]],
+        "right": ratings["right"],
+        "at": ratings["at"],
+        "outcome": outcomes,
+        "reasons": reasons,
     }
     return pd.DataFrame(columns)
+
+
+def _shown(item: Row) -> tuple:
+    """→ family, guess, its probability, systems, mode."""
+    content = item["content"]
+    guess = content.get("guess") or {}
+    about = guess.get("label"), guess.get("probability"), _system(content), content.get("mode", "both")
+    return item["family"], *about
+
+
+def _transposed(rows: Sequence[tuple], width: int) -> list[list]:
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
 
 
 def _joined(values: list) -> list:

@@ -18,7 +18,7 @@ import pandas as pd
 from scipy import stats
 
 from annotation.analysis.crossed import CrossedDesign, Estimate
-from annotation.analysis.ratings import group_as_item, require_columns, table_of, values_and_clusters
+from annotation.analysis.ratings import coded, group_as_item, require_columns, table_of, values_and_clusters
 from emotion_omni.types import EmotionOmniError
 
 LEVEL = 0.95
@@ -61,10 +61,15 @@ class _Sample:
 
     def naive(self) -> Interval:
         values = self.values
+        if len(values) < 2:
+            few = "only 1 rating; at least 2 are needed" if len(values) else "no ratings yet"
+            return self.undefined(float(values.mean()) if len(values) else None, few)
         variance = np.asarray(values.var(ddof=1) / len(values))
         return self._interval(Estimate(np.asarray(values.mean()), variance, np.asarray(len(values) - 1.0)), "")
 
     def clustered(self, is_first: np.ndarray | None = None) -> Interval:
+        if not len(self.values):
+            return self.undefined(None, "no ratings yet")
         design = CrossedDesign(self.raters, self.items, is_first)
         if few := too_few(*self.counts[1:]):
             return self.undefined(float(design.value_and_influence(self.values)[0]), few)
@@ -95,13 +100,7 @@ def naive_mean(ratings: pd.DataFrame) -> Interval:
     ``ratings``: columns ``item``, ``rater``, ``value``. Raises :class:`EmotionOmniError` (codes ``columns``,
     ``missing-values``, ``not-numbers``).
     """
-    sample = _Sample(*values_and_clusters(ratings), "naive")
-    values = sample.values
-    if not len(values):
-        return sample.undefined(None, "no ratings yet")
-    if len(values) < 2:
-        return sample.undefined(float(values.mean()), "only 1 rating; at least 2 are needed")
-    return sample.naive()
+    return _Sample(*values_and_clusters(ratings), "naive").naive()
 
 
 def clustered_mean(ratings: pd.DataFrame) -> Interval:
@@ -109,10 +108,7 @@ def clustered_mean(ratings: pd.DataFrame) -> Interval:
 
     Columns and errors as in :func:`naive_mean`.
     """
-    sample = _Sample(*values_and_clusters(ratings), "clustered")
-    if not len(sample.values):
-        return sample.undefined(None, "no ratings yet")
-    return sample.clustered()
+    return _Sample(*values_and_clusters(ratings), "clustered").clustered()
 
 
 def means_by(ratings: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -122,10 +118,8 @@ def means_by(ratings: pd.DataFrame, column: str) -> pd.DataFrame:
     ``raters``, ``items``, ``reason``. Bounds that cannot be estimated are ``None``.
     """
     checked = require_columns(ratings, (column, "item", "rater", "value"))
-    groups = [
-        (name, naive_mean(part), clustered_mean(part))
-        for name, part in checked.groupby(column, sort=True, observed=True)
-    ]
+    samples = [(name, coded(part)) for name, part in checked.groupby(column, sort=True, observed=True)]
+    groups = [(name, _Sample(*one, "naive").naive(), _Sample(*one, "clustered").clustered()) for name, one in samples]
     groups.sort(key=lambda group: by_lower_bound(group[2].low, group[2].mean))
     rows = [
         (name, mean.mean, naive.low, naive.high, mean.low, mean.high, mean.n, mean.raters, mean.items, mean.reason)

@@ -206,7 +206,11 @@ def _finite(column: pd.Series) -> pd.Series:
 
 def values_and_clusters(ratings: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """→ values [N] float64, and codes from 0 of their raters [N] and items [N]."""
-    table = require_columns(ratings, ("item", "rater", "value"))
+    return coded(require_columns(ratings, ("item", "rater", "value")))
+
+
+def coded(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """As :func:`values_and_clusters`, of columns that were checked."""
     return table["value"].to_numpy(), pd.factorize(table["rater"])[0], pd.factorize(table["item"])[0]
 
 

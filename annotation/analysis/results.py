@@ -20,7 +20,6 @@ from annotation.analysis import raters
 from annotation.analysis.agreement import Agreement, agreement_table
 from annotation.analysis.answers import COLUMNS, Answers, Question
 from annotation.analysis.confusion import confusion_matrix
-from annotation.analysis.disagreement import disagreement
 from annotation.analysis.intervals import Interval, clustered_mean, means_by, paired_difference
 from annotation.analysis.ranking import Ranking, rank
 from annotation.analysis.raters import Evidence, Verdict
@@ -36,6 +35,7 @@ from emotion_omni import emotion
 from emotion_omni.types import EmotionOmniError
 
 RATED = ("item", "rater", "value")
+Columns = Mapping[str, Sequence]  # of ratings, as :meth:`View.rating_columns` reads them
 
 __all__ = ["COLUMNS", "Anchoring", "Results"]
 
@@ -58,7 +58,7 @@ class Results:
     study: Row
     rules: Study
     items: Mapping[str, Row]
-    ratings: Sequence[Row]
+    ratings: Columns
     decisions: Sequence[Row]
     secret: bytes
     skipped_checks: Sequence[Row] = ()  # rater and kind of skipped traps and gold items
@@ -69,7 +69,7 @@ class Results:
         if row is None:
             raise EmotionOmniError("There is no such study.", "not-found")
         items = {item["id"]: item for item in view.items(study)}
-        given = view.ratings(study), view.decisions(study), secret, view.skipped_checks(study)
+        given = view.rating_columns(study), view.decisions(study), secret, view.skipped_checks(study)
         return cls(row, Study.read(row["settings"]), items, *given)
 
     # -- people
@@ -80,14 +80,26 @@ class Results:
 
     @cached_property
     def raters(self) -> list[str]:
-        return sorted({row["rater"] for row in self.ratings if row["kind"] in TASK_KINDS})
+        return sorted({rater for rater, kinds in self._places.items() if not kinds.keys().isdisjoint(TASK_KINDS)})
 
     @cached_property
-    def _by_rater(self) -> dict[str, list[Row]]:
-        found: dict[str, list[Row]] = {}
-        for row in self.ratings:
-            found.setdefault(row["rater"], []).append(row)
+    def rows(self) -> list[Row]:
+        """The ratings one by one, in order of arrival."""
+        names = list(self.ratings)
+        return [dict(zip(names, values, strict=True)) for values in zip(*self.ratings.values(), strict=True)]
+
+    @cached_property
+    def _places(self) -> dict[str, dict[str, list[int]]]:
+        """rater → kind → the positions of their ratings."""
+        found: dict[str, dict[str, list[int]]] = {}
+        for place, (rater, kind) in enumerate(zip(self.ratings["rater"], self.ratings["kind"], strict=True)):
+            found.setdefault(rater, {}).setdefault(kind, []).append(place)
         return found
+
+    @cached_property
+    def _main_answers(self) -> list[Any]:
+        """The answer of each rating to the main question, or None."""
+        return [answers.get(self.main.name) for answers in self.ratings["answers"]]
 
     @cached_property
     def verdicts(self) -> dict[str, Verdict]:
@@ -99,50 +111,64 @@ class Results:
         return found
 
     def evidence(self, rater: str) -> Evidence:
-        mine = self._by_rater.get(rater, [])
-        by_kind = {kind: [row for row in mine if row["kind"] == kind] for kind in TASK_KINDS}
-        same = self._retest(by_kind)
-        skipped = Counter(row["kind"] for row in self.skipped_checks if row["rater"] == rater)  # not passed
-        seconds = [self._thinking_seconds(row) for row in by_kind["rate"]]
-        main = [row["answers"].get(self.rules.form.main) for row in by_kind["rate"]]
+        mine = self._places.get(rater, {})
+        rated = mine.get("rate", [])
+        same, skipped = self._retest(mine), self._skipped.get(rater, Counter())
+        main = [self._main_answers[place] for place in rated]
         return Evidence(
             rater,
-            ratings=len(by_kind["rate"]),
-            traps_right=_right(by_kind["trap"]),
-            traps_seen=len(by_kind["trap"]) + skipped["trap"],
-            gold_right=_right(by_kind["gold"]),
-            gold_seen=len(by_kind["gold"]) + skipped["gold"],
+            ratings=len(rated),
+            traps_right=self._right(mine.get("trap", [])),
+            traps_seen=len(mine.get("trap", [])) + skipped["trap"],
+            gold_right=self._right(mine.get("gold", [])),
+            gold_seen=len(mine.get("gold", [])) + skipped["gold"],
             retest_pairs=len(same),
             retest_same=float(np.mean(same)) if same else None,
-            median_seconds=float(np.median(seconds)) if seconds else None,
+            median_seconds=float(np.median(self._thinking_seconds[rated])) if rated else None,
             constant=len(set(map(str, main))) == 1 if len(main) >= 10 else None,
             agreement_with_others=self._agreement_with_others.get(rater),
         )
 
-    def _thinking_seconds(self, row: Row) -> float:
-        """From hand-out to answer, by the server's clock, without the least time in which the clips can be heard."""
-        content = self.items[row["item"]]["content"]
-        clips = content.get("clips", {}).values() if content.get("mode") != "words" else ()
-        return max(0.0, row["at"] - row["handed"] - sum(clip.get("seconds", 0.0) for clip in clips) / FASTEST)
+    def _right(self, places: Sequence[int]) -> int:
+        return sum(bool(self.ratings["right"][place]) for place in places)
+
+    @cached_property
+    def _skipped(self) -> dict[str, Counter]:
+        """rater → how many checks of each kind they skipped, which are not passed."""
+        found: dict[str, Counter] = {}
+        for row in self.skipped_checks:
+            found.setdefault(row["rater"], Counter())[row["kind"]] += 1
+        return found
+
+    @cached_property
+    def _thinking_seconds(self) -> np.ndarray:
+        """Of each rating, from hand-out to answer, by the server's clock, without the least time in which the clips
+        can be heard.
+        """
+        needed = {name: _seconds_of_clips(item["content"]) / FASTEST for name, item in self.items.items()}
+        at, handed = (np.array(self.ratings[name], dtype=float) for name in ("at", "handed"))
+        return np.maximum(0.0, at - handed - np.array([needed[item] for item in self.ratings["item"]]))
 
     @cached_property
     def _agreement_with_others(self) -> dict[str, float | None]:
         """By rater's id: agreement of the main answers with the others'; below zero, they contradict everyone else."""
-        main, given = self.rules.form.main, dict[tuple[str, str], Any]()
-        for row in self.ratings:
-            if row["kind"] == "rate" and (value := row["answers"].get(main)) is not None:
-                given[row["item"], row["rater"]] = value
-        table = pd.DataFrame([(*pair, value) for pair, value in given.items()], columns=["item", "rater", "value"])
-        scale = SCALES[main]
+        columns = {name: self.ratings[name] for name in ("item", "rater", "kind")} | {"value": self._main_answers}
+        table = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
+        table = table[(table["kind"] == "rate") & table["value"].notna()]
+        table = table.drop_duplicates(["item", "rater"], keep="last")
+        scale = self.main
         return raters.agreement_with_others(table, None if scale.kind == "points" else len(scale.values))
 
-    def _retest(self, by_kind: Mapping[str, Sequence[Row]]) -> list[bool]:
-        """Whether the main answer to each hidden repeat was the same; on points, within one point."""
-        first = {row["item"]: row["answers"].get(self.rules.form.main) for row in by_kind["rate"]}
+    def _retest(self, places: Mapping[str, Sequence[int]]) -> list[bool]:
+        """Whether the main answer to each hidden repeat was the same; on points, within one point. ``places``: of one
+        rater's ratings, by kind.
+        """
+        if not places.get("repeat"):
+            return []
+        items = self.ratings["item"]
+        first = {items[place]: self._main_answers[place] for place in places.get("rate", [])}
         pairs = [
-            (first[row["item"]], row["answers"].get(self.rules.form.main))
-            for row in by_kind["repeat"]
-            if row["item"] in first
+            (first[items[place]], self._main_answers[place]) for place in places["repeat"] if items[place] in first
         ]
         return [abs(a - b) <= 1 if isinstance(a, int) and isinstance(b, int) else a == b for a, b in pairs]
 
@@ -150,13 +176,12 @@ class Results:
 
     @cached_property
     def answers(self) -> Answers:
-        ratings = [row for row in self.ratings if row["kind"] in TASK_KINDS]
         names = {rater: self.pseudonym(rater) for rater in self.raters}
         questions = {
             name: Question(version(scale.version, self.rules.language), scale.level, scale.kind == "points")
             for name, scale in SCALES.items()
         }
-        return Answers.read(ratings, self.items, self.verdicts, names, questions)
+        return Answers.read(self.ratings, self.items, self.verdicts, names, questions, TASK_KINDS)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -164,12 +189,17 @@ class Results:
         return self.answers.table
 
     def values(
-        self, scale: str, kept_only: bool = True, kind: str = "rate", columns: Sequence[str] = COLUMNS
+        self, scale: str, kept_only: bool = True, kind: str | None = "rate", columns: Sequence[str] = COLUMNS
     ) -> pd.DataFrame:
-        """The answers to one question of one kind of task, with columns of the table."""
+        """The answers to one question of one kind of task (None: of all), with columns of the table."""
         return self.answers.to(scale, kept_only, kind, columns)
 
     # -- figures
+
+    @property
+    def main(self) -> Scale:
+        """The main question."""
+        return SCALES[self.rules.form.main]
 
     @property
     def scales(self) -> list[Scale]:
@@ -281,27 +311,6 @@ class Results:
         values = self.values(self.first_points.name, False, columns=RATED) if self.first_points else pd.DataFrame()
         return raters.severity(values) if len(values) else None
 
-    def adjudication_queue(self, kept_only: bool = True) -> pd.DataFrame:
-        """Items by the raters' disagreement, the most divided first, with the answers and the decision, if any."""
-        main = SCALES[self.rules.form.main]
-        values = self.values(main.name, kept_only, columns=RATED)
-        if values.empty:
-            return pd.DataFrame(columns=["item", "about", "disagreement", "n", "answers", "decided"])
-        level = main.level if main.kind == "points" else "nominal"
-        found = disagreement(values, level, list(main.values))
-        counts: dict[str, Counter] = {}
-        for item, value in zip(values["item"].tolist(), values["value"].tolist(), strict=True):
-            counts.setdefault(item, Counter())[value] += 1
-        given = {
-            item: ", ".join(f"{value} × {n}" for value, n in counted.most_common()) for item, counted in counts.items()
-        }
-        decided = {row["item"]: str(row["value"]) for row in self.decisions if row["subject"] == "item"}
-        return found.assign(
-            about=found["item"].map(self.about),
-            answers=found["item"].map(given),
-            decided=[decided.get(item, "") for item in found["item"]],
-        )
-
     def about(self, item: str) -> str:
         """The first words of an item, so that a person can find it."""
         texts = self.items[item]["content"].get("texts", {})
@@ -309,14 +318,17 @@ class Results:
 
     def alarm(self) -> str | None:
         """A warning if exclusions rose sharply among the later half of the raters."""
-        began = {rater: min(row["at"] for row in rows) for rater, rows in self._by_rater.items()}
+        began: dict[str, float] = {}
+        for rater, at in zip(self.ratings["rater"], self.ratings["at"], strict=True):
+            began[rater] = min(at, began.get(rater, at))
         order = sorted(self.raters, key=began.__getitem__)
         verdicts = [self.verdicts[rater] for rater in order]
         half = len(verdicts) // 2
         return raters.exclusion_alarm(verdicts[:half], verdicts[half:])
 
     def per_hour(self) -> list[tuple[str, int]]:
-        times = pd.to_datetime([row["at"] for row in self.ratings if row["kind"] == "rate"], unit="s", utc=True)
+        rated = zip(self.ratings["at"], self.ratings["kind"], strict=True)
+        times = pd.to_datetime([at for at, kind in rated if kind == "rate"], unit="s", utc=True)
         counts = pd.Series(1, index=times).resample("1h").sum() if len(times) else pd.Series(dtype=int)
         return [(at.strftime("%Y-%m-%d %H:00"), int(n)) for at, n in counts.items()]
 
@@ -328,5 +340,7 @@ def _winner(value: str, side: str) -> str:
     return "left" if (value == "a") == (side == "as stored") else "right"
 
 
-def _right(rows: Sequence[Row]) -> int:
-    return sum(bool(row["right"]) for row in rows)
+def _seconds_of_clips(content: Row) -> float:
+    """How long the clips of an item last, those that raters hear."""
+    clips = content.get("clips", {}).values() if content.get("mode") != "words" else ()
+    return sum(clip.get("seconds", 0.0) for clip in clips)

@@ -116,8 +116,8 @@ def _rater_figures(source: Source) -> dict[str, Any]:
         "raters": len(results.verdicts),
         "outcomes": Counter(verdict.outcome for verdict in results.verdicts.values()),
         "flag_reasons": sorted(reasons.items()),
-        "kinds": Counter(row["kind"] for row in results.ratings),
-        "flagged_ratings": sum(row["kind"] == "rate" and row["rater"] in flagged for row in results.ratings),
+        "kinds": Counter(results.ratings["kind"]),
+        "flagged_ratings": sum(row["kind"] == "rate" and row["rater"] in flagged for row in results.rows),
     }
 
 

@@ -6,7 +6,7 @@ An export holds those without it, unless others are asked for. The two are never
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from emotion_omni.types import EmotionOmniError
@@ -30,9 +30,10 @@ def label_kind(guess_shown: Any) -> str:
     return ANCHORED if guess_shown else UNANCHORED
 
 
-def count_labels(ratings: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Ordinary ratings of each kind."""
-    found = Counter(label_kind(row["guess"]) for row in ratings if row["kind"] == "rate")
+def count_labels(ratings: Mapping[str, Sequence[Any]]) -> dict[str, int]:
+    """Ordinary ratings of each kind. ``ratings``: as columns."""
+    given = zip(ratings["kind"], ratings["guess"], strict=True)
+    found = Counter(label_kind(guess) for kind, guess in given if kind == "rate")
     return {kind: found[kind] for kind in (UNANCHORED, ANCHORED)}
 
 

@@ -104,7 +104,7 @@ class TrainingItems:
             self.left_out["evaluation-study"] = {item["id"] for item in self.source.ordinary}
             return []
         ratings: dict[str, list[Row]] = defaultdict(list)
-        for row in self.results.ratings:
+        for row in self.results.rows:
             if row["kind"] == "rate":
                 ratings[row["item"]].append(row)
         unlocked = [item for item in self.source.ordinary if not self._is_held_out(item)]

@@ -14,6 +14,7 @@ from annotation.people.hub_sign_in import oauth_is_on
 from annotation.people.logins import COOKIE, LOGIN_SECONDS
 from annotation.people.people import People
 from annotation.rating.enrolment import may_enter
+from annotation.rating.public_address import address_of
 from annotation.store.queries import View
 from annotation.store.tables import Row
 from annotation.studio import Studio
@@ -160,7 +161,9 @@ def cookie(value: str, seconds: int, https: bool) -> str:
 
 
 def _is_https(request: Request) -> bool:
-    return request.url.scheme == "https" or request.headers.get("x-forwarded-proto") == "https"
+    """As the browser says, which states the origin of every POST: a proxy may speak of another connection."""
+    origin = request.headers.get("origin", "null")
+    return (str(address_of(request.scope)) if origin == "null" else origin).startswith("https:")
 
 
 def web_session(request: Request) -> dict[str, Any]:

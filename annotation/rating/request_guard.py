@@ -1,75 +1,50 @@
-"""Refuses requests that come from another site, and bodies that are too large, not JSON, or cannot be stored.
-
-Also which address a request comes from, and under which address it reached the studio. Headers that a proxy adds can
-be added by anybody else, so they count only as far as ``STUDIO_TRUSTED_PROXIES`` says: the number of proxies in front
-of the studio that add to X-Forwarded-For (default 0; on a Space 1).
-"""
+"""Refuses requests that come from another site, and bodies that are too large, not JSON, or cannot be stored."""
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
-import os
+import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection, Request
 
+from annotation.rating.public_address import ASKED_HOST, is_own_origin
 from emotion_omni.types import EmotionOmniError
+
+log = logging.getLogger(__name__)
 
 LARGEST_BODY = 256 * 1024  # bytes; a rating has a few thousand
 BODY_SECONDS = 20.0  # in which a body must have arrived
-NETWORK_BITS = 64  # of an IPv6 address: the rest a visitor chooses at will
+ANOTHER_SITE = (
+    "This request comes from another site. If you opened the studio itself, its operator has to set STUDIO_URL to the "
+    "address that you see."
+)
 
 
-def trusted_proxies() -> int:
-    given = os.environ.get("STUDIO_TRUSTED_PROXIES", "").strip() or ("1" if os.environ.get("SPACE_ID") else "0")
-    if not given.isdecimal():
-        raise EmotionOmniError(f"STUDIO_TRUSTED_PROXIES is a number of proxies, not {given[:20]!r}.", "bad-setting")
-    return int(given)
-
-
-def client_address(connection: HTTPConnection) -> str:
-    """The address of the visitor, or of the network that is one visitor's in IPv6."""
-    address, proxies = connection.client.host if connection.client else "", trusted_proxies()
-    if proxies:
-        entries = ",".join(connection.headers.getlist("x-forwarded-for")).split(",")
-        chain = [entry.strip() for entry in entries if entry.strip()]
-        address = chain[-min(proxies, len(chain))] if chain else address
-    try:
-        known = ipaddress.ip_address(address.removeprefix("[").split("]")[0].split("%")[0])
-    except ValueError:
-        return address[:64]
-    if isinstance(known, ipaddress.IPv6Address):
-        if known.ipv4_mapped:
-            return str(known.ipv4_mapped)
-        return str(ipaddress.ip_network((known, NETWORK_BITS), strict=False))
-    return str(known)
-
-
-def public_url(headers: Mapping[str, str]) -> str:
-    """The address under which people reach this studio, for links: configured, or the one that was asked for."""
-    if configured := os.environ.get("STUDIO_URL", "").strip().rstrip("/"):
-        return configured
-    if space := os.environ.get("SPACE_HOST", "").split(",")[0].strip():
-        return f"https://{space}"
-    host, scheme = headers.get("host", ""), headers.get("x-forwarded-proto", "").split(",")[0].strip()
-    if trusted_proxies():
-        host = headers.get("x-forwarded-host", "").split(",")[-1].strip() or host
-    return f"{'https' if scheme == 'https' else 'http'}://{host}"
-
-
-def refuse_foreign(headers: Mapping[str, str]) -> None:
+def refuse_foreign(connection: HTTPConnection) -> None:
     """Gradio admits scripts of any origin, with cookies. Browsers state the origin; other programs have no cookie."""
-    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    site, origin = connection.headers.get("sec-fetch-site"), connection.headers.get("origin")
     if site:
         foreign = site not in ("same-origin", "none")
     else:
-        foreign = bool(origin) and urlsplit(origin).netloc != headers.get("host")
+        foreign = bool(origin) and not is_own_origin(connection, origin or "")
     if foreign:
-        raise EmotionOmniError("This request comes from another site.", "forbidden")
+        _tell_operator(origin or "", connection.scope.get(ASKED_HOST) or connection.headers.get("host", ""))
+        raise EmotionOmniError(ANOTHER_SITE, "forbidden")
+
+
+@lru_cache(maxsize=64)
+def _tell_operator(origin: str, host: str) -> None:
+    """Once for each origin: the address of a proxy that nobody has declared looks like another site."""
+    log.warning(
+        "Refused a request from %.100r to %.100r: another site. If that is the address of a proxy of yours, start the "
+        "studio with STUDIO_URL set to it.",
+        origin,
+        host,
+    )
 
 
 async def read_body(request: Request) -> Mapping[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
@@ -24,6 +25,7 @@ from annotation.rating.completion_codes import as_csv, completion_codes
 from annotation.rating.limits import TooMany
 from annotation.rating.login_routes import current_rater, enter, leave, me, require_role, signed_out
 from annotation.rating.playback import NEEDED
+from annotation.rating.public_address import PublicAddress
 from annotation.rating.request_guard import read_body, refuse_foreign
 from annotation.rating.visitors import visitor
 from annotation.store.transaction import Transaction
@@ -237,6 +239,14 @@ GETS: dict[str, Handler] = {
 }
 
 
+OWN_PATHS = frozenset("/studio/" + path.split("/")[1] for path in (*POSTS, *GETS))  # without parameters
+
+
+def public_address() -> Middleware:
+    """For the application in which :func:`routes` is mounted: proxies and prefixes are settled before anything else."""
+    return Middleware(PublicAddress, own=OWN_PATHS)
+
+
 def routes(studio: Studio) -> Starlette:
     """The application to mount under ``/studio``."""
     found = [Route(path, _endpoint(studio, path, handler), methods=["POST"]) for path, handler in POSTS.items()]
@@ -249,7 +259,7 @@ def _endpoint(studio: Studio, path: str, handler: Handler) -> Callable[[Request]
 
     async def serve(request: Request) -> Response:
         try:
-            refuse_foreign(request.headers)
+            refuse_foreign(request)
             if limit != "/enter":
                 studio.limits.check(limit, visitor(studio, request))
             body = await read_body(request) if request.method == "POST" else {}

@@ -6,7 +6,7 @@ from starlette.requests import HTTPConnection
 
 from annotation.people.hub_sign_in import hub_user
 from annotation.rating.limits import Visitor
-from annotation.rating.request_guard import client_address
+from annotation.rating.public_address import client_address
 from annotation.studio import Studio
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -25,6 +26,8 @@ from annotation.store.tables import (
     skips,
     studies,
 )
+
+RATING_JSON = ("answers", "heard")
 
 # Building a statement costs more than running it, so the statements that every rating needs are built once.
 
@@ -83,6 +86,11 @@ def lock_id(kind: str, value: str) -> str:
     return hashlib.blake2b(f"{kind}:{value}".encode(), digest_size=16).hexdigest()
 
 
+def _parsed(texts: Sequence[str]) -> list:
+    """JSON texts, parsed in one pass."""
+    return json.loads(f"[{','.join(texts)}]")
+
+
 class View:
     """Questions to the database, inside one transaction."""
 
@@ -99,8 +107,13 @@ class View:
         return self._one(_found_by(items, "id"), id=item)
 
     def items(self, study: str, role: str | None = None, limit: int | None = None) -> list[Row]:
-        chosen = select(items).where(items.c.study == study).order_by(items.c.id).limit(limit)
-        return self._all(chosen.where(items.c.role == role) if role else chosen)
+        others = [column for column in items.c if column.name != "content"]
+        content = sa.cast(items.c.content, sa.Text).label("content")
+        chosen = select(*others, content).where(items.c.study == study).order_by(items.c.id).limit(limit)
+        rows = self._all(chosen.where(items.c.role == role) if role else chosen)
+        for row, parsed in zip(rows, _parsed([row["content"] for row in rows]), strict=True):
+            row["content"] = parsed
+        return rows
 
     def count_families(self, study: str) -> int:
         """How many different things there are to rate."""
@@ -206,6 +219,11 @@ class View:
         mine = (ratings.c.study == study, ratings.c.rater == rater, ratings.c.kind == "rate")
         return self.connection.execute(select(sa.func.count()).select_from(ratings).where(*mine)).scalar_one()
 
+    def has_ratings(self, study: str, least: int) -> bool:
+        """Whether a study has at least so many ratings, of any kind."""
+        some = select(ratings.c.id).where(ratings.c.study == study).limit(least).subquery()
+        return self.connection.execute(select(sa.func.count()).select_from(some)).scalar_one() >= least
+
     def rating(self, submit: str) -> Row | None:
         return self._one(_found_by(ratings, "id"), id=submit)
 
@@ -226,6 +244,26 @@ class View:
         if rater:
             chosen = chosen.where(ratings.c.rater == rater)
         return self._all(chosen.order_by(ratings.c.at, ratings.c.id))
+
+    def rating_columns(self, study: str) -> dict[str, list]:
+        """What :meth:`ratings` reads, without clicks, as columns: a large study is read in a
+        fraction of the time and memory that one dictionary a rating takes.
+        """
+        texts = [sa.cast(ratings.c[name], sa.Text).label(name) for name in RATING_JSON]
+        given = [ratings.c[name] for name in ("id", "item", "rater", "kind", "right", "seconds", "at")]
+        shown = [assignments.c[name] for name in ("flip", "guess", "block", "slot")]
+        chosen = (
+            select(*given, *shown, assignments.c.created.label("handed"), *texts)
+            .join(assignments, assignments.c.id == ratings.c.assignment)
+            .where(ratings.c.study == study)
+            .order_by(ratings.c.at, ratings.c.id)
+        )
+        found = self.connection.execute(chosen)
+        names = list(found.keys())
+        columns = {name: list(values) for name, values in zip(names, zip(*found.all(), strict=True), strict=False)}
+        if not columns:
+            return {name: [] for name in names}
+        return columns | {name: _parsed(columns[name]) for name in RATING_JSON}
 
     def skipped_checks(self, study: str) -> list[Row]:
         """(rater, kind) of every trap and gold item that was skipped."""

@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from annotation.store.engines import create_engine, dropped_if_broken
+from annotation.store.engines import create_engine
 from annotation.store.erasure import Erased, delete_sounds, erase_lines, requested, whole_lines
 from annotation.store.event_log import EventLog
 from annotation.store.files import make_private_folder, restrict_home
 from annotation.store.migrations import drop_all, migrate
 from annotation.store.queries import View
+from annotation.store.reader import Reader
 from annotation.store.transaction import Transaction
 from annotation.store.write_ahead_log import WriteAheadLog
 from annotation.store.writer import Writer
@@ -35,16 +36,16 @@ class Store:
         restrict_home(home)
         self.home, self.url = home, url or f"sqlite:///{home / 'studio.db'}"
         self.log = EventLog(home / "log", shared=True)
-        self._reader = create_engine(self.url, writes=False)
+        self._reader = Reader(self.url)
         self.writer = Writer(create_engine(self.url, writes=True), self.log)
-        self._write_ahead_log, self._erasing = WriteAheadLog(self._reader), threading.Lock()
+        self._write_ahead_log, self._erasing = WriteAheadLog(self._reader.engine), threading.Lock()
         self._finish_erasure()
         self._write_ahead_log.empty()  # a crash may have left what had been erased
 
     @contextmanager
     def read(self) -> Iterator[View]:
-        with self._reader.connect() as connection, dropped_if_broken(connection):
-            yield View(connection)
+        with self._reader.read() as view:
+            yield view
 
     def write(self, operation: Callable[[Transaction], Result]) -> Result:
         """Run an operation; when this returns, its effect is on disk."""
@@ -56,7 +57,7 @@ class Store:
     def close(self) -> None:
         self.writer.close()
         self._write_ahead_log.close()
-        self._reader.dispose()
+        self._reader.close()
 
     def rebuild(self) -> int:
         """Throw the database away and rebuild it from the event log → the number of events replayed."""

@@ -30,7 +30,7 @@ class Columns:
         self.aliases |= {f"{role}_{name}": f"text_{role}" for role in roles for name in _TEXT}
         self.aliases |= {f"{role}_system": f"system_{role}" for role in roles}
         if len(roles) == 1:
-            self.aliases |= dict.fromkeys(_FILE, roles[0]) | dict.fromkeys(_TEXT, f"text_{roles[0]}")
+            self.aliases |= dict.fromkeys((*_FILE, "query"), roles[0]) | dict.fromkeys(_TEXT, f"text_{roles[0]}")
 
     def recognize(self, names: Sequence[str]) -> dict[str, str]:
         """A table's own name of a column → the name by which the import knows it. Others are kept as they are."""

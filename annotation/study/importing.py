@@ -10,7 +10,6 @@ Everything is read and checked first. All faults are reported at once, and nothi
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,7 +20,6 @@ import yaml
 
 from annotation.study.clips import Clips
 from annotation.study.columns import Columns
-from annotation.study.encodings import decode_text
 from annotation.study.faults import Faults
 from annotation.study.items import Item, in_modes, make_item
 from annotation.study.progress import Progress, no_progress
@@ -29,7 +27,8 @@ from annotation.study.rules import Study
 from annotation.study.scales import check_answers
 from annotation.study.source import MOST_ITEMS, Source, key_of
 from annotation.study.tables import Row, Table, find_tables, read_table
-from emotion_omni import audio, emotion
+from emotion_omni import audio, emotion, json_lines
+from emotion_omni.text_encoding import decode_text
 from emotion_omni.types import EmotionOmniError
 
 AUDIO_ENDINGS = (
@@ -51,6 +50,11 @@ class Entry:
     files: Mapping[str, str]  # by role
     values: Fields
     given: Fields  # the row as the researcher wrote it
+
+    @property
+    def place(self) -> str:
+        """The table and the row in it; "" for a recording that no table names."""
+        return f"{self.file}, {self.where}" if self.where else ""
 
 
 @dataclass
@@ -279,6 +283,7 @@ def _items_of(entry: Entry, checked: Checked, clips: Clips) -> list[Item]:
             "file": dict(entry.files),
             "sha256": {role: checked.recordings[name][0] for role, name in entry.files.items()},
             "row": dict(entry.given),
+            "place": entry.place,
         },
     )
     return in_modes(item, sounds["speech"], clips) if rules.template == "words-voice" else [item]
@@ -344,8 +349,8 @@ def _expected(row: Fields, rules: Study) -> dict[str, Any] | None:
         return None
     if isinstance(given, str) and given.startswith(("{", "[")):
         try:
-            given = json.loads(given)
-        except (ValueError, RecursionError) as error:
+            given = json_lines.parse(given)
+        except ValueError as error:
             raise EmotionOmniError(f"expected = {given[:60]!r} is not JSON: {error}.", "bad-manifest") from error
     expected = given if isinstance(given, dict) else {rules.form.main: given}
     scales = {scale.name: scale for scale in rules.form.asked(True)}

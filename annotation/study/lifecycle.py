@@ -13,6 +13,7 @@ from annotation.study.clips import Clips
 from annotation.study.items import Item, new_row
 from annotation.study.lock_tags import PRACTICE, is_locking, lock, lock_study, tags_to_lock
 from annotation.study.rules import STATES, Study
+from emotion_omni import json_lines
 from emotion_omni.types import EmotionOmniError
 
 
@@ -23,6 +24,8 @@ def create(
     study = study or "s" + uuid.uuid4().hex[:12]
     if not study.startswith((PRACTICE, "live-turns")):  # what the studio makes by itself keeps no rater's name
         require_lasting_key()
+    if fault := json_lines.fault_in(rules.settings()):
+        raise EmotionOmniError(f"The settings of the study cannot be stored: {fault}", "bad-setting")
     with_checks = [*items, *checks.items(rules.form, clips, items)]
     rows = [new_row(item) for item in with_checks]
     tags = tags_to_lock(store, clips, rows) if is_locking(study, rules.settings()) else set()

@@ -3,36 +3,73 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from annotation.study import importing
 from annotation.study.clips import Clips
 from annotation.study.faults import Faults
 from annotation.study.items import Item, in_modes, make_item
 from annotation.study.progress import Progress, no_progress
 from annotation.study.rules import Study
+from annotation.study.source import Source
 from emotion_omni import audio
 from emotion_omni.engine import Engine
+from emotion_omni.text_encoding import printable_name
 from emotion_omni.types import Audio, Done, EmotionOmniError, Heard, Plan, Speech, Text, Turn
 
 LONGEST_FAMILY = 80  # characters
 
 
-Query = tuple[str, Audio] | tuple[str, Audio, str]  # file name, sound, SHA-256 of the file
+class Query(NamedTuple):
+    """A recording to answer. ``sha256``: of its file. ``row``: of the researcher's table, which is at ``place``."""
+
+    name: str
+    sound: Audio
+    sha256: str = ""
+    row: Mapping[str, Any] | None = None
+    place: str = ""
+
+    def source(self, role: str) -> dict[str, Any]:
+        """What an item keeps of it."""
+        shas = {role: self.sha256} if self.sha256 else {}
+        return {"file": {role: self.name}, "sha256": shas, "row": dict(self.row or {}), "place": self.place}
 
 
 def read_queries(paths: Sequence[str | Path]) -> list[Query]:
-    """Queries from files. Raises :class:`ImportFaults` with the names of all that cannot be used."""
+    """Queries from recordings, and from folders and zip files of them, with a table or without.
+
+    Raises :class:`ImportFaults` with all that cannot be used.
+    """
     faults, queries = Faults(), list[Query]()
     for file in map(Path, paths):
-        with faults.at(file.name):
-            sound = audio.check_usable(audio.decode(file))
-            queries.append((file.name, sound, hashlib.sha256(file.read_bytes()).hexdigest()))
+        name = printable_name(file.name)
+        with faults.at(name):
+            if file.is_dir() or file.suffix.lower() == ".zip":
+                queries += _in_source(Source.folder(file) if file.is_dir() else Source.archive(file))
+            else:
+                sound = audio.check_usable(audio.decode(file))
+                queries.append(Query(name, sound, hashlib.sha256(file.read_bytes()).hexdigest()))
     faults.settle()
     return queries
+
+
+def _in_source(source: Source) -> list[Query]:
+    """A table's file column may be called "query"; its other columns are kept."""
+    checked = importing.check(source, {"title": "Queries", "template": "emotion-recognition"})
+    return [
+        Query(
+            name := entry.files["speech"],
+            audio.decode(source.read(name)),
+            checked.recordings[name][0],
+            entry.given,
+            entry.place,
+        )
+        for entry in checked.entries
+    ]
 
 
 @dataclass(frozen=True)
@@ -64,7 +101,7 @@ class Answer:
 
 def produce(
     engines: Sequence[tuple[str, Engine]],
-    queries: Sequence[Query],
+    queries: Sequence[Query | tuple[str, Audio]],
     rules: Study,
     clips: Clips,
     seed: int = 0,
@@ -81,28 +118,34 @@ def produce(
     items: list[Item] = []
     refused: list[str] = []
     total = len(queries) * len(engines)
-    seen: Counter[str] = Counter()
-    for number, (name, query, *hashes) in enumerate(queries):
-        seen[name] += 1
+    families: set[str] = set()
+    for number, given in enumerate(queries):
+        query = Query(*given)
         answers = []
         for place, (engine_name, engine) in enumerate(engines):
             if stopped():
                 return items, refused
             progress(number * len(engines) + place, total, f"{engine_name} answers")
             try:
-                answers.append(answer(engine, query, seed + place if is_comparison else seed))
+                answers.append(answer(engine, query.sound, seed + place if is_comparison else seed))
             except EmotionOmniError as error:
-                refused.append(f"{name}: {error}")
-        family = name if seen[name] == 1 else f"{seen[name]} {name}"
-        made = items_of(family, query, answers, rules, clips)
+                refused.append(f"{query.name}: {error}")
+        made = items_of(_new_family(query.name, families), query.sound, answers, rules, clips)
         for item in made:
             role = "query" if "query" in item["content"]["clips"] else "speech"
-            shas = {role: hashes[0]} if hashes else {}
-            item["content"]["source"] = {"file": {role: name}, "sha256": shas, "row": {}}
-            item["content"]["about"] = item["content"]["about"] | {"source": name}
+            item["content"]["source"] = query.source(role)
+            item["content"]["about"] = item["content"]["about"] | {"source": query.name}
         items += made
     progress(total, total, "Done")
     return items, refused
+
+
+def _new_family(name: str, taken: set[str]) -> str:
+    """A name that no other query has, though files of one name lie in several folders; it is added to ``taken``."""
+    numbered = (f"{number} {name}" for number in itertools.count(2))
+    family = next(one for one in itertools.chain([name], numbered) if one not in taken)
+    taken.add(family)
+    return family
 
 
 def answer(engine: Engine, query: Audio, seed: int = 0) -> Answer:

@@ -9,6 +9,7 @@ from typing import Any
 
 from annotation.study.templates import TEMPLATES, Template
 from annotation.study.translate import languages
+from emotion_omni import json_lines
 from emotion_omni.types import EmotionOmniError
 
 LONGEST_TITLE = 120  # characters
@@ -86,6 +87,8 @@ class Study:
         """Refuse one setting of a file. :meth:`read` repairs what old studies hold; new ones have to be right."""
         if value is None:
             raise EmotionOmniError(f"{name} is empty. Give it a value, or leave the line out.", "bad-setting")
+        if fault := json_lines.fault_in(value):
+            raise EmotionOmniError(f"{name}: {fault}", "bad-setting")
         if name == "takes_turns":
             _require(isinstance(value, bool), name, value, "true or false, without quotation marks")
         if name == "licence":

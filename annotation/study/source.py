@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import os
 import struct
 import unicodedata
 import zipfile
@@ -15,6 +14,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from emotion_omni import audio
+from emotion_omni.text_encoding import printable_name
 from emotion_omni.types import EmotionOmniError
 
 MOST_ITEMS = 50_000
@@ -68,7 +68,7 @@ class Source:
 
     @classmethod
     def folder(cls, path: Path) -> Source:
-        files = {_printable(file.relative_to(path).as_posix()): file for file in path.rglob("*") if file.is_file()}
+        files = {printable_name(file.relative_to(path).as_posix()): file for file in path.rglob("*") if file.is_file()}
         return cls.of(list(files), lambda name: files[name].read_bytes())
 
     @classmethod
@@ -170,12 +170,3 @@ def _entry_name(entry: zipfile.ZipInfo) -> str:
         return entry.filename.encode("cp437").decode("utf-8")
     except UnicodeError:
         return entry.filename
-
-
-def _printable(name: str) -> str:
-    """A file name of a disk as text. Bytes that are not UTF-8 are read as Windows-1252."""
-    try:
-        name.encode()
-        return name
-    except UnicodeEncodeError:
-        return os.fsencode(name).decode("cp1252", "replace")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,9 +13,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from annotation.study.columns import Columns
-from annotation.study.encodings import WINDOWS, decode_text
 from annotation.study.faults import Faults
 from annotation.study.source import Source
+from emotion_omni import json_lines
+from emotion_omni.text_encoding import WINDOWS, decode_text, split_lines
 from emotion_omni.types import EmotionOmniError
 
 TABLES = tuple(f"{stem}{ending}" for stem in ("items", "manifest", "metadata") for ending in (".jsonl", ".csv", ".tsv"))
@@ -73,7 +73,7 @@ def read_table(source: Source, file: str, columns: Columns, most: int, faults: F
     table = Table(file)
     text, table.encoding = decode_text(source.read(file), file)
     if table.encoding == WINDOWS:
-        sample = next(line for line in text.splitlines() if not line.isascii()).strip()
+        sample = next(line for line in split_lines(text) if not line.isascii()).strip()
         table.notes.append(f"{file} was read as {WINDOWS}. Check that this is right: {sample[:80]}")
     reader = _json_rows if file.lower().endswith(".jsonl") else _csv_rows
     table.rows = list(islice(reader(text, table, columns, faults), most))
@@ -228,47 +228,20 @@ def _json_rows(text: str, table: Table, columns: Columns, faults: Faults) -> Ite
 def _json_values(text: str, table: Table, faults: Faults) -> Iterator[tuple[str, Any]]:
     if text.lstrip().startswith("["):  # one list of objects
         try:
-            listed = _loads(text)
-        except (ValueError, RecursionError):
+            listed = json_lines.parse(text)
+        except ValueError:
             listed = None
         if isinstance(listed, list) and listed and all(isinstance(one, dict) for one in listed):
             yield from ((f"entry {number}", one) for number, one in enumerate(listed, 1))
             return
-    lines = text.replace("\r\n", "\n").split("\n") if "\n" in text else text.split("\r")
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(split_lines(text), 1):
         if not line.strip():
             continue
         where = f"line {number}"
         try:
-            yield where, _loads(line)
-        except (ValueError, RecursionError) as error:
+            yield where, json_lines.parse(line.strip())
+        except ValueError as error:
             faults.add(f"It is not JSON: {error}.", file=table.file, row=where)
-
-
-def _loads(text: str) -> Any:
-    return json.loads(text, parse_constant=_refuse, object_pairs_hook=_without_doubles)
-
-
-def _refuse(name: str) -> None:
-    """Python reads NaN and Infinity; JSON does not know them, and databases do not store them."""
-    raise ValueError(f"{name} is not a number")
-
-
-def _is_finite(value: Any) -> bool:
-    """Python reads 1e400 as infinity."""
-    if isinstance(value, dict):
-        return all(map(_is_finite, value.values()))
-    if isinstance(value, list):
-        return all(map(_is_finite, value))
-    return not isinstance(value, float) or math.isfinite(value)
-
-
-def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        double = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise ValueError(f"it names {double!r} twice")
-    return found
 
 
 def _json_row(where: str, value: dict[str, Any], table: Table, columns: Columns, faults: Faults) -> Row | None:
@@ -298,21 +271,6 @@ def _json_row(where: str, value: dict[str, Any], table: Table, columns: Columns,
 
 
 def _check_text(value: Any, table: Table, where: str, column: str, faults: Faults) -> None:
-    """Refuse what no database and no UTF-8 file can hold: halves of characters, and zero characters."""
-    if not _is_finite(value):
-        faults.add(
-            "It holds a number that is too large, such as 1e400.", file=table.file, row=where, column=column[:60]
-        )
-        return
-    text = column + (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-    for character in text:
-        if "\ud800" <= character <= "\udfff":
-            faults.add(
-                f"It holds half a character (U+{ord(character):04X}), as a cut emoji leaves it. Correct the text.",
-                file=table.file,
-                row=where,
-                column=column.encode("utf-8", "replace").decode(),
-            )
-            return
-    if "\0" in text or "\\u0000" in text:
-        faults.add("It holds a zero character. Correct the text.", file=table.file, row=where, column=column[:60])
+    if fault := json_lines.fault_in([column, value]):
+        shown = column[:60].encode("utf-8", "replace").decode()
+        faults.add(fault, file=table.file, row=where, column=shown)

@@ -30,7 +30,7 @@ _SIGN_IN = """
 <button class="access-replace" type="button" hidden>End that login, and sign in</button></div>
 """
 _SCRIPT = """
-const base = (window.gradio_config?.root || '').replace(/\\/$/, '') + '/studio/';
+const base = new URL('studio/', document.baseURI).pathname;
 const part = name => element.querySelector('.access-' + name);
 async function enter(body) {
   const answer = await fetch(base + 'enter', {method: 'POST', body: JSON.stringify(body),
@@ -70,7 +70,7 @@ def _require(studio: Studio, request: gr.Request | None, role: str) -> Row:
     asked = getattr(request, "request", None)  # the Starlette request; none when a handler is called from code
     if asked is None:
         raise EmotionOmniError("Please sign in first.", "sign-in")
-    refuse_foreign(asked.headers)
+    refuse_foreign(asked)
     return studio.people.require(asked.cookies, role, asked.scope.get("session", {}))
 
 

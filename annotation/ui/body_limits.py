@@ -17,6 +17,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from annotation.rating.limits import BUSY, MEGABYTE, TooMany
+from annotation.rating.public_address import route_path
 from annotation.rating.routes import refusal
 from annotation.rating.visitors import visitor
 from annotation.studio import Studio
@@ -36,7 +37,7 @@ class BodyLimits:
         self._open: Counter[str] = Counter()  # uploads in progress, by visitor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "")
+        path = route_path(scope)
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS") or path.startswith("/studio/"):
             await self._app(scope, receive, send)
             return

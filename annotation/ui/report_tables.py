@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
+import pandas as pd
+
 from annotation.analysis.reports import DISTRESSING, Reports
 from annotation.analysis.results import Results
 from annotation.study.scales import SCALES
@@ -35,8 +37,9 @@ def _reason(reason: str, count: int) -> str:
 def _notes(found: Results) -> list[tuple[str, ...]]:
     """Free words to a question that is no measurement. All raters', flagged or not."""
     texts = {name for name, scale in SCALES.items() if scale.kind == "text" and not scale.required}
-    chosen = found.table[found.table["scale"].isin(texts)]
-    return list(chosen[["item", "rater", "value"]].itertuples(index=False, name=None))
+    chosen = [found.values(name, False, None, ("item", "rater", "value", "at")) for name in sorted(texts)]
+    table = pd.concat(chosen).sort_values("at", kind="stable")
+    return list(table[["item", "rater", "value"]].itertuples(index=False, name=None))
 
 
 def _escaped(rows: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:

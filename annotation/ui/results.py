@@ -6,95 +6,33 @@ Handlers first, then the layout, then the wiring. Every handler checks who asks;
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import html
-import threading
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 import pandas as pd
 
-from annotation.analysis.reports import Reports
-from annotation.analysis.results import Results
-from annotation.export.labels import ANCHORED, BOTH, UNANCHORED, count_labels, missing_labels
+from annotation.analysis.item_table import LAST, SHOWN, file_name, own_values
+from annotation.export.labels import ANCHORED, BOTH, UNANCHORED, missing_labels
 from annotation.studio import Studio
 from annotation.study.rules import Study
 from annotation.study.scales import SCALES
 from annotation.ui import access
 from annotation.ui.access import explained, researcher
-from annotation.ui.report_tables import report_tables
-from annotation.ui.result_pictures import pictures
+from annotation.ui.drawings import Drawings
 from annotation.ui.studies import is_practice
 from emotion_omni.types import EmotionOmniError
 
 EMPTY = '<div class="empty">Choose a study. Its figures appear here once raters have begun.</div>'
 REASONS = ["ambiguous recording", "gap in the instructions", "rater's slip", "true difference of opinion"]
-KEPT_DRAWINGS = 8  # of about 0.3 MB each
-QUEUE = ["item", "about", "disagreement", "n", "answers", "decided"]
+MOST_ROWS = 500  # of the table of items, sent to the page at a time
+MOST_VALUES = 200  # of a column, to choose from; others can be typed
+ANY = ("Any", "")
 
 
 # --- handlers ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What the tab shows of a study, without the study's ratings. ``raters``: (name and verdict, id)."""
-
-    pictures: str
-    queue: pd.DataFrame
-    raters: list[tuple[str, str]]
-    labels: dict[str, int]  # ordinary ratings without and with the model's guess
-
-
-class Drawings:
-    """What was drawn, by study, number of the last event and whether flagged raters are left out.
-
-    Each is drawn once, whoever asks: a study of 20,000 ratings takes about a second of work, during which the threads
-    that serve raters have to share the interpreter. Only the latest are kept.
-    """
-
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
-        self._kept: dict[tuple[str, int, bool], Drawn] = {}
-        self._one_at_a_time = threading.Lock()
-
-    def get(self, study: str, kept_only: bool) -> Drawn:
-        with self._one_at_a_time, _without_collector():
-            with self.studio.store.read() as view:
-                key = (study, view.applied(), kept_only)
-                if key in self._kept:
-                    return self._kept[key]
-                found = Results.read(view, study, self.studio.people.key)
-                reports = Reports.read(view, study)
-            drawn = _draw(found, reports, kept_only)
-            latest = list(self._kept.items())[1 - KEPT_DRAWINGS :]
-            self._kept = dict([*latest, (key, drawn)])
-            return drawn
-
-
-@contextlib.contextmanager
-def _without_collector() -> Iterator[None]:
-    """Rows of a large study are a million objects without cycles: looking for cycles among them takes half of the
-    time, and stops every other thread meanwhile.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def _draw(found: Results, reports: Reports, kept_only: bool) -> Drawn:
-    queue = found.adjudication_queue(kept_only)[QUEUE].head(200)
-    people = [(f"{found.pseudonym(rater)} · {found.verdicts[rater].outcome}", rater) for rater in found.raters]
-    shown = pictures(found, kept_only) + report_tables(found, reports)
-    return Drawn(shown, queue.round(3), people, count_labels(found.ratings))
 
 
 class Handlers:
@@ -105,28 +43,49 @@ class Handlers:
         self.drawings = Drawings(studio)
 
     def show(self, study: str | None, kept_only: bool, request: gr.Request) -> list[Any]:
-        """→ pictures, rows of the adjudication queue, choices of items and raters, link to the download."""
+        """→ pictures, columns to filter by, choices of raters, link to the download."""
         researcher(self.studio, request)
         if not study:
-            return [EMPTY, pd.DataFrame(columns=QUEUE), gr.update(choices=[]), gr.update(choices=[]), ""]
+            return [EMPTY, gr.update(choices=[]), gr.update(choices=[]), ""]
         drawn = self.drawings.get(study, kept_only)
+        columns = [name for name in drawn.items.columns if name not in ("item", "disagreement", "n")]
         return [
             drawn.pictures,
-            drawn.queue,
-            gr.update(choices=list(drawn.queue["item"])),
+            gr.update(choices=[ANY, *columns]),
             gr.update(choices=drawn.raters),
             _downloads(html.escape(study), drawn.labels),
         ]
 
-    def listen(self, study: str, item: str, request: gr.Request) -> tuple[str, Any]:
-        """→ players of what the raters heard, and the values that may be decided."""
+    def list_items(
+        self, study: str | None, kept_only: bool, column: str | None, value: str | None, request: gr.Request
+    ) -> list[Any]:
+        """→ the items whose ``column`` holds ``value``, how many they are, choices of items and of values."""
         researcher(self.studio, request)
+        if not study:
+            return [pd.DataFrame(columns=[*SHOWN, *LAST]), "", gr.update(choices=[]), gr.update(choices=[])]
+        items = self.drawings.get(study, kept_only).items
+        texts = items[column].astype(str) if column in items.columns else None
+        values = [] if texts is None else sorted(texts[texts != ""].unique())[:MOST_VALUES]
+        chosen = items if texts is None or not value else items[texts == value]
+        shown = chosen.head(MOST_ROWS)
+        count = f"{len(chosen):,} of {len(items):,} items"
+        count += f"; the first {MOST_ROWS} are shown" if len(chosen) > MOST_ROWS else ""
+        choices = [(" · ".join(filter(None, (row.file, row.item))), row.item) for row in shown.itertuples()]
+        return [shown, html.escape(count), gr.update(choices=choices, value=None), gr.update(choices=[ANY, *values])]
+
+    def listen(self, study: str, item: str | None, request: gr.Request) -> tuple[str, Any]:
+        """→ players of what the raters heard, with the researcher's file and columns, and the values of a decision."""
+        researcher(self.studio, request)
+        if not item:
+            return "", gr.update(choices=[], value=None)
         with self.studio.store.read() as view:
             row, found = view.study(study), view.item(item)
         if row is None or found is None or found["study"] != study:
             raise EmotionOmniError("Choose an item of the list.", "not-found")
         values = SCALES[Study.read(row["settings"]).form.main].values
-        return _players(item, found["content"]), gr.update(choices=[str(value) for value in values])
+        return _players(item, found["content"]) + _source(found["content"]), gr.update(
+            choices=[str(value) for value in values]
+        )
 
     def decide(self, study: str, item: str, value: str, reason: str, kept_only: bool, request: gr.Request) -> list[Any]:
         """Record an adjudicated answer beside the ratings, which stay as they are."""
@@ -187,6 +146,19 @@ def _players(item: str, content: dict[str, Any]) -> str:
     )
 
 
+def _source(content: dict[str, Any]) -> str:
+    """The researcher's own file, row and columns. Raters never see them."""
+    source = content.get("source") or {}
+    rows = {
+        "file": file_name(content),
+        "from": source.get("place"),
+        "SHA-256": ", ".join((source.get("sha256") or {}).values()),
+    }
+    cells = [(name, value) for name, value in rows.items() if value] + list(own_values(content).items())
+    body = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>" for name, value in cells)
+    return f'<table class="timings source"><tbody>{body}</tbody></table>' if cells else ""
+
+
 # --- layout -----------------------------------------------------------------------------------------------------
 
 
@@ -201,7 +173,10 @@ class Components:
     refresh: gr.Button
     download: gr.HTML
     pictures: gr.HTML
-    queue: gr.Dataframe
+    column: gr.Dropdown
+    value: gr.Dropdown
+    count: gr.HTML
+    items: gr.Dataframe
     item: gr.Dropdown
     decision: gr.Dropdown
     disagreement: gr.Dropdown
@@ -218,14 +193,14 @@ def build(studio: Studio, page: gr.Blocks, tab: gr.Tab) -> None:
     notice = access.notice()
     with gr.Column(visible=False) as inside:
         study = _draw_study()
-        queue = _draw_adjudication()
+        items = _draw_items()
         with gr.Accordion("Judge a rater", open=False), gr.Row():
             rater = gr.Dropdown([], label="Rater")
             outcome = gr.Dropdown(["kept", "flagged"], value="flagged", label="Verdict")
             reason = gr.Textbox(label="Reason", max_length=200)
             judge = gr.Button("Record the verdict")
     verdict: dict[str, Any] = {"rater": rater, "outcome": outcome, "reason": reason, "judge": judge}
-    _wire(studio, page, tab, Components(inside, notice, **study, **queue, **verdict))
+    _wire(studio, page, tab, Components(inside, notice, **study, **items, **verdict))
 
 
 def _draw_study() -> dict[str, Any]:
@@ -238,25 +213,26 @@ def _draw_study() -> dict[str, Any]:
     return {"study": study, "kept_only": kept_only, "refresh": refresh, "download": download, "pictures": shown}
 
 
-def _draw_adjudication() -> dict[str, Any]:
+def _draw_items() -> dict[str, Any]:
     gr.Markdown(
-        "### Adjudicate\nThe most divided items first. A decision is kept beside the ratings and exported with them."
+        "### Items\nThe most divided first, with your file and the columns of your table, which raters never see. "
+        "Click on a column's head to sort. Choose an item to hear it and to decide; a decision is kept beside the "
+        "ratings and exported with them."
     )
-    queue = gr.Dataframe(headers=QUEUE, interactive=False, elem_id="queue", wrap=True)
+    with gr.Row():
+        column = gr.Dropdown([], label="Only where the column", elem_id="items-column")
+        value = gr.Dropdown([], label="holds", allow_custom_value=True, elem_id="items-value")
+    count = gr.HTML("", elem_id="items-count", container=False)
+    items = gr.Dataframe(headers=[*SHOWN, *LAST], interactive=False, elem_id="queue", max_height=420)
     with gr.Row():
         item = gr.Dropdown([], label="Item", elem_id="adjudicate-item")
         decision = gr.Dropdown([], label="Decision", elem_id="adjudicate-value")
         disagreement = gr.Dropdown(REASONS, value=REASONS[0], label="Why raters differ", allow_custom_value=True)
         decide = gr.Button("Decide", elem_id="adjudicate")
     clips = gr.HTML("", elem_id="adjudicate-clips", container=False)
-    return {
-        "queue": queue,
-        "item": item,
-        "decision": decision,
-        "disagreement": disagreement,
-        "decide": decide,
-        "clips": clips,
-    }
+    filters = {"column": column, "value": value, "count": count, "items": items}
+    chosen = {"item": item, "decision": decision, "disagreement": disagreement, "decide": decide, "clips": clips}
+    return filters | chosen
 
 
 # --- wiring -----------------------------------------------------------------------------------------------------
@@ -273,20 +249,32 @@ def _wire(studio: Studio, page: gr.Blocks, tab: gr.Tab, parts: Components) -> No
 
     def entered(request: gr.Request) -> list[Any]:
         allowed, notice = access.notice_for(studio, request)
+        if allowed:
+            handlers.drawings.prepare()
         return [gr.update(visible=allowed), notice, gr.update(choices=_studies(studio) if allowed else [])]
 
     shown = [parts.inside, parts.notice, parts.study]
     page.load(entered, None, shown, **private)
     tab.select(entered, None, shown, **private)
     asked = [parts.study, parts.kept_only]
-    outputs = [parts.pictures, parts.queue, parts.item, parts.rater, parts.download]
-    for event in (parts.study.change, parts.kept_only.change, parts.refresh.click):
-        event(explained(handlers.show), asked, outputs, **private)
-    parts.item.change(explained(handlers.listen), [parts.study, parts.item], [parts.clips, parts.decision], **private)
+    outputs = [parts.pictures, parts.column, parts.rater, parts.download]
+    filtered = [*asked, parts.column, parts.value]
+    listed = [parts.items, parts.count, parts.item, parts.value]
     decision = [parts.study, parts.item, parts.decision, parts.disagreement, parts.kept_only]
-    parts.decide.click(explained(handlers.decide), decision, outputs, **private)
     verdict = [parts.study, parts.rater, parts.outcome, parts.reason, parts.kept_only]
-    parts.judge.click(explained(handlers.judge), verdict, outputs, **private)
+
+    def list_items(after: Any) -> None:
+        after(explained(handlers.list_items), filtered, listed, **private)
+
+    parts.study.change(lambda: [None, None], None, [parts.column, parts.value], **private)
+    for event in (parts.study.change, parts.kept_only.change, parts.refresh.click):
+        list_items(event(explained(handlers.show), asked, outputs, **private).then)
+    list_items(parts.decide.click(explained(handlers.decide), decision, outputs, **private).then)
+    list_items(parts.judge.click(explained(handlers.judge), verdict, outputs, **private).then)
+    parts.column.input(lambda: None, None, parts.value, **private)
+    for event in (parts.column.input, parts.value.input):
+        list_items(event)
+    parts.item.change(explained(handlers.listen), [parts.study, parts.item], [parts.clips, parts.decision], **private)
 
 
 def _studies(studio: Studio) -> list[tuple[str, str]]:

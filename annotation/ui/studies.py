@@ -16,7 +16,7 @@ import gradio as gr
 
 from annotation.analysis.power import power_curve
 from annotation.people.roles import ROLES, check_role
-from annotation.rating.request_guard import public_url
+from annotation.rating.public_address import public_url
 from annotation.store.queries import View
 from annotation.store.tables import Row
 from annotation.studio import Studio
@@ -175,7 +175,9 @@ class Handlers:
         if role == "rater" and not study:
             raise EmotionOmniError("Choose the study at the top first: a rater's link leads to it.", "missing")
         token = self.studio.people.invites.create(role, study or None, cohort.strip(), name.strip(), by)
-        return f"{public_url(request.headers)}/#invite={token}"
+        asked = request.request
+        assert asked is not None  # or the role could not have been checked
+        return f"{public_url(asked)}/#invite={token}"
 
     def register(self, name: str, password: str, role: str, cohort: str, request: gr.Request) -> str:
         self._check_role(role, request)

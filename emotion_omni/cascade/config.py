@@ -20,6 +20,8 @@ from emotion_omni.response.config import (
 )
 from emotion_omni.strict import Strict, refuse
 from emotion_omni.synthesis.config import CosyVoice2Config, KokoroConfig, SynthesizerConfig
+from emotion_omni.text_encoding import decode_text
+from emotion_omni.types import EmotionOmniError
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,13 @@ class CascadeConfig(Strict):
     def read(cls, path: Path) -> CascadeConfig:
         """A file ending in .yaml, .yml or .json. Raises :class:`EmotionOmniError` (code ``config``) for any fault."""
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            text, _ = decode_text(path.read_bytes(), "it")
+        except OSError as error:
             raise refuse(
-                f"The cascade file {path.name!r} cannot be read: {reason}. Name a YAML or JSON file."
+                f"The cascade file {path.name!r} cannot be read: {error.strerror}. Name a YAML or JSON file."
             ) from error
+        except EmotionOmniError as error:
+            raise refuse(f"The cascade file {path.name!r} cannot be read: {error}") from error
         try:
             return cls.from_mapping(_parse(text, path))
         except yaml.MarkedYAMLError as error:

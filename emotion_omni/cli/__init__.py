@@ -1,7 +1,8 @@
 """The command line: hear, reply, speak, talk, train, checkpoint, bench, convert, fetch, serve.
 
-With ``--json`` every result is one JSON object on one line of stdout; messages go to stderr. Exit status: 0 all done,
-1 some input could not be used (the others were), 2 the command itself is wrong.
+With ``--json`` every result is one JSON object on one line of stdout, in ASCII, which every encoding of stdout holds;
+messages go to stderr. Exit status: 0 all done, 1 some input could not be used (the others were), 2 the command itself
+is wrong.
 
 One module per group of commands. What needs torch is imported when a command runs, so that ``--help`` is quick.
 """
@@ -10,16 +11,25 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 
-from emotion_omni import processors
+from emotion_omni import processors, streams
 from emotion_omni.cli import bench, checkpoint, conversation, install, train
 from emotion_omni.cli.output import UsageError, fail
 from emotion_omni.types import EmotionOmniError
 
 
 def main(arguments: list[str] | None = None) -> int:
+    streams.accept_any_text()
+    try:
+        return _run(arguments)
+    except BrokenPipeError:  # the reader of our output is gone, as with `head`
+        return 1
+    finally:
+        streams.finish()
+
+
+def _run(arguments: list[str] | None) -> int:
     processors.disable_thread_spinning()
     options = parser().parse_args(arguments)
     level = logging.INFO if options.verbose else logging.WARNING
@@ -31,9 +41,6 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except EmotionOmniError as error:
         return fail(error, options)
-    except BrokenPipeError:  # the reader of our output is gone, as with `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except KeyboardInterrupt:
         return 130
 

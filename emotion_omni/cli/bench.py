@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from emotion_omni.cli.output import Commands, Run, add_command, add_group
+from emotion_omni import streams
+from emotion_omni.cli.output import Commands, Run, add_command, add_group, emit
 from emotion_omni.cli.train import configuration
 
 CONDITIONS = ("both", "semantic-only", "emotion-only", "tone-shuffled")
@@ -82,12 +82,12 @@ def _add_bench(group: Commands, name: str, run: Run, example: str) -> argparse.A
 def _report(options: argparse.Namespace, bench: Any, report: dict[str, Any]) -> int:
     if options.out:
         options.out.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(json.dumps(report, ensure_ascii=False) if options.json else bench.as_text(report))
+    emit(options, report, bench.as_text(report))
     return 0
 
 
 def _log(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    streams.note(line)
 
 
 def _positive(text: str) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from emotion_omni import audio, emotion, engine
+from emotion_omni import audio, emotion, engine, json_lines, sound_files, streams
 from emotion_omni.cli.output import Commands, add_command, emit, for_each, load_engine
 from emotion_omni.types import Audio, Done, Emotion, EmotionOmniError, Event, Exchange, Heard, Plan, Speech, Text, Turn
 
@@ -20,22 +18,24 @@ PAUSE_BETWEEN_TURNS = 0.6  # seconds, in the joined file of a conversation
 
 
 def add_commands(commands: Commands) -> None:
-    command = add_command(commands, "hear", hear, "hear clip.wav --json", uses_engine=True)
+    command = add_command(commands, "hear", hear, "hear clip.wav --json", uses_engine=True, prints_only=True)
     command.add_argument("files", nargs="+", metavar="FILE", help=audio.FORMATS)
     example = """echo '{"text": "I lost my job.", "emotion": "sad"}' | python -m emotion_omni reply --json"""
-    command = add_command(commands, "reply", reply, "reply --json", uses_engine=True)
+    command = add_command(commands, "reply", reply, "reply --json", uses_engine=True, prints_only=True)
     command.epilog = f"Example: {example}"
+    out_help = f"sound file to write: {sound_files.ENDINGS}"
     example = 'speak --text "Well done!" --emotion happy --out done.wav'
     command = add_command(commands, "speak", speak, example, uses_engine=True)
-    command.add_argument("--text", required=True, help="the text to speak")
+    command.add_argument("--text", type=streams.text_argument, required=True, help="the text to speak")
     emotions = f"one of: {', '.join(emotion.NAMES)}; default: %(default)s"
     command.add_argument("--emotion", type=_emotion_name, default="neutral", help=emotions)
-    command.add_argument("--out", required=True, help="WAV file to write")
+    command.add_argument("--out", required=True, help=out_help)
     command = add_command(commands, "talk", talk, "talk one.wav two.wav --out reply.wav", uses_engine=True)
     command.add_argument("files", nargs="+", metavar="FILE", help="one file per turn; several are one conversation")
-    command.add_argument("--out", required=True, help="WAV file to write; with several files also OUT-1, OUT-2, …")
+    command.add_argument("--out", required=True, help=f"{out_help}; with several files also OUT-1, OUT-2, …")
     command.add_argument("--emotion", type=_emotion_name, help="correct the heard emotion, for every file")
-    command.add_argument("--transcript", help="correct the heard words, for every file")
+    transcript_help = "correct the heard words, for every file"
+    command.add_argument("--transcript", type=streams.text_argument, help=transcript_help)
 
 
 def _emotion_name(text: str) -> str:
@@ -45,13 +45,17 @@ def _emotion_name(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _of_file(file: str) -> dict[str, Any]:
+    return {"file": file}
+
+
 # --- hear ---------------------------------------------------------------------------------------------------------
 
 
 def hear(options: argparse.Namespace) -> int:
     """What was said in each file, and how."""
     chosen = load_engine(options)
-    return for_each(options.files, options, lambda file: _hear(chosen, file, options))
+    return for_each(options.files, options, lambda file: _hear(chosen, file, options), _of_file)
 
 
 def _hear(chosen: engine.Engine, file: str, options: argparse.Namespace) -> None:
@@ -70,33 +74,40 @@ def _hear(chosen: engine.Engine, file: str, options: argparse.Namespace) -> None
 def reply(options: argparse.Namespace) -> int:
     """Read JSON lines {"text", "emotion", "history"?} from stdin and reply to each."""
     chosen = load_engine(options)
-    lines = (line for line in sys.stdin if line.strip())
-    return for_each(lines, options, lambda line: _reply(chosen, line, options), name="line")
+    lines = json_lines.read(streams.standard_input())
+    return for_each(lines, options, lambda line: _reply(chosen, line, options), lambda line: {"line": line.number})
 
 
-def _reply(chosen: engine.Engine, line: str, options: argparse.Namespace) -> None:
-    try:
-        row = json.loads(line)
-        text, tone = str(row["text"]).strip(), emotion.find(row.get("emotion", "neutral")).name
-        earlier = exchanges(row.get("history") or [])
-    except (json.JSONDecodeError, TypeError, KeyError, AttributeError, ValueError) as error:
+def _reply(chosen: engine.Engine, line: json_lines.Line, options: argparse.Namespace) -> None:
+    row = line.value()
+    text = row.get("text")
+    if not isinstance(text, str):
         raise EmotionOmniError(
-            'Each line must be a JSON object with "text", "emotion" and optionally "history" '
-            f"([{{role, text, emotion}}, …]). This one is not: {error!r}.",
+            'Each line must be a JSON object with "text", a text, and optionally "emotion" and "history" '
+            f'([{{role, text, emotion}}, …]). "text" is {text!r}.',
             "bad-line",
-        ) from error
-    if not text:
+        )
+    if not text.strip():
         raise EmotionOmniError('"text" is empty. Write what the person says.', "empty")
-    turn = Turn(None, earlier, transcript=text, emotion=tone, speak=False)
+    tone = emotion.find(row.get("emotion") or "neutral").name
+    turn = Turn(None, exchanges(row.get("history") or []), transcript=text.strip(), emotion=tone, speak=False)
     answer = _collect(chosen.respond(turn, seed=options.seed))
-    emit(options, {"text": answer.text, "emotion": answer.emotion}, f"[{answer.emotion}] {answer.text}")
+    result = {"line": line.number, "text": answer.text, "emotion": answer.emotion}
+    emit(options, result, f"[{answer.emotion}] {answer.text}")
 
 
-def exchanges(history: list[dict[str, Any]]) -> tuple[Exchange, ...]:
+def exchanges(history: Any) -> tuple[Exchange, ...]:
     """Chat messages (role user or assistant; text under "text" or "content") → pairs, without a last open question."""
+    if not isinstance(history, list) or not all(isinstance(message, dict) for message in history):
+        raise EmotionOmniError('"history" must be a list of messages {"role", "text", "emotion"}.', "bad-line")
     found, question = [], None
     for message in history:
-        text = str(message.get("text") or message.get("content") or "")
+        text = message.get("text") or message.get("content") or ""
+        if not isinstance(text, str) or "role" not in message:
+            raise EmotionOmniError(
+                f'A message of "history" needs "role" and "text", a text. This one does not fit: {message!r}.',
+                "bad-line",
+            )
         if message["role"] == "user":
             question = (text, emotion.find(message.get("emotion") or "neutral").name)
         elif message["role"] == "assistant" and question is not None:
@@ -110,6 +121,8 @@ def exchanges(history: list[dict[str, Any]]) -> tuple[Exchange, ...]:
 
 def speak(options: argparse.Namespace) -> int:
     """Speak a given text in a given emotion."""
+    target = Path(options.out)
+    sound_files.check_target(target)
     chosen = load_engine(options)
     if not isinstance(chosen, engine.SpeaksText):
         raise EmotionOmniError(f"The engine {chosen.name!r} only answers; it cannot speak a given text.", "no-reader")
@@ -117,7 +130,7 @@ def speak(options: argparse.Namespace) -> int:
     if not pieces:
         raise EmotionOmniError(f"Nothing in {options.text!r} can be spoken. Give some words.", "empty")
     sound = audio.join(pieces)
-    _write(options.out, sound)
+    sound_files.write(target, sound)
     result = {
         "text": options.text,
         "emotion": options.emotion,
@@ -134,14 +147,27 @@ def speak(options: argparse.Namespace) -> int:
 
 def talk(options: argparse.Namespace) -> int:
     """Reply to each file; several files are one conversation."""
+    targets = _targets(Path(options.out), options.files)
     talking = _Conversation(load_engine(options), options)
-    status = for_each(options.files, options, talking.take_turn)
-    if len(talking.replies) > 1:
+    turns = list(zip(options.files, targets, strict=True))
+    status = for_each(turns, options, lambda turn: talking.take_turn(*turn), lambda turn: _of_file(turn[0]))
+    if talking.replies and len(turns) > 1:
         hz = talking.replies[0].hz
         pause = Audio(np.zeros(int(PAUSE_BETWEEN_TURNS * hz), np.float32), hz)
         pieces = [piece for sound in talking.replies for piece in (sound, pause)]
-        _write(options.out, audio.join(pieces[:-1]))
+        sound_files.write(Path(options.out), audio.join(pieces[:-1]))
     return status
+
+
+def _targets(out: Path, files: list[str]) -> list[Path]:
+    """The sound file of each turn: OUT, or OUT-1, OUT-2, … of several, beside which OUT holds all."""
+    sound_files.check_target(out, files)
+    if len(files) == 1:
+        return [out]
+    targets = [out.with_stem(f"{out.stem}-{turn}") for turn in range(1, len(files) + 1)]
+    for target in targets:
+        sound_files.check_target(target, files)
+    return targets
 
 
 class _Conversation:
@@ -152,7 +178,7 @@ class _Conversation:
         self.replies: list[Audio] = []
         self.earlier: list[Exchange] = []
 
-    def take_turn(self, file: str) -> None:
+    def take_turn(self, file: str, target: Path) -> None:
         options = self.options
         turn = Turn(audio.decode(file), tuple(self.earlier), options.transcript, options.emotion)
         answer = _collect(self.engine.respond(turn, seed=options.seed))
@@ -162,14 +188,10 @@ class _Conversation:
                 "checkpoint to speak (python -m emotion_omni train speak), or use: python -m emotion_omni reply.",
                 "no-voice",
             )
-        target, sound = self._target(), audio.join(answer.speech)
-        _write(target, sound)
+        sound = audio.join(answer.speech)
+        sound_files.write(target, sound)
         self.replies.append(sound)
         self._report(file, answer, target)
-
-    def _target(self) -> Path:
-        out = Path(self.options.out)
-        return out if len(self.options.files) == 1 else out.with_stem(f"{out.stem}-{len(self.replies) + 1}")
 
     def _report(self, file: str, answer: _Answer, target: Path) -> None:
         heard = answer.heard
@@ -225,10 +247,3 @@ def _emotion_row(belief: Emotion) -> dict[str, Any]:
         "valence": round(belief.valence, 4),
         "arousal": round(belief.arousal, 4),
     }
-
-
-def _write(target: str | Path, sound: Audio) -> None:
-    try:
-        Path(target).write_bytes(audio.wav_bytes(sound))
-    except OSError as error:
-        raise EmotionOmniError(f"Cannot write {str(target)!r}: {error.strerror}.", "cannot-write") from error

@@ -29,6 +29,7 @@ def add_commands(commands: Commands) -> None:
     command = add_command(commands, "serve", serve, "serve --port 7860", uses_engine=True)
     command.add_argument("--host", help="address to listen on; default: 127.0.0.1")
     command.add_argument("--port", type=int, help="default: 7860, or the next free one")
+    command.add_argument("--root-path", metavar="PATH", help="path or URL under which a proxy serves the app")
 
 
 def fetch(options: argparse.Namespace) -> int:
@@ -58,7 +59,7 @@ def serve(options: argparse.Namespace) -> int:
     app = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(APP.parent))
     spec.loader.exec_module(app)
-    app.main(host=options.host, port=options.port, default_engine=name)
+    app.main(host=options.host, port=options.port, default_engine=name, root_path=options.root_path)
     return 0
 
 

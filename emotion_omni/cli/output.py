@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
-from emotion_omni import engine
+from emotion_omni import engine, streams
 from emotion_omni.types import EmotionOmniError
 
 Commands = Any  # what argparse's add_subparsers() returns; its type has no public name
 Run = Callable[[argparse.Namespace], int]
+Input = TypeVar("Input")
 
 
 class UsageError(EmotionOmniError):
@@ -23,17 +22,25 @@ class UsageError(EmotionOmniError):
 
 
 def add_command(
-    commands: Commands, name: str, run: Run, example: str, *, uses_engine: bool = False, uses_seed: bool = False
+    commands: Commands,
+    name: str,
+    run: Run,
+    example: str,
+    *,
+    uses_engine: bool = False,
+    uses_seed: bool = False,
+    prints_only: bool = False,
 ) -> Any:
     """A command with the options that all have; ``uses_engine``: it runs an engine.
 
-    Other commands accept --engine and --seed too, without effect, as they always have.
+    Other commands accept --engine and --seed too, without effect, as they always have. ``prints_only``: it writes no
+    files, so it ends when nobody reads what it prints, as with ``| head``.
     """
     text = (run.__doc__ or "").replace("%", "%%")
     command = commands.add_parser(
         name, help=text, description=text, epilog=f"Example: python -m emotion_omni {example}"
     )
-    command.set_defaults(run=run, command=command)
+    command.set_defaults(run=run, command=command, prints_only=prints_only)
     command.add_argument("--json", action="store_true", help="print one JSON object per line on stdout")
     command.add_argument("--verbose", action="store_true", help="log more on stderr")
     engine_help = ENGINE_HELP if uses_engine else argparse.SUPPRESS
@@ -81,30 +88,45 @@ def load_engine(options: argparse.Namespace) -> engine.Engine:
 
 def emit(options: argparse.Namespace, result: dict[str, Any], text: str) -> None:
     """A result: one JSON line with ``--json``, else the text."""
-    print(json.dumps(result, ensure_ascii=False) if options.json else text, flush=True)
+    streams.write_line(streams.as_json(result) if options.json else text, is_all=options.prints_only)
 
 
 def fail(error: EmotionOmniError, options: argparse.Namespace, where: dict[str, Any] | None = None) -> int:
-    """An error, on stderr and with ``--json`` on stdout too → the exit status."""
+    """An error, on stderr and with ``--json`` on stdout too → the exit status.
+
+    ``where``: {"file": its name} or {"line": its number}.
+    """
     where = where or {}
     if options.json:
         row = where | {"error": {"code": error.code, "message": str(error)}}
-        print(json.dumps(row, ensure_ascii=False), flush=True)
-    file = where.get("file")
-    print(f"{file}: {error}" if file else str(error), file=sys.stderr)
+        streams.write_line(streams.as_json(row), is_all=options.prints_only)
+    place = f"line {where['line']}" if "line" in where else where.get("file")
+    streams.note(f"{place}: {error}" if place else str(error))
     return 1
 
 
 def for_each(
-    inputs: Iterable[str], options: argparse.Namespace, handle: Callable[[str], None], name: str = "file"
+    inputs: Iterable[Input],
+    options: argparse.Namespace,
+    handle: Callable[[Input], None],
+    where: Callable[[Input], dict[str, Any]],
 ) -> int:
-    """Every input gets its result or its error; a bad one does not affect the others."""
-    status = 0
-    for index, item in enumerate(inputs):
+    """Every input gets its result or its error; a bad one does not affect the others. ``where``: as :func:`fail` says.
+
+    Of several inputs, the failed ones are counted on stderr.
+    """
+    total = failed = 0
+    for item in inputs:
+        total += 1
         try:
             handle(item)
         except UsageError:
             raise
         except EmotionOmniError as error:
-            status = fail(error, options, {name: item if name == "file" else index + 1})
-    return status
+            failed += 1
+            fail(error, options, where(item))
+    if not total:
+        streams.note("There was nothing to do: the input is empty.")
+    if failed and total > 1:
+        streams.note(f"{failed} of {total} inputs failed.")
+    return 1 if failed else 0

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from emotion_omni import audio, engine, processors, weights
+from emotion_omni import audio, engine, processors, streams, weights
 from emotion_omni.cascade.engine import CascadeEngine
 from emotion_omni.response.responder import Responder
 from emotion_omni.response.smollm2_responder import SmolLM2Responder
@@ -57,7 +57,7 @@ def measure(runs: int, file: str | None = None) -> dict[str, Any]:
         if number >= WARM_UP:
             turns.append(turn)
             theirs.append(plain)
-        print(f"turn {number + 1}/{runs + WARM_UP}: {turn['first_audio']:.2f} s, naive {plain:.2f} s", file=sys.stderr)
+        streams.note(f"turn {number + 1}/{runs + WARM_UP}: {turn['first_audio']:.2f} s, naive {plain:.2f} s")
     first = [turn["first_audio"] for turn in turns]
     stages = list(turns[0]["stages"])
     return {

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from transformers.models.whisper.english_normalizer import BasicTextNormalizer
 
-from emotion_omni import checkpoint, processors
+from emotion_omni import checkpoint, json_lines, processors
 from emotion_omni.evaluate.tone_contrast import SETTINGS
 from emotion_omni.omni.config import SpeechSampling, TextSampling
 from emotion_omni.omni.generation import ReplyGenerator
@@ -67,7 +67,7 @@ def train_speech(folder: Path, settings: Settings) -> tuple[Omni, Path]:
             f"--folder {folder} --only both",
             "missing",
         )
-    rows = [json.loads(line) for line in (folder / "both.jsonl").read_text("utf-8").splitlines()]
+    rows = [row for _, row in json_lines.read_file(folder / "both.jsonl")]
     manifest.write_text("".join(json.dumps(row) + "\n" for row in one_of_each(rows)), "utf-8")
     settings = replace(settings, feature_folder=str(folder / "features"))
     train("speak", Start(parent=str(parent)), str(manifest), run, settings, resume=(run / STATE).exists())

@@ -6,9 +6,7 @@ Chosen from a set of real recordings by counts alone, without looking at any mod
 from __future__ import annotations
 
 import csv
-import gzip
 import itertools
-import json
 import random
 import re
 from collections import defaultdict
@@ -16,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emotion_omni import audio, emotion
+from emotion_omni import audio, emotion, json_lines
 from emotion_omni.cascade.engine import CascadeEngine
 from emotion_omni.types import EmotionOmniError
 
@@ -49,7 +47,7 @@ class Pair:
 
 
 def read_clips(folder: Path) -> list[Clip]:
-    with open(folder / "manifest.csv", newline="", encoding="utf-8") as file:
+    with open(folder / "manifest.csv", newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     return [
         Clip(
@@ -98,8 +96,7 @@ def choose_tones(clips: list[Clip]) -> dict[str, tuple[str, str]]:
 
 def assign_answers(tones: dict[str, tuple[str, str]], seed: int = 0) -> list[Pair]:
     """A different answer for each pair, from our corpus of replies to that tone."""
-    with gzip.open(REPLIES, "rt", encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
+    rows = [row for _, row in json_lines.read_file(REPLIES)]
     openings: dict[str, list[str]] = defaultdict(list)
     seen: set[str] = set()
     for row in sorted(rows, key=lambda row: (row["event"] != "neutral", row["reply"])):

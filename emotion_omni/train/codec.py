@@ -16,7 +16,6 @@ as a moving average.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emotion_omni import streams
 from emotion_omni.cascade.engine import CascadeEngine
 from emotion_omni.synthesis.codec import (
     FRAMES,
@@ -198,7 +198,7 @@ def train(recordings: list[Recording], settings: CodecSettings) -> Codec:
         if step % 50 == 0:
             shown = " ".join(f"{name} {value.item():.3f}" for name, value in losses.items())
             progress = f"step {step}/{settings.max_steps} {shown} {time.monotonic() - started:.0f} s"
-            print(progress, file=sys.stderr, flush=True)
+            streams.note(progress)
     return codec.eval()
 
 

@@ -5,9 +5,7 @@ Axes: K samples at 24 kHz, F frames of 10 ms.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
 import random
 import re
 from dataclasses import dataclass, replace
@@ -16,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from emotion_omni import audio, emotion
+from emotion_omni import audio, emotion, json_lines
 from emotion_omni.cascade.engine import CascadeEngine
 from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer, encode_windows
 from emotion_omni.synthesis.codec import HZ
@@ -45,8 +43,7 @@ class Recording:
 
 def read_sentences(count: int) -> list[tuple[str, str]]:
     """→ sentences, each with its emotion; the emotions of replies in rotation. Always the same ones."""
-    with gzip.open(CORPUS, "rt", encoding="utf-8") as file:
-        replies = [json.loads(line)["reply"] for line in file if line.strip()]
+    replies = [row["reply"] for _, row in json_lines.read_file(CORPUS)]
     found = sorted({sentence.strip() for reply in replies for sentence in SENTENCE.findall(reply)})
     chosen = [sentence for sentence in found if MIN_WORDS <= len(sentence.split()) <= MAX_WORDS]
     random.Random(0).shuffle(chosen)

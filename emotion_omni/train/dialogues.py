@@ -6,7 +6,7 @@ Columns: ``query`` (audio), ``reply`` (text), and as far as known ``reply_audio`
 (train, dev or test). Names that end in ``_file_name``, as in the hub's audio folders, mean the same.
 
 A row without ``reply_audio`` has none, and nothing is used instead. Rows are strict: the first invalid one is refused
-by line and column. Keeps no audio in memory, and knows no model.
+by line and column; lines that are not JSON are all named at once. Keeps no audio in memory, and knows no model.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from emotion_omni import emotion
+from emotion_omni import emotion, json_lines
 from emotion_omni.strict import nearest
 from emotion_omni.types import EmotionOmniError, Exchange
 
@@ -89,12 +89,13 @@ class Dialogues:
 
 
 def read(source: str | Path, validation_ratio: float = 0.02) -> Dialogues:
-    """A ``.jsonl`` file, a folder or a hub id → its rows. If no row names a split, a share of them becomes ``dev``.
+    """A file of JSON lines (``.jsonl``, ``.jsonl.gz``, ``.ndjson``), a folder or a hub id → its rows.
 
+    If no row names a split, a share of them becomes ``dev``.
     Raises :class:`EmotionOmniError` (code ``data``) with the line and column of an invalid value.
     """
     path = Path(source)
-    if path.suffix == ".jsonl":
+    if path.name.lower().endswith(json_lines.ENDINGS):
         return collect(path.stem, _lines(path), validation_ratio)
     return collect(str(source), _hub_rows(str(source)), validation_ratio)
 
@@ -222,26 +223,11 @@ def _hash(rows: Sequence[Dialogue]) -> str:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        file = path.open(encoding="utf-8")
-    except OSError as error:
-        raise EmotionOmniError(f"Cannot read {str(path)!r}: {error.strerror}.", "data") from error
-    with file:
-        for line, text in enumerate(file, start=1):
-            if not text.strip():
-                continue
-            try:
-                columns = json.loads(text)
-            except json.JSONDecodeError as error:
-                raise EmotionOmniError(
-                    f"Line {line} of {path.name} is not JSON ({error}). Write one object per line.", "data"
-                ) from error
-            if not isinstance(columns, dict):
-                raise EmotionOmniError(f"Line {line} of {path.name} is {columns!r}; it must be an object.", "data")
-            for key, value in columns.items():
-                if ALSO.get(key, key) in AUDIO:
-                    columns[key] = _file(path.parent, line, key, value)
-            yield line, columns
+    for line, columns in json_lines.read_file(path):
+        for key, value in columns.items():
+            if ALSO.get(key, key) in AUDIO:
+                columns[key] = _file(path.parent, line, key, value)
+        yield line, columns
 
 
 def _file(folder: Path, line: int, column: str, name: Any) -> Sound | None:

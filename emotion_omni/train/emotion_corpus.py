@@ -29,7 +29,7 @@ class Clip:
 
 
 def read_manifest(folder: Path) -> list[Clip]:
-    with open(folder / "manifest.csv", newline="", encoding="utf-8") as file:
+    with open(folder / "manifest.csv", newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     return [Clip(folder / row["path"], emotion.find(row["emotion"]).name, row["source"], row["split"]) for row in rows]
 

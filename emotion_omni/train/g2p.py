@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from emotion_omni import weights
+from emotion_omni import streams, weights
 from emotion_omni.synthesis.g2p import LETTERS, SLOTS, GraphemeToPhoneme, default_pronunciation, encode_letters
 from emotion_omni.train.part_settings import G2PSettings
 
@@ -96,7 +95,7 @@ def train(out: Path, settings: G2PSettings) -> dict[str, Any]:
             schedule.step()
             optimizer.zero_grad()
         progress = f"epoch {epoch} loss {loss.item():.3f} {time.monotonic() - started:.0f} s"
-        print(progress, file=sys.stderr, flush=True)
+        streams.note(progress)
     log = {"epochs": epochs, "trained_on": len(pairs), "validation": evaluate(network, tests)}
     out.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.half().contiguous() for name, value in network.state_dict().items()}

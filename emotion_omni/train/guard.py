@@ -14,7 +14,6 @@ from __future__ import annotations
 import collections
 import json
 import random
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,14 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from emotion_omni import weights
+from emotion_omni import streams, weights
 from emotion_omni.emotion import NEWS
 from emotion_omni.response.guard import NewsHead
 from emotion_omni.response.sentence_encoder import SentenceEncoder
+from emotion_omni.text_encoding import decode_text, split_lines
 from emotion_omni.train.part_settings import GuardSettings
 from emotion_omni.train.responder import Row, is_validation, read_rows
+from emotion_omni.types import EmotionOmniError
 
 SITUATIONS = {
     "good": "joyful excited proud grateful hopeful confident content impressed trusting",
@@ -66,8 +67,15 @@ def own_words(rows: list[Row]) -> list[Example]:
 def own_events(path: Path) -> dict[bool, list[Example]]:
     """Labelled sentences; True: one in ten, for validation. Minimal pairs are neighbors, so tens stay together."""
     found: dict[bool, list[Example]] = {False: [], True: []}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
-        label, text = line.split("\t")
+    for number, line in enumerate(split_lines(decode_text(path.read_bytes(), path.name)[0])):
+        label, _, text = line.partition("\t")
+        if not line:
+            continue
+        if label not in NEWS or not text:
+            raise EmotionOmniError(
+                f"Line {number + 1} of {path.name} is {line[:60]!r}. It must be {' or '.join(NEWS)}, a tab, a text.",
+                "data",
+            )
         found[number // 10 % 10 == 0].append((text, NEWS.index(label)))
     return found
 
@@ -152,7 +160,7 @@ def fit_with_layers(
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-        print(f"words, epoch {epoch}: loss {loss.item():.3f}", file=sys.stderr, flush=True)
+        streams.note(f"words, epoch {epoch}: loss {loss.item():.3f}")
     return head.eval(), {name: tensor.detach() for name, tensor in tuned.items()}
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from emotion_omni import audio, emotion, weights
+from emotion_omni import audio, emotion, streams, weights
 from emotion_omni.recognition.recognizer import prepare_utterance
 from emotion_omni.recognition.speech_emotion import (
     AdaptedClassifier,
@@ -278,4 +277,4 @@ def evaluate(data: Path, weights_file: Path, cache: Path) -> dict[str, Any]:
 
 
 def _progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    streams.note(text)

@@ -11,12 +11,10 @@ Axes: B batch, T tokens, D width. Source: Hu et al. 2021, "LoRA".
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import math
 import random
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -27,7 +25,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from emotion_omni import weights
+from emotion_omni import json_lines, streams, weights
 from emotion_omni.response import smollm2
 from emotion_omni.response.smollm2_responder import prompt_of
 from emotion_omni.train.part_settings import ResponderSettings
@@ -42,9 +40,7 @@ Example = tuple[list[int], list[int]]  # token ids and labels
 
 def read_rows(path: Path) -> list[Row]:
     """JSON lines, gzipped or not."""
-    open_ = gzip.open if path.suffix == ".gz" else open
-    with open_(path, "rt", encoding="utf-8") as file:
-        return [json.loads(line) for line in file if line.strip()]
+    return [row for _, row in json_lines.read_file(path)]
 
 
 def is_validation(row: Row, share: float) -> bool:
@@ -187,4 +183,4 @@ def _split(rows: list[Row], tokenizer: Any, settings: ResponderSettings) -> tupl
 
 
 def _progress(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    streams.note(text)

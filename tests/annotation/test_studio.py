@@ -22,7 +22,7 @@ from annotation import __main__ as command
 from annotation.rating.routes import routes
 from annotation.studio import Studio
 from annotation.sync import webhooks
-from annotation.ui.results import pictures
+from annotation.ui.result_pictures import pictures
 from emotion_omni.types import EmotionOmniError
 
 SECRET = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY="

@@ -81,7 +81,82 @@ def test_reply_reads_lines_and_keeps_going(run):
     status, rows, _ = run("reply", stdin="\n".join(lines))
     assert status == 1 and [("error" in row) for row in rows] == [False, True, True, True, True, False]
     assert rows[0]["emotion"] == "happy" and "turn 2" in rows[-1]["text"]
-    assert rows[1]["line"] == 2
+    assert [row["line"] for row in rows] == [1, 2, 3, 4, 5, 6]
+
+
+LINES = {
+    "null": '"text": null',
+    "number": '"text": 5',
+    "list": '"text": ["a"]',
+    "emotion": '"text": "a", "emotion": ["sad"]',
+    "history": '"text": "a", "history": {"role": "user"}',
+    "message": '"text": "a", "history": ["user"]',
+    "role": '"text": "a", "history": [{"text": "b"}]',
+    "words": '"text": "a", "history": [{"role": "user", "text": ["b"]}]',
+}
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES)
+def test_reply_takes_texts_for_texts_alone(run, line):
+    status, rows, err = run("reply", stdin=f'\n{{{line}}}\n{{"text": "a"}}\n')
+    assert status == 1 and ["error" in row for row in rows] == [True, False] and [row["line"] for row in rows] == [2, 3]
+    assert "line 2: " in err and "1 of 2 inputs failed" in err
+
+
+def test_reply_to_nothing_says_so(run):
+    assert run("reply", stdin="\n \n")[:2] == (0, []) and "nothing to do" in run("reply", stdin="")[2]
+
+
+NO_SOUND_FILES = ["reply", "reply.xyz", "reply.m4a", "no/reply.wav", "", "..", "folder.wav", "q.wav/x.wav"]
+
+
+@pytest.mark.parametrize("out", NO_SOUND_FILES)
+@pytest.mark.parametrize("command", [("talk", "q.wav"), ("talk", "q.wav", "q.wav"), ("speak", "--text", "hello")])
+def test_a_place_that_is_no_sound_file_is_refused_before_any_work(run, command, out, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("emotion_omni.cli.conversation.load_engine", lambda options: pytest.fail("work has begun"))
+    soundfile.write("q.wav", tone(1.0).samples, 16_000)
+    (tmp_path / "folder.wav").mkdir()
+    status, rows, err = run(*command, "--out", out)
+    assert status == 1 and len(rows) == 1 and rows[0]["error"]["code"] in ("unknown-format", "cannot-write")
+    assert "Cannot write" in err and sorted(path.name for path in tmp_path.iterdir()) == ["folder.wav", "q.wav"]
+
+
+def test_talk_does_not_write_over_what_it_is_given(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.wav", "a-2.wav"):
+        soundfile.write(name, tone(1.0).samples, 16_000)
+    for files in (["./a.wav"], ["a.wav", "a-2.wav"], ["a-2.wav", "a-2.wav"]):
+        status, rows, _ = run("talk", *files, "--out", "a.wav")
+        assert status == 1 and "one of the recordings" in rows[0]["error"]["message"]
+    assert {soundfile.info(name).duration for name in ("a.wav", "a-2.wav")} == {1.0}
+
+
+@pytest.mark.parametrize("ending", ["mp3", "MP3", "flac", "ogg"])
+def test_sounds_are_in_the_format_that_their_name_says(run, clip, ending, tmp_path):
+    out = str(tmp_path / f"reply.{ending}")
+    expected = ending.upper()
+    assert run("speak", "--text", "hello", "--out", out)[0] == 0 and soundfile.info(out).format == expected
+    _, rows, _ = run("talk", clip, clip, "--out", out)
+    assert {soundfile.info(name).format for name in (out, *(row["audio"] for row in rows))} == {expected}
+
+
+def test_each_reply_is_numbered_like_its_file(run, clip, tmp_path):
+    (tmp_path / "bad.wav").write_bytes(b"no sound")
+    status, rows, _ = run("talk", str(tmp_path / "bad.wav"), clip, "--out", str(tmp_path / "r.wav"))
+    assert status == 1 and rows[1]["audio"] == str(tmp_path / "r-2.wav") and (tmp_path / "r.wav").exists()
+
+
+def test_an_argument_that_is_no_text_is_refused(run, clip, tmp_path):
+    for arguments in (("speak", "--text", "a\udcff"), ("talk", clip, "--transcript", "\ud83d")):
+        with pytest.raises(SystemExit) as caught:
+            run(*arguments, "--out", str(tmp_path / "r.wav"))
+        assert caught.value.code == 2
+
+
+def test_a_recording_with_an_empty_name_is_asked_for(run):
+    status, rows, _ = run("hear", "")
+    assert status == 1 and rows[0]["error"]["message"].startswith("Give a recording: WAV")
 
 
 def test_speak(run, tmp_path):

@@ -17,8 +17,8 @@ class Busy extends Unreachable { // too many requests: the server says when to c
 }
 class Left extends Error {} // the rater left the screen while a call was being repeated
 
-// The path only: behind a proxy the root may name another scheme or host than the one the page came from.
-const base = () => new URL(window.gradio_config?.root || '/', location.href).pathname.replace(/\/$/, '');
+// Of the page itself: behind a proxy the server may know another scheme, host or path than the browser.
+const base = () => new URL('.', document.baseURI).pathname.replace(/\/$/, '');
 const address = url => (!url.startsWith('/') ? `${base()}/studio/${url}` : url.startsWith(`${base()}/`) ? url : base() + url);
 
 async function reach(url, read, seconds, options = {}) {

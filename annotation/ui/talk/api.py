@@ -9,7 +9,7 @@ import gradio as gr
 from annotation.ui.engine_pool import EnginePool
 from annotation.ui.talk.answer_queue import AnswerQueue
 from annotation.ui.talk.conversation import LONGEST_TRANSCRIPT, REMEMBERED_TURNS, ChatTurn
-from emotion_omni import audio, emotion
+from emotion_omni import audio, emotion, json_lines
 from emotion_omni.types import EmotionOmniError, Exchange, Turn
 
 
@@ -31,6 +31,8 @@ class TalkApi:
         `history`: earlier turns as [{"transcript", "heard", "reply"}, …], oldest first.
         """
         try:
+            if fault := json_lines.fault_in([name, seed, tone, words, history]):
+                raise EmotionOmniError(f"The request cannot be used: {fault}", "bad-request")
             recording = audio.decode(path or "")
             query = Turn(
                 recording,

@@ -10,6 +10,7 @@ import pytest
 from study_rows import flagged, item, rating, results
 
 from annotation.analysis.intervals import verdict
+from annotation.analysis.item_table import item_table
 from annotation.ui.result_pictures import pictures
 
 
@@ -160,7 +161,7 @@ def test_divided_items_come_first_in_the_adjudication_queue():
     ratings = [rating(rater, "clear", {"primary": "sad"}) for rater in ("ann", "bob")]
     ratings += [rating(rater, "divided", {"primary": value}) for rater, value in (("ann", "sad"), ("bob", "calm"))]
     decision = {"subject": "item", "item": "divided", "value": "calm", "reason": "listened again"}
-    queue = results("emotion-recognition", items, ratings, (decision,)).adjudication_queue()
+    queue = item_table(results("emotion-recognition", items, ratings, (decision,)))
     assert list(queue["item"]) == ["divided", "clear"] and list(queue["about"]) == ["Who knows?", "All agree."]
     assert list(queue["decided"]) == ["calm", ""] and queue["answers"].iloc[1] == "sad × 2"
 

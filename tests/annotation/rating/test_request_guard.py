@@ -1,4 +1,4 @@
-"""Whose address counts, under which address the studio is reached, and bodies that arrive too slowly."""
+"""Bodies that arrive too slowly, and requests of other sites."""
 
 from __future__ import annotations
 
@@ -9,72 +9,74 @@ import pytest
 from starlette.requests import Request
 
 from annotation.rating import request_guard
-from annotation.rating.request_guard import client_address, public_url, read_body, trusted_proxies
+from annotation.rating.public_address import ASKED_HOST
+from annotation.rating.request_guard import read_body, refuse_foreign
 from emotion_omni.types import EmotionOmniError
-
-FORGED = {"host": "lab.example:7860", "x-forwarded-host": "evil.example", "x-forwarded-proto": "https"}
 
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("STUDIO_TRUSTED_PROXIES", "STUDIO_URL", "SPACE_HOST", "SPACE_ID"):
+    for name in ("STUDIO_TRUSTED_PROXIES", "STUDIO_URL", "GRADIO_ROOT_PATH", "SPACE_HOST", "SPACE_ID"):
         monkeypatch.delenv(name, raising=False)
 
 
-def request(*headers: tuple[str, str], peer: str = "10.0.0.1") -> Request:
+def request(*headers: tuple[str, str], **more: Any) -> Request:
     raw = [(name.encode(), value.encode()) for name, value in headers]
-    return Request({"type": "http", "method": "POST", "headers": raw, "client": (peer, 1), "path": "/"})
+    return Request({"type": "http", "method": "POST", "headers": raw, "client": ("10.0.0.1", 1), "path": "/"} | more)
 
 
-def test_links_are_not_made_from_a_header_that_anybody_can_send(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert public_url(FORGED) == "https://lab.example:7860"
-    monkeypatch.setenv("STUDIO_TRUSTED_PROXIES", "1")
-    assert public_url(FORGED | {"x-forwarded-host": "evil.example, studio.example"}) == "https://studio.example"
-    monkeypatch.setenv("SPACE_HOST", "me-studio.hf.space")
-    assert public_url(FORGED) == "https://me-studio.hf.space"
-    monkeypatch.setenv("STUDIO_URL", "https://studio.lab.example/rate/")
-    assert public_url(FORGED) == "https://studio.lab.example/rate"
-    monkeypatch.undo()
-    assert public_url({"host": "127.0.0.1:7860"}) == "http://127.0.0.1:7860"
+def is_refused(*headers: tuple[str, str], **more: Any) -> bool:
+    try:
+        refuse_foreign(request(*headers, **more))
+    except EmotionOmniError as error:
+        assert error.code == "forbidden"
+        return True
+    return False
 
 
 @pytest.mark.parametrize(
-    ("proxies", "forwarded", "address"),
+    ("origin", "host", "refused"),
     [
-        ("0", "1.1.1.1", "10.0.0.1"),
-        ("1", "9.9.9.9, 1.1.1.1", "1.1.1.1"),
-        ("2", "9.9.9.9, 1.1.1.1, 7.7.7.7", "1.1.1.1"),
-        ("3", "1.1.1.1", "1.1.1.1"),
-        ("1", "", "10.0.0.1"),
-        ("1", "not an address", "not an address"),
+        ("http://lab.example:7860", "lab.example:7860", False),
+        ("http://LAB.example", "lab.example:80", False),
+        ("https://lab.example", "lab.example", False),
+        ("http://lab.example:8899", "lab.example:7860", True),
+        ("http://lab.example:8899", "lab.example", True),
+        ("http://evil.example", "lab.example", True),
+        ("http://lab.example.evil.example", "lab.example", True),
+        ("http://lab.example@evil.example", "lab.example", True),
+        ("null", "lab.example", True),
+        ("null", "", True),
+        ("http://[", "lab.example", True),
+        ("http://lab.example:port", "lab.example", True),
     ],
 )
-def test_only_entries_of_trusted_proxies_count(
-    monkeypatch: pytest.MonkeyPatch, proxies: str, forwarded: str, address: str
-) -> None:
-    monkeypatch.setenv("STUDIO_TRUSTED_PROXIES", proxies)
-    assert client_address(request(("x-forwarded-for", forwarded))) == address
+def test_an_origin_is_the_host_that_was_asked_for(origin: str, host: str, refused: bool) -> None:
+    assert is_refused(("origin", origin), ("host", host)) is refused
 
 
-def test_a_header_sent_twice_is_one_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["STUDIO_URL", "GRADIO_ROOT_PATH"])
+def test_the_declared_address_is_an_origin_too(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "https://lab.example:8443/emo/")
+    host = ("host", "127.0.0.1:7877")
+    assert not is_refused(("origin", "https://lab.example:8443"), host)
+    assert not is_refused(("origin", "http://127.0.0.1:7877"), host)  # asked for directly, without the proxy
+    for other in ("http://lab.example:8443", "https://lab.example", "https://evil.example", "https://lab.example:844"):
+        assert is_refused(("origin", other), host), other
+
+
+def test_no_header_of_a_proxy_makes_an_origin_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that only passes X-Forwarded-Host on would let a script of another site choose it."""
     monkeypatch.setenv("STUDIO_TRUSTED_PROXIES", "1")
-    assert client_address(request(("x-forwarded-for", "9.9.9.9"), ("x-forwarded-for", "1.1.1.1"))) == "1.1.1.1"
-    assert client_address(request()) == "10.0.0.1"
+    forged = (("origin", "http://evil.example"), ("x-forwarded-host", "evil.example"))
+    assert is_refused(("host", "lab.example"), *forged)
+    assert is_refused(("host", "evil.example"), *forged, **{ASKED_HOST: "lab.example"})
 
 
-def test_a_network_of_ipv6_is_one_visitor() -> None:
-    assert client_address(request(peer="2001:db8::1")) == client_address(request(peer="2001:db8::ffff:2"))
-    assert client_address(request(peer="fe80::1%eth0")) == "fe80::/64"
-    assert client_address(request(peer="::ffff:1.2.3.4")) == "1.2.3.4"
-
-
-def test_a_space_has_one_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert trusted_proxies() == 0
-    monkeypatch.setenv("SPACE_ID", "me/studio")
-    assert trusted_proxies() == 1
-    monkeypatch.setenv("STUDIO_TRUSTED_PROXIES", "many")
-    with pytest.raises(EmotionOmniError, match="STUDIO_TRUSTED_PROXIES"):
-        trusted_proxies()
+@pytest.mark.parametrize(("site", "refused"), [("same-origin", False), ("none", False), ("same-site", True)])
+def test_what_the_browser_says_itself_comes_first(site: str, refused: bool) -> None:
+    headers = (("sec-fetch-site", site), ("origin", "http://studio.example"), ("host", "127.0.0.1:7877"))
+    assert is_refused(*headers) is refused
 
 
 def test_a_body_that_arrives_too_slowly_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,7 @@ def test_no_answer_of_the_server_gives_away_what_a_rater_must_not_know(
                 "file": {"speech": f"{MARK}-sad.wav", "reply": f"{MARK}-cold.wav"},
                 "sha256": {"speech": f"{MARK}-hash"},
                 "row": {f"{MARK}-column": f"{MARK}-value"},
+                "place": f"{MARK}-items.csv, row 2",
             },
             "guess": {"label": f"{MARK}-guess"},
         }

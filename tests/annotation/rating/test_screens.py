@@ -29,6 +29,12 @@ def marked(studio: Studio, template: str, number: int) -> dict[str, Any]:
         "systems": {"reply": f"{MARK}-engine"},
         "about": {"engine": f"{MARK}-engine", "seed": 7},
         "planned": f"{MARK}-plan",
+        "source": {
+            "file": {role: f"{MARK}-{role}-{number}.wav" for role in TEMPLATES[template].clips},
+            "sha256": {role: f"{MARK}-{role}-hash" for role in TEMPLATES[template].clips},
+            "row": {f"{MARK}-column": f"{MARK}-cell"},
+            "place": f"{MARK}-items.csv, row {number + 2}",
+        },
     }
     guess = {"guess": {"label": f"{MARK}-guess", "probability": 0.5}}
     return one | {"id": f"{MARK}-item-{number}", "content": one["content"] | secrets | guess}
@@ -74,6 +80,8 @@ def test_no_screen_gives_away_what_a_rater_must_not_know(studio: Studio, clock: 
         "item",
         "mode",
         "planned",
+        "source",
+        "sha256",
         "contributor",
         "gold",
         "trap",

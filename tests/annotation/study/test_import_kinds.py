@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,8 @@ LOUD = {
     "unnamed": ({"items.csv": "speech,text_speech,\na.wav,x,y\n"}, "row 2: Column 3 has no name"),
     "surrogate": ({"items.jsonl": SURROGATE}, "line 1, column 'note': .*U\\+D83D"),
     "huge": ({"items.jsonl": '{"speech":"a.wav","x":[-1e999]}'}, "line 1, column 'x': .*too large"),
+    "not a number": ({"items.jsonl": '{"speech":"a.wav","x":NaN}'}, "line 1: .*NaN is not a number"),
+    "half a title": ({"study.yaml": 'title: "cut \\uD83D"\ntemplate: emotion-recognition\n'}, "half a character"),
     "zero": ({"items.jsonl": '{"speech":"a.wav","x":"\\u0000"}'}, "zero character"),
     "no text": ({"items.jsonl": '{"speech":"a.wav","text_speech":["x"]}'}, "must be a text"),
     "key twice": ({"items.jsonl": '{"speech":"a.wav","speech":"b.wav"}'}, "line 1: .*twice"),
@@ -262,6 +265,59 @@ def test_uploads_of_one_name_and_archives_beside_recordings(tmp_path: Path) -> N
     packed(tmp_path, {"c.wav": A})
     source = Source.uploads([tmp_path / "one/a.wav", tmp_path / "two/a.wav", tmp_path / "in.zip"])
     assert len(importing.check(source, RULES).entries) == 3
+    _, items = importing.read_source(source, Clips(tmp_path / "clips"), RULES)
+    sources = [item["content"]["source"] for item in items]
+    assert len({one["file"]["speech"] for one in sources}) == len(items) == 3
+    assert [one["sha256"]["speech"] for one in sources].count(sha256(A).hexdigest()) == 2
+    assert {one["place"] for one in sources} == {""}
+
+
+def test_an_item_says_in_which_row_of_which_table_it_stands(tmp_path: Path) -> None:
+    packed(tmp_path, {"a.wav": A, "b.wav": B, "items.csv": "speech,Room\n\nb.wav,1\na.wav,2\n"})
+    _, items = importing.read_source(Source.archive(tmp_path / "in.zip"), Clips(tmp_path / "clips"), RULES)
+    sources = [item["content"]["source"] for item in items]
+    assert [(one["place"], one["row"]["Room"]) for one in sources] == [
+        ("items.csv, row 3", "1"),
+        ("items.csv, row 4", "2"),
+    ]
+
+
+@pytest.mark.parametrize("template", ["emotion-recognition", "words-voice", "empathy", "compare"])
+def test_answers_to_queries_of_a_table_keep_its_columns(tmp_path: Path, template: str) -> None:
+    table = "query,Speaker,take\ndeep/ask.wav,s1,007\nask.wav,s2,\n"
+    packed(tmp_path, {"deep/ask.wav": A, "ask.wav": B, "items.csv": table})
+    (tmp_path / "ask.wav").write_bytes(B)
+    queries = read_queries([tmp_path / "in.zip", tmp_path / "ask.wav"])
+    rules = Study.read({"title": "T", "template": template})
+    items, refused = produce([("fake", FakeEngine())], queries, rules, Clips(tmp_path / "clips"))
+    kept: dict[tuple, set] = {}
+    for item in items:
+        one = item["content"]["source"]
+        ((role, name),) = one["file"].items()
+        kept.setdefault((name, one["place"]), set()).add((one["row"].get("Speaker"), one["row"].get("take")))
+        assert one["sha256"][role] == sha256({"deep/ask.wav": A}.get(name, B)).hexdigest() and not refused
+    assert kept == {
+        ("deep/ask.wav", "items.csv, row 2"): {("s1", "007")},
+        ("ask.wav", "items.csv, row 3"): {("s2", None)},
+        ("ask.wav", ""): {(None, None)},
+    }
+
+
+def test_a_folder_of_queries_names_all_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.wav").write_bytes(A)
+    (tmp_path / "in/silent.wav").write_bytes(SILENT)
+    with pytest.raises(EmotionOmniError, match=r"silent\.wav: The recording is silent"):
+        read_queries([tmp_path / "in"])
+    (tmp_path / "in/silent.wav").unlink()
+    assert [query.name for query in read_queries([tmp_path / "in"])] == ["a.wav"]
+
+
+def test_a_query_may_be_called_as_the_second_of_one_name_would_be(tmp_path: Path) -> None:
+    sound = audio.decode(A)
+    queries = [(name, sound) for name in ("a.wav", "a.wav", "2 a.wav", "a.wav")]
+    items, _ = produce([("fake", FakeEngine())], queries, Study.read(RULES), Clips(tmp_path / "clips"))
+    assert len({item["family"] for item in items}) == 4
 
 
 def test_queries_keep_their_names_and_are_never_one_family_by_name(tmp_path: Path) -> None:

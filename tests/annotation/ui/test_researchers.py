@@ -195,11 +195,12 @@ def test_a_plan_names_the_power_of_the_chosen_number_of_raters(handlers, researc
 def test_flagged_raters_are_left_out_of_every_picture_unless_asked_for(studio, researcher):
     study = rated(studio)
     tab = results.Handlers(studio)
-    _, queue, _, people, _ = tab.show(study, False, researcher)
+    queue, *_ = tab.list_items(study, False, None, None, researcher)
+    _, _, people, _ = tab.show(study, False, researcher)
     assert len(queue) == 3 and set(queue["decided"]) == {""}
     for _, rater in people["choices"]:
         tab.judge(study, rater, "flagged", "answers at random", True, researcher)
-    kept, *_, people, link = tab.show(study, True, researcher)
+    kept, _, people, link = tab.show(study, True, researcher)
     everybody, *_ = tab.show(study, False, researcher)
     for picture in ("intensity: How strong", "valence: How pleasant", "all (6 ratings)"):
         assert picture in everybody and picture not in kept
@@ -211,7 +212,7 @@ def test_flagged_raters_are_left_out_of_every_picture_unless_asked_for(studio, r
 def test_a_researchers_verdict_needs_a_reason_and_brings_a_rater_back(studio, researcher):
     study = rated(studio)
     tab = results.Handlers(studio)
-    _, _, _, people, _ = tab.show(study, True, researcher)
+    _, _, people, _ = tab.show(study, True, researcher)
     (_, rater), (_, other) = people["choices"]
     for one in (rater, other):
         shown, *_ = tab.judge(study, one, "flagged", "answers at random", True, researcher)
@@ -222,6 +223,54 @@ def test_a_researchers_verdict_needs_a_reason_and_brings_a_rater_back(studio, re
     assert "all (3 ratings)" in tab.judge(study, rater, "kept", "known to me", True, researcher)[0]
 
 
+def own_study(studio: Studio, name: str = "own") -> str:
+    """Three items made of a researcher's files and table, rated by two raters."""
+    clock = Clock()
+    studio.sessions._now = clock
+    items = [raters.item(studio, "emotion-recognition", number) for number in range(3)]
+    for number, item in enumerate(items):
+        item["content"]["source"] = {
+            "file": {"speech": f"SECRETFILE{number}.wav"},
+            "sha256": {"speech": f"SECRETHASH{number}"},
+            "row": {"SECRETCOLUMN": "SECRETCELL", "take": str(10 - number), "n": HOSTILE, "list": ["SECRETLIST"]},
+            "place": f"SECRETTABLE.csv, row {number + 2}",
+        }
+    raters.study(studio, "emotion-recognition", items, name, ratings_per_item=2)
+    for _ in range(2):
+        Rater(studio, name, clock).walk()
+    return name
+
+
+def test_items_are_listed_with_the_researchers_file_and_columns_and_filtered_by_one(studio, researcher):
+    study = own_study(studio)
+    tab = results.Handlers(studio)
+    _, columns, *_ = tab.show(study, False, researcher)
+    own = ["SECRETCOLUMN", "take", "own n", "list"]
+    assert columns["choices"][1:] == ["file", "about", "answers", "decided", *own, "from"]
+    items, count, choices, values = tab.list_items(study, False, "take", None, researcher)
+    assert sorted(items["take"]) == [8, 9, 10], "numbers sort as numbers"
+    assert set(items["own n"]) == {HOSTILE} and set(items["n"]) == {2} and set(items["list"]) == {'["SECRETLIST"]'}
+    assert values["choices"][1:] == ["10", "8", "9"] and count == "3 of 3 items"
+    one, count, choices, _ = tab.list_items(study, False, "take", "9", researcher)
+    assert list(one["file"]) == ["SECRETFILE1.wav"] and list(one["from"]) == ["SECRETTABLE.csv, row 3"]
+    assert [name for name, _ in choices["choices"]] == [f"SECRETFILE1.wav · {one['item'].item()}"]
+    assert count == "1 of 3 items"
+    none, *_ = tab.list_items(study, False, "take", "no such value", researcher)
+    assert none.empty
+    left, *_ = tab.list_items(study, False, "a column of another study", "x", researcher)
+    assert len(left) == 3
+
+
+def test_the_researchers_file_and_columns_are_beside_the_clip_that_is_adjudicated(studio, researcher):
+    study = own_study(studio)
+    tab = results.Handlers(studio)
+    items, *_ = tab.list_items(study, False, "file", "SECRETFILE2.wav", researcher)
+    shown, _ = tab.listen(study, items["item"].item(), researcher)
+    for part in ("SECRETFILE2.wav", "SECRETTABLE.csv, row 4", "SECRETHASH2", "SECRETCOLUMN", "SECRETCELL"):
+        assert part in shown
+    assert "<img" not in shown and "&lt;img" in shown
+
+
 def test_an_item_is_played_with_its_words_as_text_and_decided_with_a_value_of_its_scale(studio, researcher):
     study = rated(studio)
     tab = results.Handlers(studio)
@@ -230,11 +279,13 @@ def test_an_item_is_played_with_its_words_as_text_and_decided_with_a_value_of_it
     players, values = tab.listen(study, item, researcher)
     assert f'src="studio/listen/{item}/speech"' in players and "&lt;img" in players and "<img" not in players
     assert "calm" in values["choices"]
+    assert tab.listen(study, None, researcher)[0] == "", "the list has changed, and no item is chosen"
     with pytest.raises(EmotionOmniError, match="Choose an item"):
         tab.listen(study, "another", researcher)
     with pytest.raises(EmotionOmniError):
         tab.decide(study, item, "hungry", "slip", False, researcher)
-    _, queue, *_ = tab.decide(study, item, "calm", "r" * 1000, False, researcher)
+    tab.decide(study, item, "calm", "r" * 1000, False, researcher)
+    queue, *_ = tab.list_items(study, False, None, None, researcher)
     assert dict(zip(queue["item"], queue["decided"], strict=True))[item] == "calm"
     with studio.store.read() as view:
         (decision,) = view.decisions(study)

@@ -65,6 +65,16 @@ def test_an_empty_file_is_refused(tmp_path):
         CascadeConfig.read(tmp_path / "empty.yaml")
 
 
+@pytest.mark.parametrize(("name", "text"), [("one.yaml", "synthesizer: {kind: kokoro}  # é"), ("one.json", "{}")])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_a_file_is_read_in_the_encodings_of_other_programs(tmp_path, name, text, encoding):
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    assert CascadeConfig.read(tmp_path / name) == replace(presets.embedded(), device="auto")
+    (tmp_path / name).write_bytes(text.encode() + b"\x81\xfe\xff")
+    with pytest.raises(EmotionOmniError, match=f"{name}' cannot be read: it is "):
+        CascadeConfig.read(tmp_path / name)
+
+
 def test_a_file_chooses_parts_by_kind(tmp_path):
     (tmp_path / "mine.yaml").write_text(
         "recognizer:\n  kind: whisper-hf\n  transcriber: {name: openai/whisper-tiny}\n"

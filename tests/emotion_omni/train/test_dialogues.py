@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -117,3 +118,20 @@ def test_a_data_set_of_the_hub_is_read_by_its_audio_columns(sounds, tmp_path):
     read = dialogues.read(str(tmp_path / "data"))
     assert [row.reply for row in read.of("dev")] == ["Oh no, really?"] and len(read.of("train")) == 3
     assert read.rows[2].reply_audio.read() == (sounds / "r2.wav").read_bytes()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_rows_in_another_encoding_are_the_same_rows(sounds, encoding):
+    rows = [ROWS[0] | {"reply": "Schön, wirklich"}, *ROWS[1:]]
+    ours = dialogues.read(write_rows(sounds, rows, "ours"))
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in rows)
+    (sounds / "theirs.jsonl").write_bytes(text.encode(encoding))
+    assert dialogues.read(sounds / "theirs.jsonl").sha256 == ours.sha256
+
+
+def test_all_lines_that_are_no_rows_are_named_at_once(sounds):
+    text = "".join(line + "\n" for line in (json.dumps(ROWS[0]), "{", '{"reply": NaN}', "", '{"reply": "\\ud83d"}'))
+    (sounds / "broken.jsonl").write_text(text, encoding="utf-8")
+    with pytest.raises(EmotionOmniError, match=r"(?s)Line 2 of .*Line 3 of .*NaN.*Line 5 of .*U\+D83D") as caught:
+        dialogues.read(sounds / "broken.jsonl")
+    assert caught.value.code == "data"

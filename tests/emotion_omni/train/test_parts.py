@@ -19,6 +19,7 @@ from emotion_omni.train import g2p, guard, recognizer, responder
 from emotion_omni.train.augmentation import augment
 from emotion_omni.train.emotion_corpus import Clip, report
 from emotion_omni.train.part_settings import G2PSettings, GuardSettings, RecognizerSettings, ResponderSettings
+from emotion_omni.types import EmotionOmniError
 
 CORPUS = Path(responder.__file__).with_name("replies.jsonl.gz")
 
@@ -57,6 +58,21 @@ def test_the_guard_learns_from_a_few_sentences(few_replies, tmp_path):
     assert {"own words", "own events", "own replies"} <= log.keys()
     tensors = load_file(tmp_path / "out" / "guard.safetensors")
     assert {name.partition(".")[0] for name in tensors} == {"words", "reply", "tuned"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
+def test_events_are_read_in_the_encodings_of_other_programs(tmp_path, encoding):
+    text = "good\tMy fiancé said yes\r\n" + "bad\tIt broke\r\n" * 10
+    (tmp_path / "events.tsv").write_bytes(text.encode(encoding))
+    found = guard.own_events(tmp_path / "events.tsv")
+    assert found[True][0][0] == "My fiancé said yes" and len(found[True]) == 10 and len(found[False]) == 1
+
+
+@pytest.mark.parametrize("line", ["good", "great\tx", "good\t", "good x"])
+def test_an_event_without_label_or_text_is_named(tmp_path, line):
+    (tmp_path / "events.tsv").write_text(f"bad\tIt\u2028broke\n{line}\n", encoding="utf-8")
+    with pytest.raises(EmotionOmniError, match=r"Line 2 of events\.tsv"):
+        guard.own_events(tmp_path / "events.tsv")
 
 
 @pytest.mark.slow
