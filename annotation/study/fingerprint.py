@@ -3,7 +3,7 @@
 After Haitsma & Kalker (2002): each bit is the sign of the change, from one frame to the next, of the difference in
 level between two neighboring bands. Levels on a logarithmic scale make it independent of gain; the bands lie within
 telephone bandwidth, so that sample rate and codec leave them; silence at both ends is cut first. Two sounds are
-compared at the alignments that make most keys equal. The stored one has bits alone, 16 a frame and 250 a second; the
+compared at the alignments that make most frames equal. The stored one has bits alone, 16 a frame and 250 a second; the
 one that is looked up has the values themselves, which weigh its bits: only what is clear in it counts.
 
 A steady sound, or one with less than :data:`SHORTEST_SECONDS` of sound in it, has no fingerprint: too little changes.
@@ -115,24 +115,27 @@ def decode(stored: str) -> np.ndarray:
 
 # --- many fingerprints ------------------------------------------------------------------------------------------
 
-_APART = 1  # frames between the two that make a key
-_DOUBTFUL = 6  # bits of a key, the least clear ones, that are tried both ways
+_DOUBTFUL = 4  # bits of a frame, the least clear ones, that are tried both ways
+_EQUAL_FRAMES = 20_000  # that are considered, the rarest first, which bounds the time of a lookup
 _CANDIDATES = 64  # alignments that are compared in full
-_FLIPS = np.array([[choice >> bit & 1 for bit in range(_DOUBTFUL)] for choice in range(1 << _DOUBTFUL)], np.uint32)
+_FLIPS = np.array([[choice >> bit & 1 for bit in range(_DOUBTFUL)] for choice in range(1 << _DOUBTFUL)], np.uint16)
 
 
 class FingerprintIndex:
-    """Fingerprints, searched by keys of two frames, as in Haitsma & Kalker (2002)."""
+    """Fingerprints, searched by single frames, as in Haitsma & Kalker (2002): the alignments that make most frames
+    equal are compared in full. A frame that many have (in a steady part) says little and weighs little.
+    """
 
     def __init__(self, stored: Sequence[str]) -> None:
-        self._frames = [frames for frames in map(decode, stored) if len(frames) > _APART]
-        keys = [_keys(frames[:-_APART], frames[_APART:]) for frames in self._frames]
-        self._all = np.concatenate([np.zeros(0, np.uint32), *keys])
-        order = np.argsort(self._all, kind="stable")
-        self._keys = self._all[order]
-        lengths = [len(of) for of in keys]
-        self._owner = np.repeat(np.arange(len(keys)), lengths)[order]
-        self._place = np.concatenate([np.zeros(0, np.int64), *map(np.arange, lengths)])[order]
+        self._frames = [decode(text) for text in stored]
+        frames = np.concatenate([np.zeros(0, np.uint16), *self._frames])
+        lengths = [len(of) for of in self._frames]
+        order = np.argsort(frames, kind="stable")
+        # The fingerprint that a frame belongs to, and its place there, in steps; sorted by the frame's bits.
+        self._owner = np.repeat(np.arange(len(lengths)), lengths)[order]
+        self._place = STEPS_A_FRAME * np.concatenate([np.zeros(0, np.int64), *map(np.arange, lengths)])[order]
+        self._longest = STEPS_A_FRAME * max(lengths, default=0)
+        self._first = np.searchsorted(frames[order], np.arange((1 << 16) + 1))
 
     def __bool__(self) -> bool:
         return bool(self._frames)
@@ -143,27 +146,22 @@ class FingerprintIndex:
         )
 
     def _candidates(self, changes: np.ndarray) -> list[tuple[int, int]]:
-        """(which fingerprint, step at which its first frame lies), those with the most equal keys first."""
-        apart = _APART * STEPS_A_FRAME
-        if len(changes) <= apart or not len(self._keys):
-            return []
-        all_bits = bits(changes)
-        keys = _keys(all_bits[:-apart], all_bits[apart:])
-        clear = np.abs(np.concatenate([changes[:-apart], changes[apart:]], axis=1))
-        doubtful = np.argpartition(clear, _DOUBTFUL, axis=1)[:, :_DOUBTFUL].astype(np.uint32)
-        tried = keys[:, None] ^ (_FLIPS @ (np.uint32(1) << doubtful).T).T.astype(np.uint32)
-        first = np.searchsorted(self._keys, tried.ravel(), "left")
-        count = np.searchsorted(self._keys, tried.ravel(), "right") - first
-        step = np.repeat(np.repeat(np.arange(len(keys)), tried.shape[1]), count)
+        """(which fingerprint, step at which its first frame lies), the most likely first."""
+        clear = np.abs(changes)
+        doubtful = np.argpartition(clear, _DOUBTFUL, axis=1)[:, :_DOUBTFUL].astype(np.uint16)
+        tried = bits(changes)[:, None] ^ (_FLIPS @ (np.uint16(1) << doubtful).T).T
+        first, end = self._first[tried.ravel()], self._first[tried.ravel().astype(np.int64) + 1]
+        count = end - first
+        rarest = np.argsort(count, kind="stable")
+        count[rarest[np.cumsum(count[rarest]) > _EQUAL_FRAMES]] = 0
+        step = np.repeat(np.repeat(np.arange(len(changes)), tried.shape[1]), count)
         found = np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
-        start = step - STEPS_A_FRAME * self._place[found]
-        alignments, votes = np.unique(np.stack([self._owner[found], start]), axis=1, return_counts=True)
-        best = np.argsort(-votes, kind="stable")[:_CANDIDATES]
-        return [(int(owner), int(at)) for owner, at in alignments[:, best].T]
-
-
-def _keys(frames: np.ndarray, later: np.ndarray) -> np.ndarray:
-    return frames.astype(np.uint32) << 16 | later
+        width = len(changes) + self._longest
+        alignments = self._owner[found] * width + (step - self._place[found] + self._longest)
+        ranked, which = np.unique(alignments, return_inverse=True)
+        votes = np.bincount(which, np.repeat(1 / np.sqrt(np.maximum(count, 1)), count), len(ranked))
+        best = ranked[np.argsort(-votes, kind="stable")[:_CANDIDATES]]
+        return [(int(at // width), int(at % width - self._longest)) for at in best]
 
 
 def difference(wanted: Fingerprint, frames: np.ndarray, start: int) -> float:
