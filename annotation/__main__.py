@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 from annotation.rating.public_address import declared_address
 from annotation.studio import Studio
 from emotion_omni import streams
+from emotion_omni.home import home_folder
 from emotion_omni.types import EmotionOmniError
 
 Result = dict[str, Any]
@@ -142,8 +144,11 @@ def invite(options: argparse.Namespace) -> Result:
 
 
 def rebuild(options: argparse.Namespace) -> Result:
-    """Delete the database and rebuild it from the event log."""
-    return {"events": Studio.open().store.rebuild()}
+    """Rebuild the database from the event log, and keep a broken one under another name. Stop the app first."""
+    from annotation.store import rebuilding
+
+    rebuilt = rebuilding.rebuild(home_folder(), os.environ.get("STUDIO_DATABASE") or None)
+    return {"events": rebuilt.events, "fault": rebuilt.fault, "set_aside": rebuilt.set_aside}
 
 
 def withdraw(options: argparse.Namespace) -> Result:

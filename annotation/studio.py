@@ -23,6 +23,7 @@ from annotation.study.rules import Study
 from annotation.sync import restoring
 from annotation.sync.mirror import Mirror
 from annotation.sync.webhooks import Webhooks
+from emotion_omni.home import home_folder
 from emotion_omni.types import EmotionOmniError
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class Studio:
     @classmethod
     def open(cls, home: Path | None = None, url: str | None = None, connected: bool = False) -> Studio:
         """``connected``: restore from the backup, keep it current, and send webhooks, where they are configured."""
-        home = home or Path(os.environ.get("EMOTION_OMNI_HOME", "studio-data"))
+        home = home or home_folder()
         mirror = Mirror.from_environment(home) if connected else None
         if connected:
             restoring.tidy(home)

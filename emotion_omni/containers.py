@@ -7,6 +7,7 @@ meaning is clear, and refused where a part of it is missing. No samples are deco
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ SLACK_SECONDS = 0.05  # by which headers may be wrong
 _PCM_CHUNKS = (b"LIST", b"fact", b"PEAK", b"bext", b"cue ", b"smpl", b"id3 ", b"ID3 ", b"inst", b"plst", b"JUNK")
 _MPEG_IN_WAV = (0x50, 0x55)
 _EXTENSIBLE = 0xFFFE
+_WAVE64 = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"  # the GUID with which such a file begins
+_WAV = re.compile(rb"(?:RIFF|RF64|BW64).{4}WAVE", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Part:
 
 def parts(data: bytes) -> list[Part]:
     """The recordings that a file joins, most often one. Raises :class:`EmotionOmniError` where it is cut off."""
-    if data[:4] in (b"RIFF", b"RF64") and data[8:12] == b"WAVE":
+    if _WAV.match(data):
         return list(_wav_parts(data))
     if data[:4] == b"OggS":
         return list(_ogg_parts(data))
@@ -43,10 +46,8 @@ def parts(data: bytes) -> list[Part]:
         return list(_au_parts(data))
     if data[:4] == b"caff":
         return list(_caf_parts(data))
-    if data[:4] == b"riff" and len(data) >= 24:  # Wave64
-        size = struct.unpack("<Q", data[16:24])[0]
-        if len(data) + 4096 < size < PLACEHOLDER:
-            raise cut_off(f"{size} bytes", f"{len(data)}")
+    if data[:16] == _WAVE64:
+        return list(_wave64_parts(data)) or [Part(data)]
     if data[4:8] == b"ftyp":
         return [Part(part, by_ffmpeg=True) for part in _mp4_parts(data)]
     if data[:4] == b"\x1a\x45\xdf\xa3":
@@ -83,16 +84,14 @@ def _wav_parts(data: bytes) -> Iterator[Part]:
         if tag == _EXTENSIBLE and len(fmt) >= 26:
             tag = struct.unpack("<H", fmt[24:26])[0]
         sound, rest = data[start:end], data[end + (end - start) % 2 :]
-        follows = rest.find(b"RIFF", 0, 65_536)
-        if rest[follows + 8 : follows + 12] != b"WAVE":
-            follows = -1
+        following = _WAV.search(rest, 0, 65_536)
         if tag in _MPEG_IN_WAV:
             yield from _mpeg_parts(sound, _after_id3(sound)) or iter((Part(data),))
-        elif follows < 0 and end - start == size and data[:4] == b"RIFF":
+        elif following is None and end - start == size and data[:4] == b"RIFF":
             yield Part(data)
         else:
             yield Part(_wav_of(fmt, sound))
-        data = rest[follows:] if follows >= 0 else b""
+        data = rest[following.start() :] if following else b""
 
 
 def _wav_header(data: bytes) -> tuple[bytes | None, int | None, int]:
@@ -106,7 +105,7 @@ def _wav_header(data: bytes) -> tuple[bytes | None, int | None, int]:
             return fmt, at + 8, size
         if name == b"fmt ":
             fmt = data[at + 8 : at + 8 + size]
-        if name == b"ds64" and size >= 16:
+        if name == b"ds64" and size >= 16 and at + 24 <= len(data):
             long_size = struct.unpack("<Q", data[at + 16 : at + 24])[0]
         at += 8 + size + size % 2
     return fmt, None, 0
@@ -116,8 +115,9 @@ def _wav_end(data: bytes, fmt: bytes, start: int, size: int) -> int:
     """Where the sound ends. A size of zero, or one of gigabytes, is that of a header never finished."""
     rate = max(1, struct.unpack("<I", fmt[8:12])[0])  # bytes a second
     here = len(data) - start
-    if size >= PLACEHOLDER or (size == 0 and here > 0 and not _are_chunks(data, start)):
-        return len(data)
+    if size >= max(PLACEHOLDER, here + 1) or (size == 0 and here > 0 and not _are_chunks(data, start)):
+        following = _WAV.search(data, start)
+        return following.start() if following else len(data)
     if size - here > SLACK_SECONDS * rate:
         raise cut_off(f"{size / rate:.2f} s", f"{here / rate:.2f} s")
     end = min(start + size, len(data))
@@ -134,7 +134,7 @@ def _wav_end(data: bytes, fmt: bytes, start: int, size: int) -> int:
 def _are_chunks(data: bytes, at: int) -> bool:
     """Whether named chunks (or another file, or tags) follow, and not sound."""
     name = data[at : at + 4]
-    if name in _PCM_CHUNKS or name == b"RIFF" or name[:3] in (b"TAG", b"ID3"):
+    if name in _PCM_CHUNKS or _WAV.match(data, at) or name[:3] in (b"TAG", b"ID3"):
         return True
     while at + 8 <= len(data):
         name, size = data[at : at + 4], struct.unpack("<I", data[at + 4 : at + 8])[0]
@@ -148,6 +148,40 @@ def _wav_of(fmt: bytes, sound: bytes) -> bytes:
     chunks = b"fmt " + struct.pack("<I", len(fmt)) + fmt + b"\0" * (len(fmt) % 2)
     chunks += b"data" + struct.pack("<I", len(sound)) + sound + b"\0" * (len(sound) % 2)
     return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+
+
+def _wave64_parts(data: bytes) -> Iterator[Part]:
+    """Chunks with a GUID and a size of 64 bits, its 24 bytes of header included; each begins at a multiple of 8."""
+    fmt, at, number = b"", 0, 0
+    while at + 24 <= len(data):
+        name, size = data[at : at + 4], struct.unpack("<Q", data[at + 16 : at + 24])[0]
+        if data.startswith(_WAVE64, at):
+            fmt, at = b"", at + 40
+            continue
+        if name == b"data" and len(fmt) >= 16:
+            end = _wave64_end(data, fmt, at + 24, size)
+            yield Part(_wav_of(fmt, data[at + 24 : end]))
+            fmt, number = b"", number + 1
+        elif size < 24 or at + size > len(data):
+            break
+        else:
+            end = at + size
+            fmt = data[at + 24 : end] if name == b"fmt " else fmt
+        following = data.find(_WAVE64, end, end + 24)
+        at = following if following >= 0 else end + -end % 8
+    if number < data.count(_WAVE64):
+        raise cut_off(f"{data.count(_WAVE64)} recordings", f"{number}")
+
+
+def _wave64_end(data: bytes, fmt: bytes, start: int, size: int) -> int:
+    """Where the sound ends, as in :func:`_wav_end`."""
+    rate, here, sound = max(1, struct.unpack("<I", fmt[8:12])[0]), len(data) - start, size - 24
+    if size >= max(PLACEHOLDER, here + 25) or (sound <= 0 < here and not data.startswith(_WAVE64, start)):
+        following = data.find(_WAVE64, start)
+        return following if following >= 0 else len(data)
+    if sound - here > SLACK_SECONDS * rate:
+        raise cut_off(f"{sound / rate:.2f} s", f"{here / rate:.2f} s")
+    return min(start + max(0, sound), len(data))
 
 
 def _aiff_parts(data: bytes) -> Iterator[Part]:
@@ -223,6 +257,7 @@ def _caf_parts(data: bytes) -> Iterator[Part]:
 def _ogg_parts(data: bytes) -> Iterator[Part]:
     """Chained streams, one after the other."""
     start, at, granule, in_body = 0, 0, 0, False
+    pages = _OggPages()
     while at < len(data):
         if data[at : at + 4] != b"OggS":
             if data.find(b"OggS", at) < 0:
@@ -235,13 +270,46 @@ def _ogg_parts(data: bytes) -> Iterator[Part]:
             raise cut_off("a page to its end", f"{len(data) - at} bytes of it")
         begins = bool(data[at + 5] & 2)
         if begins and in_body:
+            pages.check_ended()
             yield _ogg_part(data[start:at], granule)
             start, granule = at, 0
         in_body = not begins
         position = struct.unpack("<q", data[at + 6 : at + 14])[0]
         granule = max(granule, position)
+        pages.add(data[at + 5], data[at + 14 : at + 18], struct.unpack("<I", data[at + 18 : at + 22])[0])
         at = end
+    pages.check_ended()
     yield _ogg_part(data[start:at], granule)
+
+
+class _OggPages:
+    """The pages seen so far of each stream of a file: none may be missing, the last of each is marked as such."""
+
+    def __init__(self) -> None:
+        self._last: dict[bytes, int] = {}  # serial number of a stream that has not ended → number of its last page
+        self._seen = 0
+
+    def add(self, flags: int, serial: bytes, number: int) -> None:
+        """``flags``: 2 on the first page of a stream, 4 on its last."""
+        self._seen += 1
+        expected = number if flags & 2 else self._last.get(serial, -1) + 1
+        if number != expected:
+            raise EmotionOmniError(
+                f"This Ogg file is damaged: its page {self._seen} has number {number} instead of {expected}, so "
+                "others are missing. Copy or export it again.",
+                "not-audio",
+            )
+        self._last[serial] = number
+        if flags & 4:
+            del self._last[serial]
+
+    def check_ended(self) -> None:
+        if self._last:
+            raise EmotionOmniError(
+                f"This Ogg file is cut off: it ends after {self._seen} pages, none of them marked as the last. "
+                "Copy or export it again.",
+                "not-audio",
+            )
 
 
 def _ogg_part(data: bytes, granule: int) -> Part:

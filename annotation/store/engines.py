@@ -14,23 +14,26 @@ from sqlalchemy import Connection
 from annotation.store.files import private, restrict
 from emotion_omni.types import EmotionOmniError
 
+DatabaseURL = str | sa.URL
+DAMAGED = "database-damaged"  # the code of an error that `python -m annotation rebuild` repairs
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=30000", "cache_size=-65536")
 
 
-def create_engine(url: str, writes: bool) -> sa.Engine:
+def create_engine(url: DatabaseURL, writes: bool) -> sa.Engine:
     """An engine for the one writer, or for the readers. A reader sees one moment on either database."""
-    if url.startswith("sqlite"):
+    url = sa.make_url(url)
+    if url.get_backend_name() == "sqlite":
         return _sqlite(url, writes)
     isolation = "READ COMMITTED" if writes else "REPEATABLE READ"
     return sa.create_engine(
-        url.replace("postgresql://", "postgresql+pg8000://", 1),
+        url.set(drivername="postgresql+pg8000") if url.drivername == "postgresql" else url,
         pool_pre_ping=True,
         pool_size=1 if writes else 10,
         isolation_level=isolation,
     )
 
 
-def _sqlite(url: str, writes: bool) -> sa.Engine:
+def _sqlite(url: sa.URL, writes: bool) -> sa.Engine:
     """The driver's own transactions are turned off, so that the writer locks when its transaction begins."""
     _make_private(url)
     options = {"check_same_thread": False, "timeout": 30}
@@ -49,15 +52,38 @@ def _sqlite(url: str, writes: bool) -> sa.Engine:
     return engine
 
 
-def _make_private(url: str) -> None:
+def sqlite_file(url: DatabaseURL) -> Path | None:
+    """The file of a database; None where it has none of its own."""
+    url = sa.make_url(url)
+    name = url.database if url.get_backend_name() == "sqlite" else None
+    return Path(name) if name and not name.startswith((":", "file:")) else None
+
+
+def _make_private(url: sa.URL) -> None:
     """The database's file is made here, since its driver would let others read it. Its other files get its rights."""
-    name = sa.engine.make_url(url).database
-    if not name or name.startswith((":", "file:")):
+    path = sqlite_file(url)
+    if path is None:
         return
-    if not Path(name).exists():  # closing a file that is open elsewhere in this process would give up its locks
-        os.close(private(name, os.O_RDWR | os.O_CREAT))
+    if not path.exists():  # closing a file that is open elsewhere in this process would give up its locks
+        os.close(private(str(path), os.O_RDWR | os.O_CREAT))
     for end in ("", "-wal", "-shm"):
-        restrict(Path(name + end))
+        restrict(path.with_name(path.name + end))
+
+
+@contextmanager
+def damage_named(url: DatabaseURL) -> Iterator[None]:
+    """Say what repairs a file that is no database (any more), instead of what its driver says."""
+    try:
+        yield
+    except sa.exc.DatabaseError as error:
+        path = sqlite_file(url)
+        if path is None or "locked" in str(error.orig):
+            raise
+        raise EmotionOmniError(
+            f"The database {path} cannot be used ({error.orig}). The event log holds everything: stop the app and "
+            "run 'python -m annotation rebuild', which keeps the broken file under another name.",
+            DAMAGED,
+        ) from error.orig
 
 
 @contextmanager

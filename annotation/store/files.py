@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import uuid
 from pathlib import Path
+
+from emotion_omni.types import EmotionOmniError
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,14 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def delete(path: Path) -> None:
+    """A file, or a folder with all that is in it; nothing where there is neither."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 # --- permissions ------------------------------------------------------------------------------------------------
 
 
@@ -43,7 +54,10 @@ def private(path: str, flags: int) -> int:
 
 
 def make_private_folder(folder: Path) -> None:
-    folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    except OSError as error:
+        raise EmotionOmniError(f"The folder {folder} cannot be made: {error.strerror}.", "disk") from error
 
 
 def restrict_home(home: Path) -> None:

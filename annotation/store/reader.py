@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from annotation.store.engines import create_engine, dropped_if_broken
+from annotation.store.engines import DatabaseURL, create_engine, dropped_if_broken
 from annotation.store.queries import View
 
 
 class Reader:
     """``url``: of the database, with all its migrations."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: DatabaseURL) -> None:
         self.engine = create_engine(url, writes=False)
 
     @contextmanager

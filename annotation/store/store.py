@@ -15,10 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from annotation.store.engines import create_engine
+import sqlalchemy as sa
+
+from annotation.store.engines import DatabaseURL, create_engine, damage_named, sqlite_file
 from annotation.store.erasure import Erased, delete_sounds, erase_lines, requested, whole_lines
 from annotation.store.event_log import EventLog
-from annotation.store.files import make_private_folder, restrict_home
+from annotation.store.files import delete, make_private_folder, restrict_home
 from annotation.store.migrations import drop_all, migrate
 from annotation.store.queries import View
 from annotation.store.reader import Reader
@@ -30,14 +32,20 @@ Result = TypeVar("Result")
 PATIENCE = 2.0  # seconds that who withdraws waits for short readers, before the rest is done in the background
 
 
+def database_url(home: Path, url: str | None = None, name: str = "studio.db") -> DatabaseURL:
+    """``url``, or that of SQLite's file in ``home``, whatever characters its name has."""
+    return url or sa.URL.create("sqlite", database=str((home / name).absolute()))
+
+
 class Store:
     def __init__(self, home: Path, url: str | None = None) -> None:
         make_private_folder(home)
         restrict_home(home)
-        self.home, self.url = home, url or f"sqlite:///{home / 'studio.db'}"
+        self.home, self.url = home, database_url(home, url)
         self.log = EventLog(home / "log", shared=True)
         self._reader = Reader(self.url)
-        self.writer = Writer(create_engine(self.url, writes=True), self.log)
+        with damage_named(self.url):
+            self.writer = Writer(create_engine(self.url, writes=True), self.log)
         self._write_ahead_log, self._erasing = WriteAheadLog(self._reader.engine), threading.Lock()
         self._finish_erasure()
         self._write_ahead_log.empty()  # a crash may have left what had been erased
@@ -106,8 +114,17 @@ class Store:
             erased = requested(self.log, last)
             number = self._erase(erased)
             self.write(lambda transaction: transaction.finish_erasure(last))
+            if number:
+                self._delete_broken()
         self._write_ahead_log.empty(PATIENCE)
         return number
+
+    def _delete_broken(self) -> None:
+        """Databases that a rebuild has set aside still hold what was erased."""
+        if path := sqlite_file(self.url):
+            for aside in list(path.parent.iterdir()):
+                if aside.name.startswith(f"{path.name}.broken-"):
+                    delete(aside)
 
     def _erase(self, erased: Erased) -> int:
         """First the sounds, of which the log is the only list, then the log."""

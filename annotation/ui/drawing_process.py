@@ -19,6 +19,7 @@ import weakref
 from pathlib import Path
 from typing import BinaryIO
 
+from annotation.store.engines import DatabaseURL
 from annotation.store.reader import Reader
 from annotation.ui.drawing import Drawn, draw
 from emotion_omni.types import EmotionOmniError
@@ -27,13 +28,15 @@ IDLE = 600.0  # seconds without a request after which the child ends
 PRIORITY = 5  # on Unix: how much less important than the process that serves (`nice`)
 ROOT = Path(__file__).parents[2]
 ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-Request = tuple[str, str, bool, bytes]  # database, study, whether flagged raters are left out, key of pseudonyms
+Request = tuple[
+    DatabaseURL, str, bool, bytes
+]  # database, study, whether flagged raters are left out, key of pseudonyms
 
 
 class DrawingProcess:
     """The child, started when it is first needed and again if it has ended. One thread at a time may use it."""
 
-    def __init__(self, url: str, secret: bytes) -> None:
+    def __init__(self, url: DatabaseURL, secret: bytes) -> None:
         self.url, self.secret = url, secret
         self._child: subprocess.Popen[bytes] | None = None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +17,7 @@ from emotion_omni.checkpoint.atomic import current, replacing
 from emotion_omni.checkpoint.errors import as_checkpoint_error, broken
 from emotion_omni.checkpoint.layout import ABOUT, CARD, CONFIG, PICKLES, TENSORS
 from emotion_omni.checkpoint.model_card import card
+from emotion_omni.home import home_folder
 from emotion_omni.omni.config import OmniConfig
 from emotion_omni.types import EmotionOmniError
 
@@ -52,7 +52,7 @@ class Trained(Protocol):
 
 def home() -> Path:
     """The folder of the checkpoints that have a name."""
-    return Path(os.environ.get("EMOTION_OMNI_HOME", "studio-data")) / "checkpoints"
+    return home_folder() / "checkpoints"
 
 
 # --- reading --------------------------------------------------------------------------------------------------

@@ -115,6 +115,10 @@ def test_an_mp3_inside_a_wav() -> None:
         ("AIFF", "PCM_16"),
         ("CAF", "PCM_16"),
         ("AU", "PCM_16"),
+        ("W64", "PCM_16"),
+        ("W64", "FLOAT"),
+        ("RF64", "PCM_16"),
+        ("RF64", "PCM_24"),
     ],
 )
 def test_joined_recordings_are_all_read_and_cut_ones_refused(form: str, subtype: str | None) -> None:
@@ -123,6 +127,71 @@ def test_joined_recordings_are_all_read_and_cut_ones_refused(form: str, subtype:
     assert audio.decode(one + other).seconds == pytest.approx(3.0, abs=0.01)
     assert audio.decode(one + other + one).seconds == pytest.approx(5.0, abs=0.01)
     assert code_of(one[: len(one) * 6 // 10]) == "not-audio"
+
+
+def test_a_short_recording_after_another_is_read_too() -> None:
+    for form in ("WAV", "W64", "RF64"):
+        data = encoded(wave(), form, "PCM_16") + encoded(wave(0.07), form, "PCM_16")
+        assert audio.decode(data).seconds == pytest.approx(2.07, abs=0.001), form
+
+
+def test_joined_files_of_several_kinds_of_wav() -> None:
+    plain, long = encoded(wave(), "WAV", "PCM_16"), encoded(wave(1.0), "RF64", "PCM_16")
+    for data in (plain + long, long + plain, b"BW64" + long[4:] + plain):
+        assert audio.decode(data).seconds == pytest.approx(3.0, abs=0.001)
+    assert audio.decode(b"BW64" + long[4:]).seconds == pytest.approx(1.0, abs=0.001)
+
+
+@pytest.mark.parametrize("size", [0, 24, 2**63 - 1, 2**64 - 1])
+def test_a_wave64_header_that_was_never_finished(size: int) -> None:
+    data = encoded(wave(), "W64", "PCM_16")
+    at = data.index(b"data") + 16
+    unfinished = data[:at] + struct.pack("<Q", size) + data[at + 8 :]
+    for whole, seconds in ((unfinished, 2.0), (unfinished + unfinished, 4.0), (data + unfinished + data, 6.0)):
+        assert audio.decode(whole).seconds == pytest.approx(seconds, abs=0.001)
+
+
+@pytest.mark.parametrize("long_size", [0, 2**64 - 1])
+def test_an_rf64_header_that_was_never_finished(long_size: int) -> None:
+    data = encoded(wave(), "RF64", "PCM_16")
+    at = data.index(b"ds64") + 16
+    unfinished = with_size(data[:at] + struct.pack("<Q", long_size) + data[at + 8 :], None, 2**32 - 1)
+    assert audio.decode(unfinished).seconds == pytest.approx(2.0, abs=0.001)
+    assert audio.decode(unfinished + unfinished).seconds == pytest.approx(4.0, abs=0.001)
+
+
+def test_piped_wavs_that_were_joined_have_no_header_in_their_sound() -> None:
+    piped = with_size(encoded(wave(), "WAV", "PCM_16"), 2**32 - 1, 2**32 - 1)
+    decoded = audio.decode(piped + piped)
+    assert len(decoded.samples) == 2 * len(wave())
+
+
+@pytest.mark.parametrize("form", ["W64", "RF64", "WAV"])
+def test_a_second_recording_that_is_cut_off(form: str) -> None:
+    one = encoded(wave(), form, "PCM_16")
+    for left in (20, 60, len(one) // 2):
+        assert code_of(one + one[:left]) == "not-audio", left
+
+
+def pages(data: bytes) -> list[bytes]:
+    """The pages of an Ogg file."""
+    starts = [at for at in range(len(data)) if data[at : at + 5] == b"OggS\0"]
+    return [data[at:end] for at, end in zip(starts, [*starts[1:], len(data)], strict=True)]
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_file_that_is_cut_between_pages(subtype: str) -> None:
+    rng = np.random.default_rng(0)
+    whole = pages(encoded(rng.normal(0, 0.1, 12 * HZ).astype(np.float32), "OGG", subtype))
+    assert len(whole) > 6 and audio.decode(b"".join(whole)).seconds == pytest.approx(12.0, abs=0.02)
+    for kept in range(3, len(whole)):
+        with pytest.raises(EmotionOmniError, match=f"ends after {kept} pages"):
+            audio.decode(b"".join(whole[:kept]))
+    for without in ([*whole[:4], *whole[5:]], [*whole[:3], whole[4], whole[3], *whole[5:]], whole[1:]):
+        with pytest.raises(EmotionOmniError, match="instead of"):
+            audio.decode(b"".join(without))
+    with pytest.raises(EmotionOmniError, match="cut off"):
+        audio.decode(b"".join(whole[:-1] + whole))
 
 
 def test_joined_recordings_of_two_rates_are_refused() -> None:
