@@ -141,9 +141,16 @@ class FingerprintIndex:
         return bool(self._frames)
 
     def holds(self, wanted: Fingerprint) -> bool:
-        return any(
-            difference(wanted, self._frames[owner], start) <= SAME for owner, start in self._candidates(wanted.changes)
+        return self.find(wanted) is not None
+
+    def find(self, wanted: Fingerprint) -> int | None:
+        """Which of the fingerprints is that of the same recording."""
+        found = (
+            owner
+            for owner, start in self._candidates(wanted.changes)
+            if difference(wanted, self._frames[owner], start) <= SAME
         )
+        return next(found, None)
 
     def _candidates(self, changes: np.ndarray) -> list[tuple[int, int]]:
         """(which fingerprint, step at which its first frame lies), the most likely first."""
