@@ -128,7 +128,7 @@ def export(options: argparse.Namespace) -> Result:
     from annotation.export.writing import export_study
 
     out = Path(options.out)
-    report = export_study(Studio.open(), options.study, out)
+    report = export_study(Studio.open(), options.study, out, options.labels)
     return {"out": str(out.resolve())} | asdict(report)
 
 
@@ -181,6 +181,13 @@ def bench_results(options: argparse.Namespace) -> Result:
     from annotation.bench.figures import run
 
     return run(options.ratings, options.raters, options.per_item, options.template)
+
+
+def bench_recordings(options: argparse.Namespace) -> Result:
+    """How well fingerprints tell recordings apart, on corpora of speech with a manifest.csv."""
+    from annotation.bench.recordings import run
+
+    return run([Path(folder) for folder in options.folders], options.split, options.originals, options.seed)
 
 
 def attack(options: argparse.Namespace) -> Result:
@@ -278,6 +285,9 @@ def _add_studies(commands: Any) -> None:
     command = _add(commands, "export", export)
     command.add_argument("study")
     command.add_argument("out", help="folder to write")
+    kinds = ["unanchored", "anchored", "both"]
+    shown = "ratings without the model's guess (default), those after it was shown, or both, each marked"
+    command.add_argument("--labels", default="unanchored", choices=kinds, help=shown)
 
 
 def _add_people(commands: Any) -> None:
@@ -315,6 +325,12 @@ def _add_benchmarks(commands: Any) -> None:
     command.add_argument("--raters", type=int, default=300, help="default: %(default)s")
     command.add_argument("--per-item", type=int, default=5, help="raters an item; default: %(default)s")
     command.add_argument("--template", default="emotion-recognition", help="default: %(default)s")
+    _add_report(command)
+    command = _add(commands, "bench-recordings", bench_recordings)
+    command.add_argument("folders", nargs="+", metavar="FOLDER", help="with manifest.csv and recordings")
+    command.add_argument("--split", default="test", help="of the manifest; default: %(default)s")
+    command.add_argument("--originals", type=int, default=300, help="recordings to disguise; default: %(default)s")
+    command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     _add_report(command)
     _add_coverage(_add(commands, "coverage", coverage))
 

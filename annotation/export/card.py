@@ -17,6 +17,7 @@ from annotation.export.columns import TRAINING
 from annotation.export.manifest import Manifest
 from annotation.export.source import Source
 from annotation.export.split_lock import NEAR_DUPLICATE
+from annotation.export.split_lock import REASONS as LOCK_REASONS
 from annotation.export.training_items import REASONS
 from annotation.study import clips
 from annotation.study.rules import Study
@@ -59,6 +60,7 @@ def render_card(source: Source, manifest: Manifest) -> str:
         emotions=emotion.NAMES,
         training=[name for name in TRAINING if f"{name}.parquet" in manifest.rows],
         reasons=REASONS,
+        lock_reasons=LOCK_REASONS,
         **_rater_figures(source),
         survey=_survey(list(source.reports.surveys.values()), rules.language),
         surveys=len(source.reports.surveys),

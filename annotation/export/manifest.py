@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from annotation.export.labels import UNANCHORED
 from annotation.store.event_log import Event, EventLog, decode
 from annotation.store.migrations import MIGRATIONS
 from annotation.study.rules import Study
@@ -22,6 +23,8 @@ _CODE = ("analysis", "export", "people", "store", "study")  # folders that decid
 class Manifest:
     """``excluded``: reason → number of items that give no training row for it.
 
+    ``held_out``: of those that the split lock excludes, reason → number. ``labels``: which are exported;
+    ``label_counts``: how many ordinary ratings the study has of each. ``notes``: what a reader must know at once.
     ``files``: every other file → its SHA-256. ``log_sha256``: of the event log up to ``log_sequence``.
     ``kto_weights``: ``desirable_weight`` and ``undesirable_weight`` for KTO; ``None`` where one label is missing.
     ``label_smoothing``: the mean flip rate, for robust DPO; ``None`` without pairs. ``code_sha256``: of the code that
@@ -37,6 +40,10 @@ class Manifest:
     log_sha256: str
     log_sequence: int
     scales: Mapping[str, str]
+    held_out: Mapping[str, int] = field(default_factory=dict)
+    labels: str = UNANCHORED
+    label_counts: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
     database_version: int = len(MIGRATIONS)
     code_sha256: str = ""
     exporter: str = EXPORTER

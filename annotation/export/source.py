@@ -9,6 +9,7 @@ from annotation.analysis.agreement import Agreement
 from annotation.analysis.reports import Reports
 from annotation.analysis.results import Results
 from annotation.export.fields import rounded
+from annotation.export.labels import UNANCHORED
 from annotation.export.split_lock import SplitLock
 from annotation.store.event_log import Event
 from annotation.store.queries import View
@@ -29,17 +30,20 @@ class Source:
     reports: Reports
     lock: SplitLock
     sequence: int
+    labels: str = UNANCHORED  # of :data:`LABELS`
 
     @classmethod
-    def read(cls, studio: Studio, study: str) -> Source:
+    def read(cls, studio: Studio, study: str, labels: str = UNANCHORED) -> Source:
         """Raises :class:`EmotionOmniError` (code ``not-found``)."""
         with studio.store.read() as view:
             results = Results.read(view, study, studio.people.key)
             answers = {row["rater"]: row["answers"] for row in view.enrolments(study)}
             consents = frozenset(rater for rater, given in answers.items() if given.get("consent"))
-            evaluated = _evaluation_items(view, study) if results.rules.split == "training" else []
-            reports = Reports.read(view, study)
-            return cls(results, frozenset(answers), consents, reports, SplitLock(evaluated), view.applied())
+            trains = results.rules.split == "training"
+            evaluated, tags = (_evaluation_items(view, study), view.locks()) if trains else ([], set())
+            reports, applied = Reports.read(view, study), view.applied()
+        lock = SplitLock(evaluated, tags, studio.people.key, studio.clips)
+        return cls(results, frozenset(answers), consents, reports, lock, applied, labels)
 
     @cached_property
     def items(self) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The rows of ratings, items, skips and surveys: all raters and all items, flagged or not.
+"""The rows of ratings, items, skips and surveys: all raters and all items, flagged or not, of the labels asked for.
 
 The table of ratings is the source of every other table of an export.
 """
@@ -17,6 +17,7 @@ from annotation.export.fields import (
     source_value,
     text_or_none,
 )
+from annotation.export.labels import MEASURING, chosen, label_kind
 from annotation.export.source import Source
 from annotation.store.tables import Row
 from annotation.study.scales import SCALES, SURVEY
@@ -25,9 +26,12 @@ _ORDER = {name: index for index, name in enumerate(SCALES)}  # questions in the 
 
 
 def rating_rows(source: Source) -> list[Row]:
-    """One row for each answer to each question."""
+    """One row for each answer to each question, of the labels that are exported; and of all checks."""
     consenting = {source.results.pseudonym(rater) for rater in source.consents}
-    table = source.results.table.astype(object).to_dict("records")
+    table = source.results.table
+    kinds = table["guess_shown"].map(label_kind)
+    exported = kinds.isin(chosen(source.labels)) | ~table["kind"].isin(MEASURING)
+    table = table.assign(anchoring=kinds)[exported].astype(object).to_dict("records")
     rows = [_rating_row(row, row["rater"] in consenting) | _rated_file(source, row["item"]) for row in table]
     return sorted(rows, key=lambda row: (row["item"], row["rater"], row["at"], row["rating"], _ORDER[row["scale"]]))
 

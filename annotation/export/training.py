@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from annotation.analysis.soft_labels import soft_labels
 from annotation.export import preferences
 from annotation.export.fields import audio_path, audio_sha256, generated_by, planned_emotion, rounded
+from annotation.export.labels import ANCHORED, UNANCHORED, label_kind
 from annotation.export.training_items import (
     APPROVING_RATERS,
     GOOD_MEAN,
@@ -100,16 +103,24 @@ def emotion_rows(items: TrainingItems) -> list[Row]:
         return []
     named = items.results.values("primary")
     named = named[named["value"].isin(emotion.NAMES)]
-    labels = soft_labels(named[["item", "rater", "value"]], emotion.NAMES) if len(named) else None
+    kinds = named["guess_shown"].map(label_kind)
+    labels = {kind: _soft_labels(named[kinds == kind]) for kind in (UNANCHORED, ANCHORED)}
     found = []
     for one in items.items:
         if one.content.get("mode", "both") != "both":
             items.leave_out("words-or-voice-alone", one)
-        elif labels is None or one.id not in labels.index:
+        elif one.id not in labels[one.labels]:
             items.leave_out("no-emotion-named", one)
         else:
-            found.append(_emotion_row(items, one, [float(share) for share in labels.loc[one.id]]))
+            found.append(_emotion_row(items, one, labels[one.labels][one.id]))
     return found
+
+
+def _soft_labels(named: pd.DataFrame) -> dict[str, list[float]]:
+    if named.empty:
+        return {}
+    labels = soft_labels(named[["item", "rater", "value"]], emotion.NAMES)
+    return {str(item): [float(share) for share in labels.loc[item]] for item in labels.index}
 
 
 def _emotion_row(items: TrainingItems, one: TrainingItem, soft_label: Sequence[float]) -> Row:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from annotation.export.fields import about_json, query_emotion, rounded
+from annotation.export.labels import UNANCHORED, chosen, label_kind
 from annotation.export.manifest import EXPORTER, scale_versions
 from annotation.export.source import Source
 from annotation.store.tables import Row
@@ -21,8 +22,10 @@ APPROVING_RATERS = 2  # a single rater's approval is not enough
 
 REASONS = {
     "evaluation-study": "this is an evaluation study: its items measure models, and none may be trained on",
-    "split-lock": "an evaluation study of the same store holds the same family, the same sound, "
+    "split-lock": "an evaluation study of the same store holds the same family, recording, speaker "
     "or (nearly) the same words",
+    "no-label-of-this-kind": "all ratings were made after the model's guess was shown, or all without it, "
+    "and the export was asked for the others (--labels)",
     "no-rating-that-counts": "nobody rated the item, or only raters who were flagged",
     "no-transcript": "the words of the query or of an answer are not known",
     "not-approved": f"fewer than {APPROVING_RATERS} raters, or a mean of empathy or relevance under {GOOD_MEAN:g}",
@@ -40,11 +43,15 @@ REASONS = {
 
 @dataclass(frozen=True, eq=False)
 class TrainingItem:
-    """``counted``: the item's ordinary ratings without those of flagged raters; ``all``: with them."""
+    """``counted``: the item's ordinary ratings without those of flagged raters; ``all``: with them.
+
+    ``labels``: whether these raters had seen the model's guess (``anchored``) or not.
+    """
 
     item: Row
     counted: Sequence[Row]
     all: Sequence[Row]
+    labels: str = UNANCHORED
 
     @property
     def id(self) -> str:
@@ -75,11 +82,15 @@ class TrainingItem:
 
 
 class TrainingItems:
-    """``left_out``: reason (of :data:`REASONS`) → ids of the items that give no row for it."""
+    """``left_out``: reason (of :data:`REASONS`) → ids of the items that give no row for it.
+
+    ``held_out``: why the split lock holds items out (a reason of ``split_lock.py``) → their ids.
+    """
 
     def __init__(self, source: Source) -> None:
         self.source, self.results, self.rules = source, source.results, source.results.rules
         self.left_out: dict[str, set[str]] = defaultdict(set)
+        self.held_out: dict[str, set[str]] = defaultdict(set)
 
     def leave_out(self, reason: str, item: TrainingItem | Row) -> None:
         if reason not in REASONS:
@@ -96,16 +107,29 @@ class TrainingItems:
         for row in self.results.rows:
             if row["kind"] == "rate":
                 ratings[row["item"]].append(row)
+        unlocked = [item for item in self.source.ordinary if not self._is_held_out(item)]
+        return [one for item in unlocked for one in self._with_labels(item, ratings[item["id"]])]
+
+    def _is_held_out(self, item: Row) -> bool:
+        reason = self.source.lock.reason(item)
+        if reason is not None:
+            self.leave_out("split-lock", item)
+            self.held_out[reason].add(item["id"])
+        return reason is not None
+
+    def _with_labels(self, item: Row, given: Sequence[Row]) -> list[TrainingItem]:
+        """The item once for each kind of label that is exported and that it has."""
         found = []
-        for item in self.source.ordinary:
-            given = ratings[item["id"]]
-            counted = [row for row in given if self.results.verdicts[row["rater"]].outcome != "flagged"]
-            if self.source.lock.locks(item):
-                self.leave_out("split-lock", item)
-            elif not counted:
-                self.leave_out("no-rating-that-counts", item)
+        for kind in chosen(self.source.labels):
+            rated = [row for row in given if label_kind(row["guess"]) == kind]
+            counted = [row for row in rated if self.results.verdicts[row["rater"]].outcome != "flagged"]
+            if counted:
+                found.append(TrainingItem(item, counted, rated, kind))
+        if not found:
+            if any(self.results.verdicts[row["rater"]].outcome != "flagged" for row in given):
+                self.leave_out("no-label-of-this-kind", item)
             else:
-                found.append(TrainingItem(item, counted, given))
+                self.leave_out("no-rating-that-counts", item)
         return found
 
     def lacks_words(self, one: TrainingItem, *roles: str) -> bool:
@@ -131,6 +155,7 @@ class TrainingItems:
             "language": rules.language,
             "scales": [f"{name}@{version}" for name, version in scale_versions(rules).items()],
             "mode": content.get("mode", "both"),
+            "anchoring": one.labels,
             "audio_sha256": [content["clips"][role]["sha"] for role in rules.form.clips],
             "about": about_json(content),
             "emotion": emotion,

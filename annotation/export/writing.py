@@ -25,6 +25,7 @@ import soundfile
 
 from annotation.export.card import render_card
 from annotation.export.columns import RATINGS, SKIPS, SURVEYS, TRAINING, Columns, item_columns
+from annotation.export.labels import UNANCHORED, check_labels, count_labels, missing_labels
 from annotation.export.manifest import Manifest, code_sha256, log_sha256, refuse_withdrawals, scale_versions
 from annotation.export.preferences import kto_weights, mean_flip_rate
 from annotation.export.source import Source
@@ -39,18 +40,20 @@ from emotion_omni.types import EmotionOmniError
 ROWS_AT_ONCE = 256  # of a file with sounds in it, to bound memory
 
 
-def export_study(studio: Studio, study: str, out: Path) -> Manifest:
+def export_study(studio: Studio, study: str, out: Path, labels: str = UNANCHORED) -> Manifest:
     """Write a study to the folder ``out``, new or in place of an earlier export.
 
+    ``labels``: ratings without the model's guess, those with it (``anchored``), or ``both``.
+
     Raises :class:`EmotionOmniError`: ``not-found``, ``not-empty`` (the folder holds other files), ``changed-meanwhile``
-    (somebody withdrew), ``clip-missing``, ``clip-damaged``, ``disk``.
+    (somebody withdrew), ``bad-value``, ``clip-missing``, ``clip-damaged``, ``disk``.
     """
     out = out.resolve()
     _refuse_other_files(out)
     unfinished = out.with_name(f".{out.name}.{uuid.uuid4().hex}")
     try:
         unfinished.mkdir(parents=True)
-        manifest = _write(studio, study, unfinished)
+        manifest = _write(studio, study, unfinished, check_labels(labels))
         _move(unfinished, out)
     except OSError as error:
         raise EmotionOmniError(
@@ -62,14 +65,14 @@ def export_study(studio: Studio, study: str, out: Path) -> Manifest:
     return manifest
 
 
-def export_zip(studio: Studio, study: str) -> Path:
+def export_zip(studio: Studio, study: str, labels: str = UNANCHORED) -> Path:
     """The same as one zip file, equal bytes for equal exports → its path. The caller deletes it."""
     handle, name = tempfile.mkstemp(suffix=".zip")
     os.close(handle)
     path, complete = Path(name), False
     try:
         with tempfile.TemporaryDirectory() as folder:
-            export_study(studio, study, Path(folder) / "export")
+            export_study(studio, study, Path(folder) / "export", labels)
             _pack(Path(folder) / "export", path)
         complete = True
     finally:
@@ -133,8 +136,8 @@ def _move(finished: Path, out: Path) -> None:
 # --- files -------------------------------------------------------------------------------------------------------
 
 
-def _write(studio: Studio, study: str, folder: Path) -> Manifest:
-    source = Source.read(studio, study)
+def _write(studio: Studio, study: str, folder: Path, labels_asked: str) -> Manifest:
+    source = Source.read(studio, study, labels_asked)
     rates = _write_sounds(source, studio.clips, folder / "audio")
     items = TrainingItems(source)
     raw = {
@@ -151,17 +154,22 @@ def _write(studio: Studio, study: str, folder: Path) -> Manifest:
         for name in _names(table):
             _write_table(folder / name, columns[table], rows, rates, studio.clips.read)
             counts[name] = len(rows)
-    labels = Counter(row["label"] for row in tables.get("kto", ()))
+    good = Counter(row["label"] for row in tables.get("kto", ()))
+    label_counts = count_labels(source.results.ratings)
     manifest = Manifest(
         study,
         rows=counts,
         excluded={reason: len(left_out) for reason, left_out in sorted(items.left_out.items())},
-        kto_weights=kto_weights(labels[True], labels[False]),
+        kto_weights=kto_weights(good[True], good[False]),
         label_smoothing=mean_flip_rate(tables.get("dpo", ())),
         files={},
         log_sha256=log_sha256(studio.store.log, source.sequence),
         log_sequence=source.sequence,
         scales=scale_versions(source.results.rules),
+        held_out={reason: len(held) for reason, held in sorted(items.held_out.items())},
+        labels=labels_asked,
+        label_counts=label_counts,
+        notes=_notes(source, label_counts),
         code_sha256=code_sha256(),
     )
     (folder / "README.md").write_text(render_card(source, manifest), encoding="utf-8")
@@ -170,6 +178,16 @@ def _write(studio: Studio, study: str, folder: Path) -> Manifest:
     (folder / "manifest.json").write_text(text, encoding="utf-8")
     refuse_withdrawals(studio.store.log, source.sequence, source.holds)
     return manifest
+
+
+def _notes(source: Source, label_counts: Mapping[str, int]) -> list[str]:
+    found = [missing_labels(source.labels, label_counts)]
+    if source.lock.has_other_keys:
+        found.append(
+            "Some evaluation studies were made under another signing key (STUDIO_SECRET). Of those that were deleted "
+            "since, recordings are still recognized, but not their families, words and speakers."
+        )
+    return [note for note in found if note]
 
 
 def _names(table: str) -> list[str]:

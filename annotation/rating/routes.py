@@ -159,12 +159,13 @@ async def take_back(studio: Studio, request: Request, body: Body) -> Response:
 
 
 async def export(studio: Studio, request: Request, _: Body) -> Response:
-    """A study's whole export as a zip file."""
+    """A study's whole export as a zip file; ``?labels=`` unanchored (default), anchored or both."""
     from annotation.export.writing import export_zip
 
     await require_role(studio, request, "researcher")
     study = request.path_params["study"]
-    path = await run_in_threadpool(export_zip, studio, study)
+    labels = request.query_params.get("labels", "unanchored")
+    path = await run_in_threadpool(export_zip, studio, study, labels)
     return FileResponse(path, filename=f"{study}.zip", background=BackgroundTask(path.unlink, missing_ok=True))
 
 

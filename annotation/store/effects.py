@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Table, select
 
 from annotation.store.event_log import Event
+from annotation.store.queries import View, lock_id
 from annotation.store.tables import (
     TASK_KINDS,
     Row,
@@ -22,6 +23,7 @@ from annotation.store.tables import (
     enrolments,
     invites,
     items,
+    locks,
     logins,
     meta,
     raters,
@@ -77,6 +79,15 @@ def _items_added(connection: Connection, event: Event) -> None:
         row = {name: item.get(name) for name in names}
         rows.append(row | counters | {"study": event["study"], "shuffle": shuffle})
     connection.execute(_insert(items), rows)
+
+
+def _items_locked(connection: Connection, event: Event) -> None:
+    """Tags of items of evaluation studies, by kind. They name no study, so they stay when it is deleted."""
+    tags = {lock_id(kind, value): (kind, value) for kind, values in event["tags"].items() for value in values}
+    fresh = tags.keys() - View(connection).known_locks(tags)
+    rows = [{"id": name, "kind": tags[name][0], "value": tags[name][1]} for name in sorted(fresh)]
+    if rows:
+        connection.execute(_insert(locks), rows)
 
 
 # --- raters and their way through a study -----------------------------------------------------------------------
@@ -244,6 +255,7 @@ EFFECTS: Mapping[str, Callable[[Connection, Event], None]] = {
     "study.changed": _study_changed,
     "study.deleted": _study_deleted,
     "items.added": _items_added,
+    "items.locked": _items_locked,
     "rater.joined": _rater_joined,
     "rater.changed": _rater_changed,
     "enrolled": _enrolled,

@@ -49,7 +49,18 @@ def m004_skips(connection: Connection) -> None:
     connection.execute(tables.meta.update().where(tables.meta.c.name == "erasing").values(value=applied))
 
 
-MIGRATIONS: tuple[Callable[[Connection], None], ...] = (m001_first, m002_decisions, m003_logins, m004_skips)
+def m005_locks(connection: Connection) -> None:
+    """What evaluation studies have locked out of training, which stays when they are deleted."""
+    tables.locks.create(connection, checkfirst=True)
+
+
+MIGRATIONS: tuple[Callable[[Connection], None], ...] = (
+    m001_first,
+    m002_decisions,
+    m003_logins,
+    m004_skips,
+    m005_locks,
+)
 version = Table("version", MetaData(), Column("number", Integer, nullable=False))
 
 

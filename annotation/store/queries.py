@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,7 @@ from annotation.store.tables import (
     enrolments,
     invites,
     items,
+    locks,
     logins,
     meta,
     raters,
@@ -75,6 +77,13 @@ _EXPIRED = (
     .where(assignments.c.state == "open", assignments.c.leased_until < sa.bindparam("now"))
     .limit(sa.bindparam("most"))
 )
+
+
+MOST_AT_ONCE = 500  # values in one statement
+
+
+def lock_id(kind: str, value: str) -> str:
+    return hashlib.blake2b(f"{kind}:{value}".encode(), digest_size=16).hexdigest()
 
 
 def _parsed(texts: Sequence[str]) -> list:
@@ -303,6 +312,18 @@ class View:
             for clip in content.get("clips", {}).values()
             for sha in (clip["sha"], clip["played"])
         }
+
+    def locks(self) -> set[tuple[str, str]]:
+        """(kind, value) of all that evaluation studies have locked out of training, deleted ones included."""
+        return {(row[0], row[1]) for row in self.connection.execute(select(locks.c.kind, locks.c.value))}
+
+    def known_locks(self, ids: Iterable[str]) -> set[str]:
+        """Those of the ids (:func:`lock_id`) that are locked already."""
+        wanted, found = sorted(ids), set()
+        for start in range(0, len(wanted), MOST_AT_ONCE):
+            chosen = select(locks.c.id).where(locks.c.id.in_(wanted[start : start + MOST_AT_ONCE]))
+            found |= set(self.connection.execute(chosen).scalars())
+        return found
 
     def applied(self) -> int:
         """The sequence number of the last event applied."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, MetaData, String, Table
+from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, MetaData, String, Table, Text
 
 Row = dict[str, Any]
 TASK_KINDS = ("rate", "trap", "gold", "repeat")  # of assignments in the task; sound check and training come before it
@@ -149,6 +149,13 @@ invites = Table(
     Column("expires", Float, nullable=False),
     Column("revoked", Float),
     Index("invites_rater", "rater"),
+)
+locks = Table(
+    "locks",
+    metadata,
+    Column("id", String(32), primary_key=True),  # hash of kind and value
+    Column("kind", String(12), nullable=False),
+    Column("value", Text, nullable=False),
 )
 logins = Table(
     "logins",

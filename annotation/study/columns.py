@@ -34,7 +34,7 @@ class Columns:
 
     def recognize(self, names: Sequence[str]) -> dict[str, str]:
         """A table's own name of a column → the name by which the import knows it. Others are kept as they are."""
-        plain = {name: _plain(name) for name in names}
+        plain = {name: plain_name(name) for name in names}
         found = {name: form for name, form in plain.items() if form in self.known}
         for alias, meant in self.aliases.items():
             for name, form in plain.items():
@@ -44,14 +44,14 @@ class Columns:
 
     def near_miss(self, name: str, found: dict[str, str]) -> str | None:
         """The known column that an unknown one is almost called."""
-        form = _plain(name)
+        form = plain_name(name)
         if name in found or form in self.aliases:
             return None
-        if any(form.startswith(f"{known}_") for known in (*found.values(), *map(_plain, found))):
+        if any(form.startswith(f"{known}_") for known in (*found.values(), *map(plain_name, found))):
             return None
         near = difflib.get_close_matches(form, [*self.known, *self.aliases], 1, NEAR)
         return self.aliases.get(near[0], near[0]) if near else None
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     return re.sub(r"[\s\-]+", "_", key_of(name).replace("\u00a0", " ").strip().casefold())

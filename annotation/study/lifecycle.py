@@ -11,11 +11,10 @@ from annotation.store.transaction import Transaction
 from annotation.study import checks
 from annotation.study.clips import Clips
 from annotation.study.items import Item, new_row
+from annotation.study.lock_tags import PRACTICE, is_locking, lock, lock_study, tags_to_lock
 from annotation.study.rules import STATES, Study
 from emotion_omni import json_lines
 from emotion_omni.types import EmotionOmniError
-
-PRACTICE = "practice-"  # begins the ids of the built-in practice studies, whose ratings count nowhere
 
 
 def create(
@@ -29,11 +28,13 @@ def create(
         raise EmotionOmniError(f"The settings of the study cannot be stored: {fault}", "bad-setting")
     with_checks = [*items, *checks.items(rules.form, clips, items)]
     rows = [new_row(item) for item in with_checks]
+    tags = tags_to_lock(store, clips, rows) if is_locking(study, rules.settings()) else set()
 
     def add(transaction: Transaction) -> str:
         if transaction.study(study):
             raise EmotionOmniError(f"There is a study {study!r} already.", "taken")
         transaction.record("study.created", study=study, settings=rules.settings(), state="open", by=by)
+        lock(transaction, tags)
         transaction.record("items.added", study=study, items=rows)
         return study
 
@@ -43,10 +44,14 @@ def create(
 def add_items(store: Store, study: str, items: Sequence[Item]) -> int:
     """More items for a study → their number. A contributor's item is an event of its own: it can be erased alone."""
     rows = [new_row(item) for item in items]
+    tags = tags_to_lock(store, Clips(store.home / "audio"), rows)
 
     def add(transaction: Transaction) -> int:
-        if transaction.study(study) is None:
+        found = transaction.study(study)
+        if found is None:
             raise EmotionOmniError("There is no such study.", "not-found")
+        if is_locking(study, found["settings"]):
+            lock(transaction, tags)
         shared = [row for row in rows if not row["contributor"]]
         for group in [shared, *([row] for row in rows if row["contributor"])]:
             if group:
@@ -65,10 +70,11 @@ def set_state(store: Store, study: str, state: str) -> None:
 
 
 def delete(store: Store, clips: Clips, study: str) -> list[str]:
-    """Erase the study, its items, ratings and sounds, and the guests who rated in no other → those guests."""
-    with store.read() as view:
-        if view.study(study) is None:
-            raise EmotionOmniError("There is no such study. It may have been deleted already.", "not-found")
+    """Erase the study, its items, ratings and sounds, and the guests who rated in no other → those guests.
+
+    The tags that lock items of an evaluation study out of training stay.
+    """
+    lock_study(store, clips, study)
     guests = store.delete_study(study)
     delete_unused_clips(store, clips)
     return guests

@@ -9,6 +9,7 @@ import pandas as pd
 from annotation.analysis.item_table import item_table
 from annotation.analysis.reports import Reports
 from annotation.analysis.results import Results
+from annotation.export.labels import count_labels
 from annotation.store.queries import View
 from annotation.ui.report_tables import report_tables
 from annotation.ui.result_pictures import pictures
@@ -24,6 +25,7 @@ class Drawn:
     pictures: str
     items: pd.DataFrame
     raters: list[tuple[str, str]]
+    labels: dict[str, int]  # ordinary ratings without and with the model's guess
 
 
 def draw(view: View, study: str, kept_only: bool, secret: bytes) -> Drawn:
@@ -31,4 +33,4 @@ def draw(view: View, study: str, kept_only: bool, secret: bytes) -> Drawn:
     found, reports, sequence = Results.read(view, study, secret), Reports.read(view, study), view.applied()
     people = [(f"{found.pseudonym(rater)} · {found.verdicts[rater].outcome}", rater) for rater in found.raters]
     shown = pictures(found, kept_only) + report_tables(found, reports)
-    return Drawn(sequence, shown, item_table(found, kept_only), people)
+    return Drawn(sequence, shown, item_table(found, kept_only), people, count_labels(found.ratings))

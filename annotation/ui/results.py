@@ -15,6 +15,7 @@ import gradio as gr
 import pandas as pd
 
 from annotation.analysis.item_table import LAST, SHOWN, file_name, own_values
+from annotation.export.labels import ANCHORED, BOTH, UNANCHORED, missing_labels
 from annotation.studio import Studio
 from annotation.study.rules import Study
 from annotation.study.scales import SCALES
@@ -52,7 +53,7 @@ class Handlers:
             drawn.pictures,
             gr.update(choices=[ANY, *columns]),
             gr.update(choices=drawn.raters),
-            _downloads(html.escape(study)),
+            _downloads(html.escape(study), drawn.labels),
         ]
 
     def list_items(
@@ -118,11 +119,22 @@ class Handlers:
         )
 
 
-def _downloads(study: str) -> str:
-    return (
-        f'<a class="download" href="studio/export/{study}.zip" download>Download everything (zip)</a> · '
-        f'<a class="download" href="studio/codes/{study}?format=csv" download>Completion codes (CSV)</a>'
-    )
+def _downloads(study: str, labels: dict[str, int]) -> str:
+    """Where raters have seen the model's guess, a choice of labels; those without it come first."""
+    links = [_download(f"export/{study}.zip", "Download everything (zip)")]
+    if labels[ANCHORED]:
+        links = [
+            _download(f"export/{study}.zip", f"Download {labels[UNANCHORED]} labels made without the guess (zip)"),
+            _download(f"export/{study}.zip?labels={ANCHORED}", f"{labels[ANCHORED]} made after it was shown"),
+            _download(f"export/{study}.zip?labels={BOTH}", "both"),
+        ]
+    note = missing_labels(UNANCHORED, labels)
+    alert = f'<p class="alert">{html.escape(note)}</p>' if note else ""
+    return alert + " · ".join([*links, _download(f"codes/{study}?format=csv", "Completion codes (CSV)")])
+
+
+def _download(path: str, words: str) -> str:
+    return f'<a class="download" href="studio/{path}" download>{words}</a>'
 
 
 def _players(item: str, content: dict[str, Any]) -> str:

@@ -38,7 +38,7 @@ def test_the_export_holds_what_raters_picked(desk, tmp_path, template):
 
     for _ in range(2):
         desk.rate(study, lambda item, screen: asked(screen, pick))
-    export_study(desk.studio, study, tmp_path / "out")
+    export_study(desk.studio, study, tmp_path / "out", labels="both")
     rows = pq.read_table(tmp_path / "out/ratings.parquet").to_pylist()
     on_page = {(row["rating"], row["scale"]): row["value_on_page"] for row in rows}
     shown = {

@@ -165,7 +165,7 @@ def test_recordings_get_majorities_soft_labels_and_means(desk, tmp_path):
     with desk.studio.store.read() as view:
         ids = {item["content"]["texts"]["speech"]: item["id"] for item in view.items(study, "rate")}
     desk.decide(study, "item", item=ids["Who knows."], scale="primary", value="angry", reason="listened again")
-    manifest = export_study(desk.studio, study, tmp_path / "out")
+    manifest = export_study(desk.studio, study, tmp_path / "out", labels="anchored")
     rows = {row["transcript"]: row for row in pq.read_table(tmp_path / "out/emotion.parquet").to_pylist()}
     assert {text: row["label"] for text, row in rows.items()} == {"So nice.": "happy", "Who knows.": None}
     assert rows["Who knows."]["adjudicated"] == "angry" and manifest.excluded == {"no-emotion-named": 1}

@@ -17,7 +17,8 @@ from annotation.export.training_items import TrainingItems, majority
 def training_items(template: str, items: list[dict], ratings: list[dict], decisions: tuple = (), **of: Any):
     found = results(template, items, ratings, decisions, split="training")
     consents = of.get("consents", frozenset(row["rater"] for row in ratings))
-    return TrainingItems(Source(found, consents, consents, Reports((), {}), SplitLock(of.get("locked", [])), 0))
+    lock, labels = SplitLock(of.get("locked", [])), of.get("labels", "unanchored")
+    return TrainingItems(Source(found, consents, consents, Reports((), {}), lock, 0, labels))
 
 
 def answered(name: str = "i") -> dict[str, Any]:
@@ -62,17 +63,35 @@ def test_an_answer_that_half_of_the_raters_left_unchanged_is_not_the_worse_one()
 def test_an_emotion_row_rests_on_raters_who_are_not_flagged():
     ratings = [
         rating("ann", "i", {"primary": "sad", "valence": 2}, guess=True, heard={"0": 1.0}),
-        rating("bob", "i", {"primary": "sad", "valence": 3}, guess=False, heard={"0": 0.96}),
+        rating("bob", "i", {"primary": "sad", "valence": 3}, guess=True, heard={"0": 0.96}),
+        rating("dan", "i", {"primary": "calm", "valence": 6}, guess=False, heard={"0": 0.7}),
         rating("eve", "i", {"primary": "happy", "valence": 7}, guess=True, heard={"0": 0.5}),
     ]
-    items = training_items("emotion-recognition", [spoken()], ratings, (flagged("eve"),), consents=frozenset({"ann"}))
+    items = training_items(
+        "emotion-recognition", [spoken()], ratings, (flagged("eve"),), consents=frozenset({"ann"}), labels="anchored"
+    )
     (row,) = training_tables(items)["emotion"]
-    assert (row["label"], row["valence"], row["guess_shown_share"], row["n_raters"]) == ("sad", 2.5, 0.5, 2)
+    assert (row["label"], row["valence"], row["guess_shown_share"], row["n_raters"]) == ("sad", 2.5, 1.0, 2)
     assert max(row["soft_label"]) == pytest.approx(2.5 / 6) and sorted(row["soft_label"])[-2] == pytest.approx(
         0.5 / 6, abs=1e-6
     )
     assert row["heard_least"] == 0.96 and row["consent"] is False
     assert (row["ratings_could_not_check"], row["ratings_flagged"]) == (2, 1)
+
+
+def test_labels_with_and_without_the_guess_are_never_pooled():
+    ratings = [rating("ann", "i", {"primary": "sad"}, guess=True), rating("bob", "i", {"primary": "calm"}, guess=False)]
+    found = {}
+    for labels in ("unanchored", "anchored", "both"):
+        rows = training_tables(training_items("emotion-recognition", [spoken()], ratings, labels=labels))["emotion"]
+        found[labels] = [(row["anchoring"], row["label"], row["guess_shown_share"], row["n_raters"]) for row in rows]
+    unanchored, anchored = ("unanchored", "calm", 0.0, 1), ("anchored", "sad", 1.0, 1)
+    assert found == {"unanchored": [unanchored], "anchored": [anchored], "both": [unanchored, anchored]}
+
+
+def test_an_item_with_labels_of_the_other_kind_alone_is_counted():
+    items = training_items("emotion-recognition", [spoken()], [rating("ann", "i", {"primary": "sad"}, guess=True)])
+    assert training_tables(items) == {} and items.left_out == {"no-label-of-this-kind": {"i"}}
 
 
 def test_consent_is_that_of_every_rater_of_the_row():
@@ -85,6 +104,7 @@ def test_a_locked_item_gives_no_row_of_any_table():
     ratings = [rating(rater, "i", {"primary": "sad"}) for rater in ("ann", "bob")]
     items = training_items("emotion-recognition", [spoken()], ratings, locked=[spoken("i")])
     assert training_tables(items) == {} and items.left_out == {"split-lock": {"i"}}
+    assert items.held_out == {"sound": {"i"}}
 
 
 def test_a_tie_has_no_majority():
