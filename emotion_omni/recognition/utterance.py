@@ -20,6 +20,7 @@ from emotion_omni.types import Audio, EmotionOmniError
 Span = tuple[int, int]  # first sample, last sample + 1
 FindSpeech = Callable[[np.ndarray], list[Span]]  # samples [N] → spans of speech
 
+SILENT_DBFS = -85.0  # nearly the steps of 16 bits; above it speech can be heard, however quiet
 VAD_PEAK = 0.5  # peak level that voice activity detection gets, however quiet the recording
 LONGEST_PAUSE = 0.5  # seconds; of a longer pause this much remains
 LONG_PAUSE = 1.5  # seconds removed from a pause, from which the speech after it is a window of its own
@@ -104,7 +105,7 @@ def prepare_utterance(query: Audio, voice_activity: VoiceActivity, second_look: 
     samples = audio.resample(query, HZ).samples
     samples = samples - samples.mean()
     level = audio.dbfs(samples)
-    if level < audio.QUIETEST_DBFS:
+    if level < SILENT_DBFS:
         raise EmotionOmniError(
             f"The recording is silent ({level:.0f} dBFS). Check the microphone, then record again.", "silent"
         )
