@@ -172,7 +172,7 @@ def _padded_recognizer(folder: Path) -> Callable[[np.ndarray], str]:
     import tokenizers
     import torch
 
-    from emotion_omni.recognition.whisper_ct2 import PROMPT
+    from emotion_omni.recognition.whisper_decoder import PROMPT
     from emotion_omni.recognition.whisper_encoder import WhisperEncoder
 
     model = ctranslate2.models.Whisper(str(folder), compute_type="int8", intra_threads=2)
