@@ -40,6 +40,7 @@ NAMES: tuple[str, ...] = tuple(label.name for label in TABLE)
 _BY_NAME = {name: label for label in TABLE for name in (label.name, *label.aliases)}
 
 CHANGE, SHORTEST_PART = 0.05, 2  # nats a window, and windows on each side, of a change of emotion
+NEAR_PAUSE, PAUSE_FACTOR = 0.4, 1.5  # seconds from a pause to a change, and how much more such a change counts
 HURTING = ("sad", "angry", "fearful", "disgusted")
 NEWS = ("good", "bad", "neutral")  # what the words report: good news, something that hurts, neither
 
@@ -82,26 +83,25 @@ def distance(one: str, other: str) -> float:
     return math.hypot(a.valence - b.valence, a.arousal - b.arousal)
 
 
-def turning_point(trajectory: Sequence[tuple[float, Emotion]]) -> float | None:
+def turning_point(trajectory: Sequence[tuple[float, Emotion]], pauses: Sequence[float] = ()) -> float | None:
     """When the emotion changes, in seconds; ``None`` where it does not.
 
-    The split of the windows into two parts that tell them apart best: the largest generalized Jensen-Shannon
-    divergence, n₁ KL(p₁‖p) + n₂ KL(p₂‖p), of mean distributions p₁ before, p₂ after and p of all. The parts must have
-    different likeliest labels and :data:`CHANGE` nats a window between them.
+    The split of the windows that tells two parts apart best: the largest generalized Jensen-Shannon divergence,
+    n₁ KL(p₁‖p) + n₂ KL(p₂‖p), of the mean distributions p₁ before, p₂ after and p of all, at least :data:`CHANGE` nats
+    a window. People change between phrases, so a split near one of ``pauses`` (their middles) is preferred.
     """
     rows = [[felt.probabilities[name] for name in NAMES] for _, felt in trajectory]
-    if len(rows) < 2 * SHORTEST_PART:
-        return None
-    whole = _mean(rows)
-    scores = {}
+    whole, best, found = _mean(rows), CHANGE * len(rows), None
     for split in range(SHORTEST_PART, len(rows) - SHORTEST_PART + 1):
         before, after = _mean(rows[:split]), _mean(rows[split:])
-        if before.index(max(before)) != after.index(max(after)):
-            scores[split] = split * _divergence(before, whole) + (len(rows) - split) * _divergence(after, whole)
-    best = max(scores, key=scores.__getitem__, default=None)
-    if best is None or scores[best] < CHANGE * len(rows):
-        return None
-    return (trajectory[best - 1][0] + trajectory[best][0]) / 2
+        score = split * _divergence(before, whole) + (len(rows) - split) * _divergence(after, whole)
+        at = (trajectory[split - 1][0] + trajectory[split][0]) / 2
+        pause = min(pauses, key=lambda one: abs(one - at), default=math.inf)
+        if abs(pause - at) <= NEAR_PAUSE:
+            score, at = score * PAUSE_FACTOR, pause
+        if score >= best:
+            best, found = score, at
+    return found
 
 
 def _mean(rows: Sequence[Sequence[float]]) -> list[float]:

@@ -131,7 +131,8 @@ class Turn:
 class Heard:
     """What was said and how. ``transcript``: empty where no words could be made out.
 
-    ``trajectory``: (seconds from the start of the query, emotion), rising. ``speaker``: the estimate of the person's
+    ``trajectory``: (seconds from the start of the query, emotion), rising. ``turning_point``: when it changes, in
+    seconds, if it does. ``speaker``: the estimate of the person's
     voice, this turn included, for :attr:`Turn.speaker` of the next one. ``timings``: seconds spent by stage of
     recognition. Two results are equal whatever the estimates and the timings are.
     """
@@ -141,6 +142,7 @@ class Heard:
     trajectory: tuple[tuple[float, Emotion], ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict, compare=False)
     speaker: SpeakerEstimate | None = field(default=None, compare=False)
+    turning_point: float | None = None
 
 
 @dataclass(frozen=True)

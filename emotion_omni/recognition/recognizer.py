@@ -61,7 +61,8 @@ class SpeechRecognizer(abc.ABC):
             found = self.classify(encoded, turn.speaker)
         if label is not None:
             return Heard(transcript, emotion.one_hot(label), (), timings, found.speaker)
-        return Heard(transcript, found.emotion, found.trajectory, timings, found.speaker)
+        turning_point = emotion.turning_point(found.trajectory, self.pauses(encoded)) if found.trajectory else None
+        return Heard(transcript, found.emotion, found.trajectory, timings, found.speaker, turning_point)
 
     def prepare(self, query: Audio) -> Utterance:
         """See :func:`prepare_utterance`."""
@@ -73,6 +74,10 @@ class SpeechRecognizer(abc.ABC):
 
     def check_speech(self, encoded: Any) -> None:  # noqa: B027 (empty on purpose: not every recognizer can tell)
         """Refuse what turns out not to be speech. Raises :class:`EmotionOmniError` (code ``no-speech``)."""
+
+    def pauses(self, encoded: Any) -> list[float]:
+        """The middles of the pauses in the speech, in seconds of the recording."""
+        return encoded.pauses() if isinstance(encoded, Utterance) else []
 
     @abc.abstractmethod
     def transcribe(self, encoded: Any) -> str:

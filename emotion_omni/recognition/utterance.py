@@ -50,6 +50,11 @@ class Utterance:
     def seconds(self) -> float:
         return len(self.samples) / HZ
 
+    def pauses(self) -> list[float]:
+        """The middles of the pauses between spans of speech, in seconds of the recording."""
+        gaps = zip(self.speech, self.speech[1:], strict=False)
+        return [self.recording_seconds((before[1] + after[0]) / 2 / HZ) for before, after in gaps]
+
     def recording_seconds(self, seconds: float) -> float:
         """A time of the utterance → the time of the recording."""
         at = max(0.0, seconds) * HZ + 1e-3  # a sample's own time, rounded, lies in that sample's part

@@ -79,6 +79,9 @@ class WhisperCT2Recognizer(SpeechRecognizer):
         ]
         return with_words(" ".join(filter(None, texts)))
 
+    def pauses(self, encoded: Encoded) -> list[float]:
+        return encoded.utterance.pauses()
+
     def classify(self, encoded: Encoded, speaker: SpeakerEstimate | None = None) -> Classified:
         return classify_windows(self.emotion_head, encoded.windows, encoded.utterance, speaker)
 
