@@ -78,10 +78,10 @@ def test_the_engine_is_given_the_earlier_turns_and_the_seed_of_the_page(handlers
 
 def test_answering_again_replaces_the_last_turn_and_forgets_it(handlers, recording):
     conversation = answered(handlers, answered(handlers, Conversation()))
-    conversation = corrected(handlers, conversation, "sad", "My own words")
+    conversation = corrected(handlers, conversation, "disgusted", "My own words")
     assert len(conversation.turns) == 2 and len(recording.turns[2].earlier) == 1
     last = conversation.turns[-1]
-    assert (last.heard.transcript, last.heard.emotion.label, last.corrected) == ("My own words", "sad", True)
+    assert (last.heard.transcript, last.heard.emotion.label, last.corrected) == ("My own words", "disgusted", True)
     assert last.recognized.transcript == "1.0 seconds of sound", "what the model heard is kept beside the correction"
 
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import EXAMPLES, noise
-from emotion_omni.train.augmentation import augment
+from conftest import EXAMPLES
 from safetensors.torch import load_file
 
 from emotion_omni import emotion
+from emotion_omni.recognition.speech_emotion import HeadConfig, SpeechEmotionHead
 from emotion_omni.train import g2p, guard, recognizer, responder
 from emotion_omni.train.emotion_corpus import Clip, report
 from emotion_omni.train.part_settings import G2PSettings, GuardSettings, RecognizerSettings, ResponderSettings
@@ -100,24 +100,56 @@ def test_the_recognizer_learns_from_a_few_clips(tmp_path):
                 rows.append([clip, ("sad", "happy", "angry", "neutral")[number], f"s{split}", "own", split])
     with open(tmp_path / "manifest.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["path", "emotion", "speaker", "source", "split"], *rows])
-    log = recognizer.train(tmp_path, tmp_path / "out", tmp_path / "cache", RecognizerSettings(epochs=1))
-    assert log["clips"] == {"train": 32, "dev": 4, "test": 4} and log["test"]["uar"] > 0.5
-    saved = recognizer.evaluate(tmp_path, tmp_path / "out" / "speech_emotion.safetensors", tmp_path / "cache")
-    assert saved["test"]["confusion"] == log["test"]["confusion"]
+    log = recognizer.train([tmp_path], tmp_path / "out", tmp_path / "cache", RecognizerSettings(examples_each=2))
+    kind = "trained corpora, 0 earlier turns"
+    assert log["clips"] == {"train": 32, "dev": 4, "test": 4} and log["test"][kind]["uar"] > 0.5
+    saved = recognizer.evaluate([tmp_path], tmp_path / "out" / "speech_emotion.safetensors", tmp_path / "cache")
+    assert saved["test"][kind]["confusion"] == log["test"][kind]["confusion"]
 
 
-def test_augmented_copies_are_reproducible_and_differ():
-    samples = noise(2.0).samples
-    one, again, other = (augment(samples, np.random.default_rng(seed)) for seed in (1, 1, 2))
-    assert np.array_equal(one, again) and (len(one) != len(other) or not np.array_equal(one, other))
-    assert one.dtype == np.float32 and np.isfinite(one).all()
+def corpus(rows: list[tuple[str, str, str]]) -> recognizer.Corpus:
+    """Of (emotion, source, speaker), with random means."""
+    clips = [Clip(Path("x"), name, source, "train", speaker) for name, source, speaker in rows]
+    means = np.random.default_rng(0).normal(size=(len(rows), HeadConfig().features))
+    return recognizer.Corpus.of(clips, means)
 
 
-def test_rare_emotions_weigh_more():
-    labels = torch.tensor([0, 0, 0, 1])
-    weights = recognizer.class_weights(labels, 1.0)
-    assert weights[1] == pytest.approx(3 * weights[0].item()) and weights[labels].mean() == pytest.approx(1.0)
-    assert not weights[2:].any()
+def test_sources_weigh_the_same_within_an_emotion_and_rare_emotions_more():
+    found = corpus([("sad", "a", "1")] * 3 + [("sad", "b", "2"), ("happy", "b", "2")])
+    weights = recognizer.example_weights(found, np.arange(5))
+    assert weights.mean() == pytest.approx(1.0)
+    assert weights[:3].sum() == pytest.approx(weights[3]) and weights[4] == pytest.approx(weights[:4].sum())
+
+
+def test_earlier_turns_are_other_clips_of_the_same_speaker():
+    found = corpus([("sad", "a", "1"), ("happy", "a", "1"), ("sad", "a", "1"), ("sad", "a", "2")])
+    pool = recognizer.by_speaker(found, np.arange(4))["a/1"]
+    rng = np.random.default_rng(0)
+    assert sorted(recognizer.earlier_turns(found, 0, pool, 9, rng)) == [1, 2]
+    for _ in range(10):
+        assert len(set(found.labels[recognizer.earlier_turns(found, 0, pool, 9, rng, same_mood=True)])) == 1
+
+
+def test_an_emotion_that_a_corpus_lacks_takes_no_part_in_its_loss():
+    """Corpus a has no calm clips: nothing it holds may push the logit of calm down."""
+    rows = [("sad", "a", "1"), ("happy", "a", "1")] * 4
+    found = corpus(rows)
+    head = recognizer.fit(found, np.arange(8), RecognizerSettings(examples_each=1, iterations=5))
+    names = list(emotion.NAMES)
+    assert head.classifier.bias[names.index("calm")].abs() < 1e-6
+    assert head.classifier.weight[names.index("sad")].abs().sum() > 0
+
+
+def test_one_corpus_unlike_all_others_does_not_set_the_temperature():
+    head = SpeechEmotionHead(HeadConfig())
+    labels = torch.arange(8).repeat(50)
+    logits = torch.eye(8)[labels] * 8 + torch.randn(400, 8, generator=torch.Generator().manual_seed(0))
+    strange = (logits * 3, logits * 3, torch.ones(400), labels.roll(1))
+    usual = (logits, logits, torch.ones(400), labels)
+    recognizer.calibrate(head, [usual, usual, strange])
+    alone = SpeechEmotionHead(HeadConfig())
+    recognizer.calibrate(alone, [usual])
+    assert torch.equal(head.temperature, alone.temperature)
 
 
 def test_the_report_averages_recall_over_emotions():
