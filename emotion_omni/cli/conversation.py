@@ -93,7 +93,11 @@ class _Listening:
     def _report(self, file: str, heard: Heard) -> None:
         belief, known = heard.emotion, self.speaker.turns if self.speaker else 0
         over_time = [{"seconds": round(at, 2), "label": felt.label} for at, felt in heard.trajectory]
-        result = {"file": file, "transcript": heard.transcript} | _emotion_row(belief) | {"trajectory": over_time}
+        result = (
+            {"file": file, "transcript": heard.transcript}
+            | _emotion_row(belief)
+            | {"trajectory": over_time, "turning_point": heard.turning_point}
+        )
         voice = f", {known} earlier turns of this voice" if self.options.same_speaker else ""
         words = f"“{heard.transcript}”" if heard.transcript else NO_WORDS
         text = f"{file}: {words} — {belief.label} ({belief.confidence:.0%}{voice})"

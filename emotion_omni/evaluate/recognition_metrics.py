@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from emotion_omni import emotion
+from emotion_omni.train.emotion_corpus import calibration_error
 
 CLASSES = len(emotion.NAMES)
 NEUTRAL, CALM = emotion.NAMES.index("neutral"), emotion.NAMES.index("calm")
@@ -145,9 +146,7 @@ class Confidences:
         """Expected calibration error: mean distance of accuracy from confidence, weighted by the answers in a bin."""
         if not len(self.confidence):
             return None
-        where = np.minimum((self.confidence * bins).astype(int), bins - 1)
-        gaps = np.bincount(where, self.confidence - self.right, bins)  # sums of (confidence - right) in each bin
-        return round(float(np.abs(gaps).sum() / len(self.confidence)), 4)
+        return round(calibration_error(self.confidence, self.right, bins), 4)
 
 
 def confusion(predictions: Predictions) -> dict[str, dict[str, float]]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emotion_omni import emotion
-from emotion_omni.types import EmotionOmniError, Turn
+from emotion_omni.types import Emotion, EmotionOmniError, Turn
 
 
 def test_the_table_is_whole():
@@ -66,3 +66,25 @@ def test_replies_are_planned_not_mirrored():
 def test_a_turn_without_sound_needs_both_corrections():
     with pytest.raises(ValueError, match="transcript"):
         Turn(None, transcript="hello")
+
+
+def windows(*labels: str) -> list[tuple[float, Emotion]]:
+    """Windows 0.2 s apart, each fairly sure of its label."""
+    rest = dict.fromkeys(emotion.NAMES, 0.05)
+    return [(0.6 + 0.2 * at, emotion.mixture(rest | {label: 0.65})) for at, label in enumerate(labels)]
+
+
+def test_a_change_of_emotion_has_its_time():
+    found = emotion.turning_point(windows(*["sad"] * 8, *["angry"] * 6))
+    assert found == pytest.approx(0.6 + 0.2 * 7.5)
+
+
+def test_without_a_change_there_is_no_turning_point():
+    assert emotion.turning_point(windows(*["sad"] * 12)) is None
+    assert emotion.turning_point(windows("sad")) is None and emotion.turning_point([]) is None
+
+
+def test_a_change_is_placed_in_the_pause_beside_it():
+    changing = windows(*["sad"] * 8, *["angry"] * 6)
+    assert emotion.turning_point(changing, pauses=[0.9, 2.2]) == 2.2
+    assert emotion.turning_point(changing, pauses=[0.9]) == pytest.approx(2.1), "no pause is near"
