@@ -38,6 +38,9 @@ class SentenceEncoder:
             raise ValueError(f"No such tensors in the encoder: {sorted(unknown)[:3]}")
         return SentenceEncoder(self._tensors | tensors, self._tokenizer)
 
+    def tensor(self, name: str) -> Tensor:
+        return self._tensors[name]
+
     def layers(self, first: int) -> dict[str, Tensor]:
         """The tensors of layer ``first`` and all above it, by name."""
         above = tuple(f"encoder.layer.{index}." for index in range(first, LAYERS))
