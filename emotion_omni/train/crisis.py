@@ -26,7 +26,7 @@ from torch import Tensor
 from emotion_omni import streams, weights
 from emotion_omni.evaluate.crisis import CLASSES, measure, read_phrases
 from emotion_omni.response.crisis import CRISIS, LORA_PREFIX, CrisisDetector, CrisisHead, with_lora
-from emotion_omni.response.sentence_encoder import LAYERS, WIDTH, SentenceEncoder
+from emotion_omni.response.sentence_encoder import LAYERS, WIDTH, SentenceEncoder, mean
 from emotion_omni.text_encoding import decode_text, split_lines
 from emotion_omni.train.part_settings import CrisisSettings
 from emotion_omni.train.responder import read_rows
@@ -116,16 +116,12 @@ def fit(examples: list[Example], encoder: SentenceEncoder, settings: CrisisSetti
     steps = settings.epochs * (len(examples) // settings.batch_size)
     rates = [settings.learning_rate, 10 * settings.learning_rate]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=0.1)
+    batches = prepared(examples, encoder, settings, rng)
     for epoch in range(settings.epochs):
-        order = sorted(examples, key=lambda example: len(example[0]) + rng.random() * 30)
-        last = len(order) - settings.batch_size + 1
-        batches = [order[at : at + settings.batch_size] for at in range(0, last, settings.batch_size)]
         rng.shuffle(batches)
         total = 0.0
-        for batch in batches:
-            vectors = with_lora(encoder, lora).vectors([text for text, _, _ in batch])
-            classes = torch.tensor([kind for _, kind, _ in batch])
-            importance = torch.tensor([one for _, _, one in batch])
+        for lower, mask, classes, importance in batches:
+            vectors = mean(with_lora(encoder, lora).further(lower, mask, settings.first_layer), mask)
             losses = F.cross_entropy(
                 SCALE * vectors @ weight.T + bias, classes, reduction="none", label_smoothing=0.02
             )
@@ -138,6 +134,23 @@ def fit(examples: list[Example], encoder: SentenceEncoder, settings: CrisisSetti
         streams.note(f"epoch {epoch}: loss {total / len(batches):.4f}")
     tensors = {LORA_PREFIX + name: tensor.detach() for name, tensor in lora.items()}
     return tensors | {"weight": (SCALE * weight).detach(), "bias": bias.detach()}
+
+
+def prepared(
+    examples: list[Example], encoder: SentenceEncoder, settings: CrisisSettings, rng: random.Random
+) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Batches of texts of a like length: states below the adapted layers [B, T, D], mask [B, T], classes [B], weights.
+
+    The states do not change in training, so they are computed once.
+    """
+    order = sorted(examples, key=lambda example: len(example[0]) + rng.random() * 30)
+    found = []
+    for at in range(0, len(order) - settings.batch_size + 1, settings.batch_size):
+        texts, classes, importance = zip(*order[at : at + settings.batch_size], strict=True)
+        ids, mask = encoder.tokens(list(texts))
+        lower = encoder.hidden_states(ids, mask, settings.first_layer)
+        found.append((lower, mask, torch.tensor(classes), torch.tensor(importance)))
+    return found
 
 
 SCALE = 4.0  # vectors have length 1; the head learns faster on longer ones
