@@ -1,6 +1,7 @@
 """How many words that tell of danger are noticed, and how often harmless ones raise an alarm.
 
-``crisis_phrases.tsv``: split (dev, test), class (none, self, others), kind of phrasing, text. No kind is in both splits.
+``crisis_phrases.tsv``: split (dev, test), class (none, self, others), kind of phrasing, text. No kind is in both
+splits.
 """
 
 from __future__ import annotations
@@ -37,11 +38,10 @@ def measure(detector: CrisisDetector, phrases: list[Phrase]) -> dict[str, Any]:
     found: dict[str, Any] = {
         name: _rates(phrases, alarms) for name, alarms in (("patterns", patterns), ("head", head), ("both", both))
     }
-    found["by phrasing"] = {
-        f"{kind} {phrasing}": round(_share([alarm for phrase, alarm in zip(phrases, both, strict=True)
-                                            if (phrase.kind, phrase.phrasing) == (kind, phrasing)]), 3)
-        for kind, phrasing in dict.fromkeys((phrase.kind, phrase.phrasing) for phrase in phrases)
-    }
+    groups: dict[str, list[bool]] = {}
+    for phrase, alarm in zip(phrases, both, strict=True):
+        groups.setdefault(f"{phrase.kind} {phrase.phrasing}", []).append(alarm)
+    found["by phrasing"] = {name: round(_share(alarms), 3) for name, alarms in groups.items()}
     found["missed"] = [p.text for p, alarm in zip(phrases, both, strict=True) if p.kind != "none" and not alarm]
     found["false alarms"] = [p.text for p, alarm in zip(phrases, both, strict=True) if p.kind == "none" and alarm]
     return found

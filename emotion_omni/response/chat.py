@@ -45,7 +45,7 @@ class ReplyGuard(Protocol):
 
 
 class Net:
-    """Lets through what the guard allows. ``counts``: turns, crises, replies that were cut, retried or replaced, faults.
+    """Lets through what the guard allows. ``counts``: turns, crises, replies cut, refused or replaced, and the faults.
 
     ``write``: (attempt, fault of the last one) → the clauses of an attempt.
     """

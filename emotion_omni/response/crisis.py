@@ -1,7 +1,8 @@
 """Words that tell of danger: to oneself, or from other people.
 
 Plain patterns find the open statements, after idioms, titles and denials have been taken out. MiniLM, fine-tuned by
-:mod:`emotion_omni.train.crisis`, finds indirect words ("I gave my things away, I won't need them"). Long turns are read whole and in parts, because one sentence among many hardly moves a mean.
+:mod:`emotion_omni.train.crisis`, finds indirect words ("I gave my things away, I won't need
+them"). Long turns are read whole and in parts, because one sentence among many hardly moves a mean.
 
 Axes: B texts, D width 384, K = none, self, others (:data:`RISKS`).
 """
@@ -26,12 +27,14 @@ LONG = 16  # words from which a turn is also read in parts
 PART, STEP = 14, 7  # words of a part where there is no punctuation
 
 _NOT_MEANT = re.compile(
-    r"\b(?:suicide (?:squad|bomber\w*|note from|prevention|rates?)|(?:my|the|a) (?:phone|battery|laptop|car|\w+ ?screen) "
+    r"\b(?:suicide (?:squad|bomber\w*|note from|prevention|rates?)|(?:my|the|a) (?:phone|battery|laptop|car|\w+ "
+    r"?screen) "
     r"(?:died|is dead|killed itself)|(?:not|never|isn't|wasn't|n't) (?:\w+ ){0,2}suicidal|"
     r"(?:never|not going to|wouldn't|won't|not gonna|no plans? to|don't want to|not want to|never thought of|"
     r"not thinking (?:of|about)) (?:kill(?:ing)?|hurt(?:ing)?|harm(?:ing)?|cut(?:ting)?) my ?self|"
     r"(?:so|was|were|nearly|almost) (?:embarrassed|ashamed|cold|hot|bored)\W+(?:\w+ ){0,3}(?:want(?:ed)? to die|died?)|"
-    r"(?:cut|hurt|burn\w*|hit) my ?self (?:shaving|cooking|while|when i (?:fell|tripped|slipped)|at|on the|by accident)|"
+    r"(?:cut|hurt|burn\w*|hit) my ?self (?:shaving|cooking|while|when i (?:fell|tripped|slipped)|at|on the|by "
+    r"accident)|"
     r"(?:used to|years ago|back then|once|when i was (?:\w+ )?(?:young\w*|a \w+|\w+teen))\b[^.!?]*)",
     re.IGNORECASE,
 )
@@ -41,7 +44,8 @@ CRISIS = re.compile(
     r"end(ing)? (my (own )?life|it all)|tak(e|ing) my own life|take my life(?! in)|"
     r"i (don'?t|do not|no longer) (really |even )?want to (live(?! (in|with|without|here|there|at|on|near|like))|"
     r"be alive|be here any ?more|exist|wake up(?= ?(any ?more|again|tomorrow|$|[.!]))|be on this earth)|"
-    r"i (just |really |honestly |only )?(want|wanna|need) (to )?(die|be dead)(?= ?(so|tonight|now|and|honestly|please|$|[.,!]))|"
+    r"i (just |really |honestly |only )?(want|wanna|need) (to )?(die|be dead)(?= ?(so|tonight|now|and|honestly|"
+    r"please|$|[.,!]))|"
     r"i wish (that )?(i (was|were) dead|i('d| had) never been born|i could die)|"
     r"(i('d| would) be|i('m| am)|everyone('d| would) be|they('d| would) (all )?be) better off (dead|without me|if i)|"
     r"(hurt|harm|cutt?)(ing)? my ?self(?= ?(on purpose|again|tonight|and|so|right now|because|to|$|[.,!]))|"
@@ -77,7 +81,8 @@ class CrisisHead:
     def of(cls, tensors: dict[str, Tensor]) -> CrisisHead:
         """From the tensors of a file."""
         tensors = {name: value.float() for name, value in tensors.items()}
-        lora = {name.removeprefix(LORA_PREFIX): value for name, value in tensors.items() if name.startswith(LORA_PREFIX)}
+        lora = {name: value for name, value in tensors.items() if name.startswith(LORA_PREFIX)}
+        lora = {name.removeprefix(LORA_PREFIX): value for name, value in lora.items()}
         return cls(tensors["weight"], tensors["bias"], tensors["threshold"].item(), lora)
 
     def __call__(self, vectors: Tensor) -> Tensor:

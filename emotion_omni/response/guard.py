@@ -1,7 +1,7 @@
 """The guard: what may be said in reply, and whether the words tell of danger.
 
-A reply never condoles to good news, never congratulates on bad news, never agrees with self-blame and never advises as a
-doctor would.
+A reply never condoles to good news, never congratulates on bad news, never agrees with self-blame and never advises
+as a doctor would.
 
 Two small classifiers on MiniLM sentence vectors (trained by :mod:`emotion_omni.train.guard`): what the words report,
 with fine-tuned upper layers, because "gone" and "not" reverse the meaning; and the direction of a reply. For a reply

@@ -210,7 +210,8 @@ class ChatStream:
 
     def _not_ours(self, kind: str) -> ServerError:
         return ServerError(
-            f"{self._server} answered with {kind or 'nothing'}, not with a chat completion. Correct base_url, which ends "
+            f"{self._server} answered with {kind or 'nothing'}, not with a chat completion. Correct base_url, "
+            f"which ends "
             "where /chat/completions follows, often in /v1."
         )
 

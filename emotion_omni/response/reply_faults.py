@@ -19,7 +19,8 @@ SELF_BLAME = re.compile(
     re.IGNORECASE,
 )
 _AGREES = re.compile(
-    r"^\s*(yes|yeah|yep|yup|indeed|exactly|true|correct|right|agreed|absolutely|definitely|of course|totally|sure|i agree|"
+    r"^\s*(yes|yeah|yep|yup|indeed|exactly|true|correct|right|agreed|absolutely|definitely|of course|totally|"
+    r"sure|i agree|"
     r"fair( enough| point)?|i('m| am) afraid so|probably|maybe so|sounds like it|"
     r"well,? (yes|yeah|true|you (are|did)))\b(?! *(,? *)?(but|no\b|and no|it hurts|that hurts|it's hard))|"
     r"\b(you('re| are) (absolutely |quite |totally |probably )?right\b(?! (here|there|now|to (be|feel|ask|say|tell)))|"
@@ -28,8 +29,10 @@ _AGREES = re.compile(
     re.IGNORECASE,
 )
 BLAMES = re.compile(
-    r"\b(it (is|was|'s)|it's|that('s| was)|this is) (all |partly |probably |really |clearly |kind of )?your (own )?fault\b|"
-    r"\byou('re| are) (really |just |such |indeed |a bit |kind of )*(an? )?(worthless|useless|stupid|idiot|pathetic|failure|"
+    r"\b(it (is|was|'s)|it's|that('s| was)|this is) (all |partly |probably |really |clearly |kind of )?your (own "
+    r")?fault\b|"
+    r"\byou('re| are) (really |just |such |indeed |a bit |kind of )*(an? )?(worthless|useless|stupid|idiot|"
+    r"pathetic|failure|"
     r"loser|burden|ugly|unlovable|weak|lazy|hopeless|selfish|to blame|a waste|the problem)\b(?!\?)|"
     r"\byou (really )?(deserve|deserved) (it|this|that|to (be hurt|suffer|fail|die|be alone))\b(?! (all|better))|"
     r"\byou (brought|did) (it|this) (on|to) yourself|\byou('ve| have) only yourself to blame|"
@@ -37,13 +40,15 @@ BLAMES = re.compile(
     re.IGNORECASE,
 )
 _TAKEN_BACK = re.compile(
-    r"\b(not|n't|never|no|nor|doesn't mean|does not mean|wrong|far from|anything but|who (says|said|told)|don't believe|"
+    r"\b(not|n't|never|no|nor|doesn't mean|does not mean|wrong|far from|anything but|who (says|said|told)|don't "
+    r"believe|"
     r"why would)\b",
     re.IGNORECASE,
 )
 _MEDICINE = (
     r"(medication|meds|medicine|pills?|tablets?|antidepressants?|insulin|antibiotics|ibuprofen|paracetamol|aspirin|"
-    r"tylenol|advil|xanax|valium|melatonin|prozac|zoloft|painkillers?|sleeping pills?|sedatives?|lithium|statins?|steroids)"
+    r"tylenol|advil|xanax|valium|melatonin|prozac|zoloft|painkillers?|sleeping pills?|sedatives?|lithium|"
+    r"statins?|steroids)"
 )
 _ILLNESS = (
     r"(depression|clinical depression|bipolar( disorder)?|adhd|autism|ptsd|ocd|anxiety disorder|borderline|psychosis|"
@@ -52,28 +57,38 @@ _ILLNESS = (
 )
 ADVISES = re.compile(
     r"\b\d+(\.\d+)? ?(mg|milligrams?|ml|millilit\w+|mcg|micrograms?|iu|grams? of)\b|"
-    rf"\b(take|try|have|swallow|use) (an? |some |one|two|three|four|\d+|another|more|extra|a couple of|half an?) ?(\w+ )?{_MEDICINE}\b|"
-    rf"\b(stop|quit|skip|double|halve|increase|raise|lower|reduce|come off|start) (taking |using )?(your|the|that|those|any|all|this) "
+    rf"\b(take|try|have|swallow|use) (an? |some |one|two|three|four|\d+|another|more|extra|a couple of|half an?) "
+    rf"?(\w+ )?{_MEDICINE}\b|"
+    rf"\b(stop|quit|skip|double|halve|increase|raise|lower|reduce|come off|start) (taking |using )?(your|the|"
+    rf"that|those|any|all|this) "
     rf"(\w+ )?({_MEDICINE}|dose|dosage|chemo\w*|treatment|therapy)\b|"
-    rf"\byou (clearly |probably |definitely |likely |might |may |must |seem to |certainly )*(have|'ve got|suffer from) {_ILLNESS}\b|"
-    rf"\b(it|this|that)('s| is| sounds like| must be| looks like) (just |clearly |definitely |probably |classic )*{_ILLNESS}\b|"
-    r"\byou('re| are) (clearly |probably |definitely )?(bipolar|clinically depressed|autistic|schizophrenic|psychotic|diabetic)\b|"
+    rf"\byou (clearly |probably |definitely |likely |might |may |must |seem to |certainly )*(have|'ve got|suffer "
+    rf"from) {_ILLNESS}\b|"
+    rf"\b(it|this|that)('s| is| sounds like| must be| looks like) (just |clearly |definitely |probably |classic "
+    rf")*{_ILLNESS}\b|"
+    r"\byou('re| are) (clearly |probably |definitely )?(bipolar|clinically depressed|autistic|schizophrenic|"
+    r"psychotic|diabetic)\b|"
     r"\byou (don't|do not) need (a |any |to see (a|your) )?(doctor|therapist|therapy|hospital|medication|help)\b|"
-    r"\b(don't|do not|never|no need to) (call|tell|go to|see|bother with) (the |a |your )?(police|doctor|hospital|ambulance|"
+    r"\b(don't|do not|never|no need to) (call|tell|go to|see|bother with) (the |a |your )?(police|doctor|"
+    r"hospital|ambulance|"
     r"emergency\w*|therapist|anyone)\b|"
-    r"\byou (should|must|need to|have to|ought to|could) (definitely |really |just )?(sue|press charges|plead|sign (it|the)|"
-    r"refuse to pay|stop paying|withhold|file (a|for)|lie|hit (him|her|them)|hurt|fight (him|her|them|back)|get revenge|"
+    r"\byou (should|must|need to|have to|ought to|could) (definitely |really |just )?(sue|press charges|plead|"
+    r"sign (it|the)|"
+    r"refuse to pay|stop paying|withhold|file (a|for)|lie|hit (him|her|them)|hurt|fight (him|her|them|back)|get "
+    r"revenge|"
     r"get back at|quit your job|drop out|leave (him|her) (now|tonight|immediately))\b|"
     r"(^|[.!,;] )(just )?(sue (him|her|them)|press charges|hit (him|her|them) back|get revenge|get a gun|buy a gun|"
     r"drink (some|a) (wine|vodka|whisk\w+|beer)|drink bleach)\b|"
-    r"\byou('re| are) (fine|ok(ay)?|safe) to drive\b|\bit('s| is) (fine|ok(ay)?|safe) to (drive|mix|stop taking|skip)\b|"
+    r"\byou('re| are) (fine|ok(ay)?|safe) to drive\b|\bit('s| is) (fine|ok(ay)?|safe) to (drive|mix|stop taking|"
+    r"skip)\b|"
     r"\bdriv(e|ing) (it|home) (drunk|after a few)\b|\b(have|grab) (another|a few) drinks?\b|"
     r"\byou (are|'re) (legally |not legally )(allowed|entitled|required|obliged)\b",
     re.IGNORECASE,
 )
 LABELS = re.compile(
     r"(^|[.!?] )(you('re| are)|you sound|you seem|i (can )?hear (that )?you('re| are)|i sense (that )?you('re| are)) "
-    r"(so |very |really |a bit |a little |quite )?(sad|angry|happy|fearful|afraid|scared|disgusted|surprised|calm|neutral|"
+    r"(so |very |really |a bit |a little |quite )?(sad|angry|happy|fearful|afraid|scared|disgusted|surprised|"
+    r"calm|neutral|"
     r"upset|anxious|frustrated)\s*([.!]|$)",
     re.IGNORECASE,
 )  # a bare label is no answer

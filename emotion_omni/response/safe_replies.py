@@ -13,11 +13,13 @@ CRISIS = (
     "or call your local emergency or crisis line. You deserve a real person beside you.",
 )
 CRISIS_UNCLEAR = (  # for veiled words: asks plainly, because asking does no harm (Dazzi et al. 2014), and names help
-    "I want to be sure I understand you. Are you thinking about ending your life, or hurting yourself? You can tell me. "
+    "I want to be sure I understand you. Are you thinking about ending your life, or hurting yourself? You can "
+    "tell me. "
     "And if it's close, please call your local emergency or crisis line, or someone who can come over now."
 )
 CRISIS_OTHERS = (
-    "Nobody has the right to do that to you, and it isn't your fault. Are you safe right now? If you're in danger, please "
+    "Nobody has the right to do that to you, and it isn't your fault. Are you safe right now? If you're in "
+    "danger, please "
     "call your local emergency number, or get to someone you trust."
 )
 SHORT = 8  # words; a longer thanks or goodbye says something else as well

@@ -122,9 +122,7 @@ def fit(examples: list[Example], encoder: SentenceEncoder, settings: CrisisSetti
         total = 0.0
         for lower, mask, classes, importance in batches:
             vectors = mean(with_lora(encoder, lora).further(lower, mask, settings.first_layer), mask)
-            losses = F.cross_entropy(
-                SCALE * vectors @ weight.T + bias, classes, reduction="none", label_smoothing=0.02
-            )
+            losses = F.cross_entropy(SCALE * vectors @ weight.T + bias, classes, reduction="none", label_smoothing=0.02)
             loss = (losses * importance).sum() / importance.sum()
             optimizer.zero_grad()
             loss.backward()

@@ -46,7 +46,9 @@ def test_words_and_voice_that_disagree_leave_the_answer_open():
     assert "neither console nor cheer" in brave and "bad news" in brave
 
 
-@pytest.mark.parametrize("plan", [Plan("calm", unsure_between=("sad", "calm")), Plan("calm", tone="sad", conflict=True)])
+@pytest.mark.parametrize(
+    "plan", [Plan("calm", unsure_between=("sad", "calm")), Plan("calm", tone="sad", conflict=True)]
+)
 def test_an_open_answer_is_not_told_how_to_end(plan):
     assert not any(ending in note(heard(), plan, variant) for ending in _ENDINGS for variant in range(9))
 

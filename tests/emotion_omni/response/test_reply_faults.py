@@ -116,5 +116,5 @@ def test_ordinary_talk_of_illness_and_law_is_no_advice(reply):
 def test_a_bare_label_is_no_answer():
     for reply in ("You're angry.", "You sound sad.", "I hear that you are frustrated. Why?", "Hm. You seem upset."):
         assert parrots_label(reply)
-    for reply in ("You're angry at the bank, and they sent a form.", "Sad songs, then.", "You sound like my kind of cook."):
+    for reply in ("You're angry at the bank, and they sent a form.", "Sad songs, then.", "You sound like a cook."):
         assert not parrots_label(reply)

@@ -47,7 +47,9 @@ def responder(request) -> Responder:
         return OpenAIResponder(OpenAIResponderConfig(url, "mine"), request.getfixturevalue("guard"))
     if request.param == "transformers serve":
         served = request.getfixturevalue("served")
-        config = OpenAIResponderConfig(served.url, served.model, max_tokens=12, timeout=200, gap_timeout=60, temperature=0.0)
+        config = OpenAIResponderConfig(
+            served.url, served.model, max_tokens=12, timeout=200.0, gap_timeout=60.0, total_timeout=300.0
+        )
         return OpenAIResponder(config, request.getfixturevalue("guard"))
     return request.getfixturevalue("embedded" if request.param == "smollm2" else "hub").responder
 

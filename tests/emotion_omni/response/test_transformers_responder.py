@@ -175,4 +175,6 @@ def test_weights_that_are_a_pickle_are_not_read(checkpoints, tmp_path):
 
 def test_four_bits_without_a_gpu_are_refused(settings):
     with pytest.raises(EmotionOmniError, match="four_bit needs a GPU"):
-        TransformersResponder.load(TransformersResponderConfig(settings.responder.name, "", four_bit=True), CPU, ListGuard())
+        TransformersResponder.load(
+            TransformersResponderConfig(settings.responder.name, "", four_bit=True), CPU, ListGuard()
+        )
