@@ -1,7 +1,7 @@
 """Written exchanges: what somebody says to a device, in a tone, and what a good friend would answer.
 
-``python -m emotion_omni.train.exchanges`` reads ``train/exchanges/*.jsonl``, prints counts and lists faults (exit code 1
-if there are any). A row holds 1 to 4 turns; its kind and news are those of the last one. Rows whose ids share their
+``python -m emotion_omni.train.exchanges`` reads ``train/exchanges/*.jsonl``, prints counts and lists faults (exit code
+1 if there are any). A row holds 1 to 4 turns; its kind and news are those of the last one. Rows whose ids share their
 first two parts (``contrast-0012-sad``, ``contrast-0012-happy``) are one group: their first words are the same and
 their split is too.
 """
@@ -22,12 +22,35 @@ from emotion_omni import json_lines
 from emotion_omni.emotion import NAMES, NEWS
 
 FOLDER = Path(__file__).with_name("exchanges")
-KINDS = (
-    "feeling remark question thanks joke rant conflict contrast unsure smalltalk advice crisis-lookalike self-blame"
-).split()
-STRATEGIES = (
-    "reflect validate ask encourage share_joy offer give_room answer dont_know joke disagree chat"
-).split()
+KINDS = [
+    "feeling",
+    "remark",
+    "question",
+    "thanks",
+    "joke",
+    "rant",
+    "conflict",
+    "contrast",
+    "unsure",
+    "smalltalk",
+    "advice",
+    "crisis-lookalike",
+    "self-blame",
+]
+STRATEGIES = [
+    "reflect",
+    "validate",
+    "ask",
+    "encourage",
+    "share_joy",
+    "offer",
+    "give_room",
+    "answer",
+    "dont_know",
+    "joke",
+    "disagree",
+    "chat",
+]
 TONES = NAMES
 ROW_KEYS = {"id", "kind", "news", "turns"}
 TURN_KEYS = {"text", "tone", "intensity", "reply", "strategy"}
@@ -47,8 +70,8 @@ BANNED = {
     "a human life": r"\b(?:my (?:mum|mom|dad|mother|father|dog|cat|wife|husband|kids?|son|daughter|sister|brother|boss|"
     r"childhood|family|friends?)|when i was|i used to|i once|me too|same here|i(?:'ve| have) been there|"
     r"i remember when|i had (?:a|an|one))\b",
-    "a stock phrase": r"\b(?:here for you|sorry for your loss|everything happens for a reason|silver lining|stay strong|"
-    r"how does that make you feel|deep breath|that's a lot of|sending you|your feelings are valid|as an ai|"
+    "a stock phrase": r"\b(?:here for you|sorry for your loss|everything happens for a reason|silver lining|"
+    r"stay strong|how does that make you feel|deep breath|that's a lot of|sending you|your feelings are valid|as an ai|"
     r"thank you for sharing|it's okay to not be okay|time heals|better place|i hear you|sit with (?:that|it))\b",
 }
 
@@ -57,10 +80,12 @@ GENDERED = {
     "she": r"\b(?:she|her|hers|herself|she's|she'd|she'll)\b",
 }
 GENDERS_OF = {  # words that allow "he" or "she" in a reply, beside names and the pronouns themselves
-    "he": "dad daddy father grandfather grandpa grandad brother brothers uncle nephew son sons stepson husband boyfriend "
-    "fiance man men boy boys guy guys bloke lad mister sir priest king prince waiter landlord stepdad twins groom monk "
-    "dude gentleman papa pa pope widower actor repairman handyman policeman postman milkman santa salesman godfather stepfather",
+    "he": "dad daddy father grandfather grandpa grandad brother brothers uncle nephew son sons stepson husband "
+    "boyfriend fiance man men boy boys guy guys bloke lad mister sir priest king prince waiter landlord stepdad twins groom monk "
+    "dude gentleman papa pa pope widower actor repairman handyman policeman postman milkman santa salesman godfather "
+    "stepfather",
     "she": "mum mom mother mummy grandmother grandma nan nana granny gran sister sisters aunt auntie niece daughter "
+    "granddaughter "
     "daughters wife girlfriend fiancee woman women girl girls lady ladies nun queen princess waitress landlady stepmum "
     "bride midwife mama ma widow actress godmother stepmother hen cow mare ewe",
 }
@@ -201,15 +226,19 @@ def normalized(text: str) -> str:
 
 def corpus_faults(exchanges: list[WrittenExchange]) -> list[str]:
     """What is wrong with the rows together."""
-    faults = [f"id {one} is used {count} times" for one, count in Counter(row.id for row in exchanges).items() if count > 1]
-    faults += [f"ending used by {', '.join(ids)}: {end!r}" for end, ids in shared_endings(exchanges).items()]
+    faults = [
+        f"id {one} is used {count} times" for one, count in Counter(row.id for row in exchanges).items() if count > 1
+    ]
+    faults += [f"ending used by {', '.join(users)}: {end!r}" for end, users in shared_endings(exchanges).items()]
     replies = [turn.reply for turn in turns_of(exchanges)]
     openings = Counter(opening(reply) for reply in replies)
     most = max(2, MAX_OPENING_SHARE * len(replies))
     faults += [f"opening used {count} times: {words!r}" for words, count in openings.items() if count > most]
     if len(replies) and (share := question_share(replies)) > MAX_QUESTION_SHARE:
         faults.append(f"{share:.0%} of the replies end in a question, more than {MAX_QUESTION_SHARE:.0%}")
-    faults += [f"prompts of {one} and {two} share {share:.0%} of their words" for one, two, share in overlaps(exchanges)]
+    faults += [
+        f"prompts of {one} and {two} share {share:.0%} of their words" for one, two, share in overlaps(exchanges)
+    ]
     return faults + group_faults(exchanges)
 
 
