@@ -36,15 +36,16 @@ _TOKEN = re.compile(rf"(?:\b[A-Z] )+[A-Z]\b(?![-'])|{_LETTER}+(?:-{_LETTER}+)*|[
 _CAMEL = re.compile(r"[A-Z]{2,}(?![a-z])|[A-Z]?[a-z']+|[A-Z]")
 # What no dictionary has, though all say it
 _INTERJECTIONS = {
-    "shh": "ʃːː", "psst": "psst", "brr": "bˈɜɹɹ", "zzz": "zzzz", "pfft": "pft", "pff": "pf", "grr": "ɡˈɜɹɹ", "mmm": "mˈmm", "hmm": "hmm", "mhm": "mhˈm",
-    "tsk": "tˈɪsk", "aww": "ˈɔ", "eww": "ˈiu", "argh": "ˈɑɹɡ", "ugh": "ˈʌɡ", "haha": "hɑhˈɑ", "hahaha": "hɑhɑhˈɑ", "hehe": "hɛhˈɛ", "lol": "lˈɑl",
-    "miz": "mˈɪz", "whee": "wˈi",
+    "shh": "ʃːː", "psst": "psst", "brr": "bˈɜɹɹ", "zzz": "zzzz", "pfft": "pft", "pff": "pf", "grr": "ɡˈɜɹɹ",
+    "mmm": "mˈmm", "hmm": "hmm", "mhm": "mhˈm", "tsk": "tˈɪsk", "aww": "ˈɔ", "eww": "ˈiu", "argh": "ˈɑɹɡ",
+    "ugh": "ˈʌɡ", "haha": "hɑhˈɑ", "hahaha": "hɑhɑhˈɑ", "hehe": "hɛhˈɛ", "lol": "lˈɑl", "miz": "mˈɪz", "whee": "wˈi",
 }  # fmt: skip
 # Words that are others without their accent
 _ACCENTED = {
-    "résumé": "ɹˈɛzəmˌA", "resumé": "ɹˈɛzəmˌA", "rosé": "ɹOzˈA", "exposé": "ˌɛkspOzˈA", "pâté": "pætˈA", "lamé": "læmˈA", "sauté": "sɔtˈA",
-    "saké": "sˈɑkˌA", "maté": "mˈɑtˌA", "josé": "hOzˈA", "andré": "ˈɑndɹˌA", "rené": "ɹənˈA", "beyoncé": "biˈɑnsˌA", "déjà": "dˈAʒɑ", "touché": "tuʃˈA",
-    "voilà": "vwɑlˈɑ", "crème": "kɹˈɛm", "pokémon": "pˈOkAmˌɑn", "brûlée": "bɹulˈA", "attaché": "ˌæɾəʃˈA", "passé": "pæsˈA", "moiré": "mwɑɹˈA",
+    "résumé": "ɹˈɛzəmˌA", "resumé": "ɹˈɛzəmˌA", "rosé": "ɹOzˈA", "exposé": "ˌɛkspOzˈA", "pâté": "pætˈA",
+    "lamé": "læmˈA", "sauté": "sɔtˈA", "saké": "sˈɑkˌA", "maté": "mˈɑtˌA", "josé": "hOzˈA", "andré": "ˈɑndɹˌA",
+    "rené": "ɹənˈA", "beyoncé": "biˈɑnsˌA", "déjà": "dˈAʒɑ", "touché": "tuʃˈA", "voilà": "vwɑlˈɑ", "crème": "kɹˈɛm",
+    "pokémon": "pˈOkAmˌɑn", "brûlée": "bɹulˈA", "attaché": "ˌæɾəʃˈA", "passé": "pæsˈA", "moiré": "mwɑɹˈA",
 }  # fmt: skip
 _ACCENTS = str.maketrans("àáâãäåçèéêëìíîïñòóôõöøùúûüýÿ", "aaaaaaceeeeiiiinoooooouuuuyy")
 
@@ -126,7 +127,7 @@ class G2P:
             token = match[0]
             if " " in token and token.endswith(" I") and re.match(r"(?:'| [a-z])", text[match.end() :]):
                 tokens += [token[:-2], "I"]  # "in the U S I saw"
-            elif "-" in token and not self._entry(token) and not (" " in token):
+            elif "-" in token and not self._entry(token) and " " not in token:
                 tokens += [part for part in token.split("-") if part]
             else:
                 tokens.append(token)
@@ -150,9 +151,9 @@ class G2P:
         if " " in token:
             return self._spelled(token)
         word = token.strip("'") or token
-        if acronym := re.fullmatch(r"([A-Z]{2,5})('?s|'S)?", word):
-            if not any(self._entries.get(form) for form in (acronym[1], acronym[1].lower(), word, word.lower())):
-                return self._spelled(acronym[1]) + ("z" if acronym[2] else "")
+        acronym = re.fullmatch(r"([A-Z]{2,5})('?s|'S)?", word)
+        if acronym and not any(form in self._entries for form in (acronym[1], acronym[1].lower(), word, word.lower())):
+            return self._spelled(acronym[1]) + ("z" if acronym[2] else "")
         return (
             _INTERJECTIONS.get(word.lower(), "")
             or self._entry(token)

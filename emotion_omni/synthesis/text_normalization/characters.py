@@ -19,17 +19,19 @@ _NAMED = {
     "≥": " greater than or equal to ", "≤": " less than or equal to ", "≠": " is not equal to ", "≈": " about ",
     "≃": " about ", "≡": " is identical to ", "→": " to ", "⇒": " to ", "➔": " to ", "➜": " to ", "⟶": " to ",
     "←": " from ", "↔": " to and from ", "↑": " up ", "↓": " down ", "√": " the square root of ", "∞": " infinity ",
-    "∑": " the sum of ", "∏": " the product of ", "∫": " the integral of ", "∂": " partial ", "∈": " in ",
-    "×": " × ", "✕": " × ", "÷": " divided by ", "⁄": "/", "∕": "/", "·": " ", "•": ", ", "‣": ", ", "●": ", ",
-    "▪": ", ", "¿": " ", "¡": " ", "☎": " ", "¹": "^1", "²": "²", "³": "³", "€": "€", "£": "£", "¥": "¥",
-    "ı": "i", "\u0307": "",
+    "∑": " the sum of ", "∏": " the product of ", "∫": " the integral of ", "∂": " partial ", "∈": " in ", "×": " × ",
+    "✕": " × ", "÷": " divided by ", "⁄": "/", "∕": "/", "·": " ", "•": ", ", "‣": ", ", "●": ", ", "▪": ", ",
+    "¿": " ", "¡": " ", "☎": " ", "¹": "^1", "²": "²", "³": "³", "€": "€", "£": "£", "¥": "¥", "ı": "i", "\u0307": "",
 }  # fmt: skip
 _GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma sigma tau upsilon phi chi psi omega"  # noqa: E501
 _GREEK_LETTERS = {chr(0x3B1 + at): name for at, name in enumerate(_GREEK.split())}
-_MARKS = {mark: "'" for mark in "´ʼ’‘‛`′ʹˈʻ＇‚‹›"} | {mark: '"' for mark in "“”„‟«»″〝〞＂「」『』"}
-_MARKS |= {mark: "-" for mark in "‐‑−﹣－"} | {mark: "–" for mark in "‒–"} | {mark: "—" for mark in "—―⸺"}
-_MARKS |= {"。": ". ", "、": ", ", "，": ", ", "！": "! ", "？": "? ", "；": "; ", "：": ": ", "؟": "?", "،": ",", "؛": ";", "।": "."}
-_POWERS = {letter: digit for letter, digit in zip("⁰¹⁴⁵⁶⁷⁸⁹⁻ⁿ", "01456789-n", strict=True)}
+_MARKS = dict.fromkeys("´ʼ’‘‛`′ʹˈʻ＇‚‹›", "'") | dict.fromkeys("“”„‟«»″〝〞＂「」『』", '"')
+_MARKS |= dict.fromkeys("‐‑−﹣－", "-") | dict.fromkeys("‒–", "–") | dict.fromkeys("—―⸺", "—")
+_MARKS |= {
+    "。": ". ", "、": ", ", "，": ", ", "！": "! ", "？": "? ", "；": "; ", "：": ": ", "؟": "?", "،": ",", "؛": ";",
+    "।": ".",
+}  # fmt: skip
+_POWERS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻ⁿ", "0123456789-n", strict=True))
 _KEPT_SYMBOLS = set("$€£¥¢₹₽₩₺₪₴₫₦₱฿₿²³°×+<>=~^|%&@#*/\\_—–-.,;:!?'\"()[]{}`µ")
 
 _GROUPED = Rules(
@@ -40,14 +42,20 @@ _GROUPED = Rules(
         (r"[★⭐]+☆*", lambda match: f" {len(match[0].rstrip('☆'))} stars "),
         (r"(?<=\d)([½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅒⅑⅐])", r" \1"),
         (r"[⁰¹⁴⁵⁶⁷⁸⁹⁻ⁿ²³]{2,}|(?<=[\w)])[⁰¹⁴⁵⁶⁷⁸⁹ⁿ]", lambda match: "^" + _power(match[0])),
-        (r"(?<![\u0370-\u03ff\u1f00-\u1fff])([α-ω])(?![\u0370-\u03ff\u1f00-\u1fff])", lambda m: f" {_GREEK_LETTERS[m[1]]} "),
-        (r"(?<![\u0370-\u03ff\u1f00-\u1fff])([Α-ΡΣ-Ω])(?![\u0370-\u03ff\u1f00-\u1fff])", lambda m: _capital_greek(m[1])),
+        (
+            r"(?<![\u0370-\u03ff\u1f00-\u1fff])([α-ω])(?![\u0370-\u03ff\u1f00-\u1fff])",
+            lambda m: f" {_GREEK_LETTERS[m[1]]} ",
+        ),
+        (
+            r"(?<![\u0370-\u03ff\u1f00-\u1fff])([Α-ΡΣ-Ω])(?![\u0370-\u03ff\u1f00-\u1fff])",
+            lambda m: _capital_greek(m[1]),
+        ),
     )
 )
 
 
 def _power(digits: str) -> str:
-    return "".join(_POWERS.get(digit, {"²": "2", "³": "3"}.get(digit, "")) for digit in digits)
+    return "".join(_POWERS[digit] for digit in digits)
 
 
 def _capital_greek(letter: str) -> str:
@@ -75,7 +83,7 @@ def _compatible(letter: str) -> str:
 
 def _foreign(run: str) -> str:
     """A run of characters outside ASCII → those that are kept, Latin letters, or the name of a sign."""
-    return "".join(piece if piece is not None else "" for piece in map(_letter, run))
+    return "".join(map(_letter, run))
 
 
 def _letter(letter: str) -> str:

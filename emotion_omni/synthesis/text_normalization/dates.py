@@ -22,7 +22,7 @@ _YEAR = r"(?:1[1-9]|20)\d\d"
 _BEFORE_YEAR = r"(?:in|since|of|until|till|by|from|year|before|after|around|circa|during|between|late|early|mid|spring|summer|autumn|fall|winter|class of|back to|for|copyright)"  # noqa: E501
 _COUNTED = r"(?! (?:people|men|women|children|percent|more|of the|other|new|\w+(?<!is)(?<!as)(?<!us)(?<!ss)s)\b)"
 _ENDS_IN_S = r"(?= (?:was|is|has|as|this|his|its|us|perhaps|always|sales|elections?|olympics|games|films?|movies?)\b)"
-_TENS = "twenties thirties forties fifties sixties seventies eighties nineties".split()
+_TENS = ["twenties", "thirties", "forties", "fifties", "sixties", "seventies", "eighties", "nineties"]
 _HALF = r"(?P<half>[AaPp](?:\.\s?[Mm]\b\.?|[Mm]\b))"
 
 
@@ -109,48 +109,88 @@ def _years(match: re.Match[str]) -> str:
 
 read_dates = Rules(
     (
-        (r"\b(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?:T(?=\d))?\b", lambda m: _year_first(m) + (" " if m[0].endswith("T") else "")),
+        (
+            r"\b(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?:T(?=\d))?\b",
+            lambda m: _year_first(m) + (" " if m[0].endswith("T") else ""),
+        ),
         (r"(?<![\d/.-])(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d\d)(?![/.-]?\d)", _two_numbers_first),
         (
-            rf"\b(?P<month>{_MONTH})\.? (?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?:\s?[-–]\s?(?P<until>\d{{1,2}})(?:st|nd|rd|th)?)?\b"
+            rf"\b(?P<month>{_MONTH})\.? (?P<day>\d{{1,2}})(?:st|nd|rd|th)?"
+            r"(?:\s?[-–]\s?(?P<until>\d{1,2})(?:st|nd|rd|th)?)?\b"
             r"(?![:/]|,\d|\.\d| ?[ap]\.?m\b| ?%)(?:,? (?P<year>\d{4})\b(?! [a-z]+s\b))?",
             _month_and_day,
         ),
         (
-            rf"\b(?P<the>[Tt]he )?(?P<day>\d{{1,2}})(?:st|nd|rd|th)?\.?(?: of)? (?P<month>{_MONTH})\b\.?(?!\s\d{{1,2}}\b)(?:,? (?P<year>\d{{4}})\b)?",
-            lambda m: _day_and_month(m),
+            (
+                r"\b(?P<the>[Tt]he )?(?P<day>\d{1,2})(?:st|nd|rd|th)?"
+                rf"\.?(?: of)? (?P<month>{_MONTH})\b\.?(?!\s\d{{1,2}}\b)(?:,? (?P<year>\d{{4}})\b)?"
+            ),
+            _day_and_month,
         ),
         (rf"\b({_MONTH})\.?,? ({_YEAR})\b", lambda m: f"{month_name(m[1])} {year(m[2])}"),
-        (rf"\b((?i:{_BEFORE_MONTH})\s?)((?!May|Mar\b|Mar[^c.])(?:{_MONTH}))\b\.?(?=\W|$)", lambda m: m[1] + month_name(m[2])),
+        (
+            rf"\b((?i:{_BEFORE_MONTH})\s?)((?!May|Mar\b|Mar[^c.])(?:{_MONTH}))\b\.?(?=\W|$)",
+            lambda m: m[1] + month_name(m[2]),
+        ),
         (r"\b(Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\.(?=\s+[a-z\d(]|\s?[-–,;])", lambda m: month_name(m[1])),
         (r"(?<=[a-z][-–])(Mar|Jun|Jul)\b", lambda m: month_name(m[1])),
         (r"\b(Jan|Feb|Apr|Aug|Sept|Oct|Nov|Dec)(?=\s?[-–/])", lambda m: month_name(m[1])),
         (rf"\b({_CLEAR_DAY})\b(\.(?=\s+[a-z\d(]|\s?[-–,;])|(?=\.?\s+[A-Z]|\.?\W|$))", _weekday),
         (r"(?<=day[-–])(Sat|Sun|Fri|Thu)\b\.?", _weekday),
-        (rf"(?<=[a-z,&–-]) (Sat|Sun)\.(?=\s+[a-z\d(]|\s?[-–,;])", lambda m: " " + _weekday(m)),
+        (r"(?<=[a-z,&–-]) (Sat|Sun)\.(?=\s+[a-z\d(]|\s?[-–,;])", lambda m: " " + _weekday(m)),
         (rf"\b((?:{_BEFORE_DAY})\s)(Sat|Sun)\b(?!\s+(?:down|and the|shine))", lambda m: m[1] + _WEEKDAYS[m[2]]),
         (r"\b(Sat|Sun)\b(?=\.?\s?(?:[-–&/]|and )\s?(?:Sun|Mon|Sat))", _weekday),
         (r"((?:day|-|–|&) ?)\b(Sat|Sun)\b", lambda m: m[1] + _WEEKDAYS[m[2]]),
-        (r"(?i)\b((?:on|by|until|since|before|due|from|dated?|\w{3,6}day,?) )(\d{1,2})/(\d{1,2})(?![/\d])(?!\s+of\b)", lambda m: m[1] + _on_day(m)),
+        (
+            (
+                r"(?i)\b((?:on|by|until|since|before|due|from|dated?"
+                r"|\w{3,6}day,?) )(\d{1,2})/(\d{1,2})(?![/\d])(?!\s+of\b)"
+            ),
+            lambda m: m[1] + _on_day(m),
+        ),
         (rf"({any_of(_WEEKDAYS.values())})\s?[-–]\s?(?={any_of(_WEEKDAYS.values())})", r"\1 to "),
         (rf"({any_of(MONTHS)})\s?[-–]\s?(?={any_of(MONTHS)})", r"\1 to "),
         (r"\b(\d{1,2}):(\d\d):(\d\d)\b", _clock_of_seconds),
         (r"\b(\d{1,2}):(\d\d)\.(\d{1,3})\b", lambda m: f"{cardinal(m[1])} {cardinal(m[2] + '.' + m[3])}"),
-        (rf"(?i)(?<![\d:.,])(?P<hour>\d{{1,2}})\s?[-–]\s?(?=\d{{1,2}}(?:[:.]\d\d)?\s?[ap]\.?m\b)", lambda m: cardinal(m["hour"]) + " to "),
+        (
+            r"(?i)(?<![\d:.,])(?P<hour>\d{1,2})\s?[-–]\s?(?=\d{1,2}(?:[:.]\d\d)?\s?[ap]\.?m\b)",
+            lambda m: cardinal(m["hour"]) + " to ",
+        ),
         (rf"(?<![\d:.,])(?P<hour>\d{{1,2}}):(?P<minute>\d\d)(?:\s?{_HALF})?(?![:\d])", _time),
         (rf"(?<![\d:.,])(?P<hour>\d{{1,2}})\.(?P<minute>[0-5]\d)\s?{_HALF}", _time),
         (rf"(?<![\d:.,$])(?P<hour>\d{{1,2}})(?P<minute>)\s?{_HALF}", _time),
-        (rf"(?<![\d:.,])(?P<hour>\d{{1,2}})h(?P<minute>[0-5]\d)(?P<half>)\b", _time),
-        (r"(M|o'clock|\b[a-z]+(?:ty|teen|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve))\s?[-–]\s?(?=[a-z]+[ -](?:[AP] M|[a-z]+ [AP] M|o'clock))", r"\1 to "),
+        (r"(?<![\d:.,])(?P<hour>\d{1,2})h(?P<minute>[0-5]\d)(?P<half>)\b", _time),
+        (
+            (
+                r"(M|o'clock|\b[a-z]+(?:ty|teen|one|two|three|four|five|six|seven|eight|nine|ten|eleven"
+                r"|twelve))\s?[-–]\s?(?=[a-z]+[ -](?:[AP] M|[a-z]+ [AP] M|o'clock))"
+            ),
+            r"\1 to ",
+        ),
         (r"\b(\d{3})0'?s\b", _decade),
         (r"(?<!\w)()'([2-9])0'?s\b", _tens),
         (r"(?<!\w)'(\d\d)\b(?!')", lambda m: f"oh {cardinal(m[1][1])}" if m[1][0] == "0" else cardinal(m[1])),
-        (r"\b((?i:the|early|late|mid|my|his|her|our|their|your|in)[ -](?:(?:early|late|mid)[ -])?)'?([2-9])0'?s\b", _tens),
+        (
+            r"\b((?i:the|early|late|mid|my|his|her|our|their|your|in)[ -](?:(?:early|late|mid)[ -])?)'?([2-9])0'?s\b",
+            _tens,
+        ),
         (rf"\b({_YEAR})\s?[-–/]\s?({_YEAR}|\d\d)\b(?![-/–])", _years),
-        (rf"(?i)\b({_BEFORE_YEAR} )({_YEAR})\b(?![,.]\d|%|-\w)(?! (?:people|percent|points|dollars|euros|times|years|days|men|women|miles|meters)\b)", lambda m: m[1] + year(m[2])),
+        (
+            (
+                rf"(?i)\b({_BEFORE_YEAR} )({_YEAR})\b(?![,.]\d|%|-\w)(?! (?:people|percent|points|dollars|euros"
+                rf"|times|years|days|men|women|miles|meters)\b)"
+            ),
+            lambda m: m[1] + year(m[2]),
+        ),
         (rf"\b({_YEAR})(?=,? (?:BCE?|CE|AD|A\.D\.|B\.C\.))", lambda m: year(m[1])),
         (rf"\b((?:AD|A\.D\.|c\.|ca\.) ?)({_YEAR})\b", lambda m: ("circa " if m[1][0] == "c" else m[1]) + year(m[2])),
-        (rf"(?<![\d,.$€£¥₹#+/-])\b((?:19|20)\d\d)\b(?![,.]\d|[%/°]|-\d)(?:{_ENDS_IN_S}|{_COUNTED})(?! ?(?:[kcm]?m|k?g|[km]?l|kcal|MB|GB|mph|W|V|Hz|x)\b)", lambda m: year(m[1])),
+        (
+            (
+                rf"(?<![\d,.$€£¥₹#+/-])\b((?:19|20)\d\d)\b(?![,.]\d|[%/°]|-\d)(?:{_ENDS_IN_S}"
+                rf"|{_COUNTED})(?! ?(?:[kcm]?m|k?g|[km]?l|kcal|MB|GB|mph|W|V|Hz|x)\b)"
+            ),
+            lambda m: year(m[1]),
+        ),
     )
 )
 

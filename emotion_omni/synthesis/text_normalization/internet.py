@@ -10,15 +10,43 @@ from emotion_omni.synthesis.text_normalization.rules import Rules
 _SPOKEN_DOMAINS = "com org net gov info shop store app dev blog cloud online site club biz live news mil wiki me co"
 _SPELLED_DOMAINS = "edu io ai uk us de fr eu ch at nl be es it se no dk fi pl ru cn jp kr in au nz ca br mx tv fm gg ly"
 _DOMAINS = "|".join(f"{_SPOKEN_DOMAINS} {_SPELLED_DOMAINS}".split())
-_SPELLED = set(_SPELLED_DOMAINS.split()) - {"in", "at", "be", "it", "no", "us"} | set(
-    "pdf txt csv html htm xml jpg png mp3 mp4 wav ogg py js ts cpp docx xlsx pptx sql php css exe svg md yml www http https".split()
-)
+_SPELLED = set(_SPELLED_DOMAINS.split()) - {"in", "at", "be", "it", "no", "us"} | {
+    "pdf",
+    "txt",
+    "csv",
+    "html",
+    "htm",
+    "xml",
+    "jpg",
+    "png",
+    "mp3",
+    "mp4",
+    "wav",
+    "ogg",
+    "py",
+    "js",
+    "ts",
+    "cpp",
+    "docx",
+    "xlsx",
+    "pptx",
+    "sql",
+    "php",
+    "css",
+    "exe",
+    "svg",
+    "md",
+    "yml",
+    "www",
+    "http",
+    "https",
+}
 _FILES = "pdf|docx?|xlsx?|pptx?|txt|csv|html?|xml|json|jpe?g|png|gif|mp[34]|wav|ogg|zip|py|js|exe|sql|php|css|svg|ya?ml"
 _SIGNS = {
     ".": "dot", "@": "at", "/": "slash", "-": "dash", "_": "underscore", "?": "question mark", "=": "equals",
     "&": "and", "#": "hash", ":": "colon", "+": "plus", "%": "percent", "~": "tilde",
 }  # fmt: skip
-_HOST = rf"(?:[A-Za-z0-9](?:[\w-]*[A-Za-z0-9])?\.)+(?:{_DOMAINS})\b(?![@\w])"
+_HOST = rf"(?:[A-Za-z0-9](?:[\w-]{{0,62}}[A-Za-z0-9])?\.){{1,6}}(?:{_DOMAINS})\b(?![@\w])"
 _PATH = r"(?::\d{2,5})?(?:[/?#][\w./?=&#%+~:@-]*[\w/=])?/?"
 
 
@@ -47,11 +75,11 @@ def _hashtag(match: re.Match[str]) -> str:
 
 read_internet = Rules(
     (
-        (r"\b(?:mailto:)?(?P<address>[\w.+-]*\w@[\w-]+(?:\.[\w-]+)+)", _url),
+        (r"(?<![\w.+-])(?:mailto:)?(?P<address>[\w.+-]{0,64}\w@[\w-]+(?:\.[\w-]+)+)", _url),
         (rf"\b(?i:https?|ftp)://(?P<address>[\w.-]*\w{_PATH})", _url),
         (rf"\b(?P<address>www\.[\w.-]*\w{_PATH})", _url),
-        (rf"(?<![\w@.])(?P<address>{_HOST}{_PATH})", _url),
-        (rf"(?<![\w.])(?P<address>[\w-]+(?:\.[\w-]+)*\.(?:{_FILES}))\b", _url),
+        (rf"(?<![\w@.-])(?P<address>{_HOST}{_PATH})", _url),
+        (rf"(?<![\w.-])(?P<address>[\w-]{1, 64}(?:\.[\w-]{1, 64}){0, 6}\.(?:{_FILES}))\b", _url),
         (r"(?<!\w)\.NET\b", " dot net"),
         (r"\b(\w+)\.js\b", r"\1 J S"),
         (r"(?<![\w&/])#([A-Za-z]\w+)", _hashtag),

@@ -7,8 +7,13 @@ import re
 
 from emotion_omni.synthesis.text_normalization.rules import Rules
 
-_INLINE_TAGS = "a|abbr|b|big|cite|code|del|em|emphasis|font|i|img|ins|kbd|mark|prosody|s|say-as|small|span|strong|sub|sup|u|voice"
-_BLOCK_TAGS = "article|blockquote|body|br|break|div|footer|h[1-6]|head|header|hr|html|li|main|nav|ol|p|pre|section|speak|table|tbody|td|th|thead|title|tr|ul"
+_INLINE_TAGS = (
+    "a|abbr|b|big|cite|code|del|em|emphasis|font|i|img|ins|kbd|mark|prosody|s|say-as|small|span|strong|sub|sup|u|voice"
+)
+_BLOCK_TAGS = (
+    "article|blockquote|body|br|break|div|footer|h[1-6]|head|header|hr|html|li|main|nav|ol|p|pre|section"
+    "|speak|table|tbody|td|th|thead|title|tr|ul"
+)
 _EMOTICON = r"[:;=][-o^']?[()\[\]dDpP/\\|*oO3]+|</?3|\^_+\^|[xX]D+|-_+-|¯\\_\(ツ\)_/¯|[oO]_[oO]|T_T"
 
 _RULES = Rules(
@@ -19,7 +24,7 @@ _RULES = Rules(
         (rf"(?i)\s*</?(?:{_BLOCK_TAGS})(?:\s[^<>]*)?/?>\s*", "\n\n"),
         (r"\bI\s*(?:❤️?|♥️?|<3|💙|💖|💕)\s*(?=\w)", "I love "),
         (rf"(?<![\w:/])(?:{_EMOTICON})(?![\w/])", " "),
-        (r"(?m)^\s*(?:```.*|[-=*_]{3,})\s*$", ""),  # fences and rulers
+        (r"(?m)^[ \t]*(?:```.*|[-=*_]{3,})[ \t]*$", ""),  # fences and rulers
         (r"(?m)^[ \t]*#{1,6}[ \t]+(.*?)[ \t#]*$", r"\1\n\n"),  # headings
         (r"(?m)^[ \t]*>+[ \t]?(?!\d)", ""),  # quoted lines
         (r"(?m)^[ \t]*[-*•‣◦·][ \t]+(.*)$", r"\1\n\n"),  # items of a list

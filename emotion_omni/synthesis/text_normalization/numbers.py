@@ -2,41 +2,65 @@
 
 from __future__ import annotations
 
-import functools
 import re
-from typing import Any
 
 from emotion_omni.synthesis.text_normalization.rules import Rules
 
-NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?"  # as Americans write it
+NUMBER = r"(?:(?<!\d)(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?))"  # as Americans write it
 _TOO_LONG = 12  # digits; more are read one by one
-_DECIMAL_COMMA = r"(?=\s?(?:[€£₽₺%°]|EUR\b|USD\b|CHF\b|k?m\b|[cm]m\b|k?g\b|mg\b|[ml]?l\b|L\b|kWh?\b|h\b|Mio\b|million\b|billion\b|percent\b|Stunden\b|hours\b|Euro\b|Meter\b|meters\b))"
+_DECIMAL_COMMA = (
+    r"(?=\s?(?:[€£₽₺%°]|EUR\b|USD\b|CHF\b|k?m\b|[cm]m\b|k?g\b|mg\b|[ml]?l\b|L\b|kWh?\b|h\b|Mio\b|million\b"
+    r"|billion\b|percent\b|Stunden\b|hours\b|Euro\b|Meter\b|meters\b))"
+)
 
 
-@functools.cache
-def _inflect() -> Any:
-    import inflect
-
-    return inflect.engine()
+_ONES = [
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen",
+]  # fmt: skip
+_ONES += ["seventeen", "eighteen", "nineteen"]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_SCALES = ("", " thousand", " million", " billion", " trillion")
+_ORDINALS = {"one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth"}
+_ORDINALS |= {"twelve": "twelfth"}
 
 
 def cardinal(number: str) -> str:
     """ "1,204" → "one thousand two hundred four"; "3.05" → "three point zero five"."""
     whole, _, fraction = number.replace(",", "").partition(".")
-    if len(whole) > _TOO_LONG:
-        words = digits(whole)
-    else:
-        words = _inflect().number_to_words(int(whole), andword="").replace(",", "").replace("-", " ")
+    words = digits(whole) if len(whole) > _TOO_LONG else _whole(int(whole))
     return f"{words} point {digits(fraction)}" if fraction else words
 
 
+def _whole(value: int) -> str:
+    words: list[str] = []
+    for scale in _SCALES:
+        value, group = divmod(value, 1000)
+        if group:
+            words.insert(0, _below_thousand(group) + scale)
+    return " ".join(words) or "zero"
+
+
+def _below_thousand(value: int) -> str:
+    hundreds, rest = divmod(value, 100)
+    words = [f"{_ONES[hundreds]} hundred"] if hundreds else []
+    if rest >= 20:
+        words.append(_TENS[rest // 10 - 2] + (f" {_ONES[rest % 10]}" if rest % 10 else ""))
+    elif rest:
+        words.append(_ONES[rest])
+    return " ".join(words)
+
+
 def ordinal(number: str) -> str:
-    return _inflect().ordinal(cardinal(number))
+    """ "21" → "twenty first"."""
+    *before, last = cardinal(number).split(" ")
+    ending = last[:-1] + "ieth" if last.endswith("y") else last + "th"
+    return " ".join([*before, _ORDINALS.get(last, ending)])
 
 
 def digits(number: str, groups: int = 0) -> str:
     """One by one. ``groups``: with a comma after each so many."""
-    words = [_inflect().number_to_words(int(digit)) for digit in number if digit.isdecimal()]
+    words = [_ONES[int(digit)] for digit in number if digit.isdecimal()]
     size = groups or len(words) or 1
     return ", ".join(" ".join(words[at : at + size]) for at in range(0, len(words), size))
 

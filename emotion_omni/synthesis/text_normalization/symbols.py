@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
 from emotion_omni.synthesis.text_normalization.rules import Rules
-
-_OR = "he/she his/her him/her she/he her/his yes/no true/false and/or either/or mother/father pass/fail on/off men/women boys/girls day/night".split()
 
 read_symbols = Rules(
     (
@@ -31,7 +27,13 @@ read_symbols = Rules(
         (r"(?<=\w)\s?/\s?(?=\w)", " "),
         (r"(?<=\w) ?~ ?(?=\w)", " to "),
         (r"~(?= ?\w)", " about "),
-        (r"#(?= ?(?:[a-z]+ )*(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|\w+ty|zero)\b)", " number "),
+        (
+            (
+                r"#(?= ?(?:[a-z]+ )*(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen"
+                r"|\w+ty|zero)\b)"
+            ),
+            " number ",
+        ),
         (r"#", " hash "),
         (r"%", " percent"),
         (r"&", " and "),
@@ -57,10 +59,11 @@ read_symbols = Rules(
 
 tidy = Rules(
     (
-        (r"\s*[–—]+\s*|\s+-+\s+|\s+-+$|^-+\s|-{2,}", ", "),
+        (r"\s+", " "),
+        (r" ?[–—]+ ?| -+ | -+$|^-+ |-{2,}", ", "),
         (r"(?<!\w)-+|-+(?!\w)", " "),
-        (r"\s*[()\[\]{}]+\s*(?=[.,!?;:])", ""),
-        (r"\s*[()\[\]{}]+\s*", ", "),
+        (r"(?<![()\[\]{}]) ?[()\[\]{}]+ ?(?![ ()\[\]{}])(?=[.,!?;:])", ""),
+        (r" ?[()\[\]{}]+ ?", ", "),
         (r"([.!?,;:])\"", r"\1 "),
         (r"\"", " "),
         (r"(?<!\w)'+(?!\w)|(?<!\w)'+(?=\w)|(?<=[.,!?;:])'+|(?<=[^s\W])'+(?!\w)", " "),
@@ -81,7 +84,3 @@ tidy = Rules(
         (r"[,;:]\s*$", ""),
     )
 )
-
-
-def has_words(text: str) -> bool:
-    return re.search(r"\w", text) is not None
