@@ -57,7 +57,9 @@ _BEFORE_NUMBER = {
 }  # fmt: skip
 _ENDERS = r"(?:The|He|She|It|We|They|I|You|But|And|So|Then|This|That|These|Those|There|My|Our|His|Her|Their|Your|In|On|At|If|When|What|Who|How|Why|Where|Please|Let|Do|Does|Did|Is|Are|Was|Were|Can|Could|Will|Would|Should|No|Yes|Oh|Well|Now|A|An|For|After|Before|As|Not|Call|Come|Go|Today|Tomorrow|I'm|It's|He's|She's|We're|They're|Don't|Everyone|Some|All|Many|Most)"  # noqa: E501
 _SENTENCE_ENDS = rf"(?=\s*$|\s+[\"']?{_ENDERS}\b|\s*[\"')]\s*$)"
-_AFTER_NO = r"(?! (?:people|men|women|children|of|more|other|[a-z]+s)\b)"
+_AFTER_NO = (
+    r"(?! (?!is\b|was\b|has\b|as\b|does\b|this\b|says\b|seeds?\b)(?:people|men|women|children|of|more|other|[a-z]+s)\b)"
+)
 _BEFORE_LOWER_NO = r"(?:at|see|the|room|house|flat|bus|line|track|platform|gate|page|item|opus|op\.|box|question|exhibit|invoice|order|part|serial|account|case|of|phone|tel\.|my|your|our|his|her|model|lot|flight|ticket)"  # noqa: E501
 _LETTERED = {
     "vitamin",

@@ -10,37 +10,9 @@ from emotion_omni.synthesis.text_normalization.rules import Rules
 _SPOKEN_DOMAINS = "com org net gov info shop store app dev blog cloud online site club biz live news mil wiki me co"
 _SPELLED_DOMAINS = "edu io ai uk us de fr eu ch at nl be es it se no dk fi pl ru cn jp kr in au nz ca br mx tv fm gg ly"
 _DOMAINS = "|".join(f"{_SPOKEN_DOMAINS} {_SPELLED_DOMAINS}".split())
-_SPELLED = set(_SPELLED_DOMAINS.split()) - {"in", "at", "be", "it", "no", "us"} | {
-    "pdf",
-    "txt",
-    "csv",
-    "html",
-    "htm",
-    "xml",
-    "jpg",
-    "png",
-    "mp3",
-    "mp4",
-    "wav",
-    "ogg",
-    "py",
-    "js",
-    "ts",
-    "cpp",
-    "docx",
-    "xlsx",
-    "pptx",
-    "sql",
-    "php",
-    "css",
-    "exe",
-    "svg",
-    "md",
-    "yml",
-    "www",
-    "http",
-    "https",
-}
+_SPELLED_FILES = "pdf txt csv html htm xml jpg png wav ogg py js ts cpp docx xlsx pptx sql php css exe svg md yml www"
+_READ_AS_WORDS = {"in", "at", "be", "it", "no", "us"}  # rather "check dot in" than "check dot I N"
+_SPELLED = set(f"{_SPELLED_DOMAINS} {_SPELLED_FILES}".split()) - _READ_AS_WORDS
 _FILES = "pdf|docx?|xlsx?|pptx?|txt|csv|html?|xml|json|jpe?g|png|gif|mp[34]|wav|ogg|zip|py|js|exe|sql|php|css|svg|ya?ml"
 _SIGNS = {
     ".": "dot", "@": "at", "/": "slash", "-": "dash", "_": "underscore", "?": "question mark", "=": "equals",
@@ -79,7 +51,7 @@ read_internet = Rules(
         (rf"\b(?i:https?|ftp)://(?P<address>[\w.-]*\w{_PATH})", _url),
         (rf"\b(?P<address>www\.[\w.-]*\w{_PATH})", _url),
         (rf"(?<![\w@.-])(?P<address>{_HOST}{_PATH})", _url),
-        (rf"(?<![\w.-])(?P<address>[\w-]{1, 64}(?:\.[\w-]{1, 64}){0, 6}\.(?:{_FILES}))\b", _url),
+        (rf"(?<![\w.-])(?P<address>[\w-]{{1,64}}(?:\.[\w-]{{1,64}}){{0,6}}\.(?:{_FILES}))\b", _url),
         (r"(?<!\w)\.NET\b", " dot net"),
         (r"\b(\w+)\.js\b", r"\1 J S"),
         (r"(?<![\w&/])#([A-Za-z]\w+)", _hashtag),

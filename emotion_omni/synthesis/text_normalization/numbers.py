@@ -7,7 +7,7 @@ import re
 from emotion_omni.synthesis.text_normalization.rules import Rules
 
 NUMBER = r"(?:(?<!\d)(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?))"  # as Americans write it
-_TOO_LONG = 12  # digits; more are read one by one
+_LONGEST, _LONGEST_GROUPED = 12, 15  # digits; more are read one by one
 _DECIMAL_COMMA = (
     r"(?=\s?(?:[€£₽₺%°]|EUR\b|USD\b|CHF\b|k?m\b|[cm]m\b|k?g\b|mg\b|[ml]?l\b|L\b|kWh?\b|h\b|Mio\b|million\b"
     r"|billion\b|percent\b|Stunden\b|hours\b|Euro\b|Meter\b|meters\b))"
@@ -28,7 +28,8 @@ _ORDINALS |= {"twelve": "twelfth"}
 def cardinal(number: str) -> str:
     """ "1,204" → "one thousand two hundred four"; "3.05" → "three point zero five"."""
     whole, _, fraction = number.replace(",", "").partition(".")
-    words = digits(whole) if len(whole) > _TOO_LONG else _whole(int(whole))
+    longest = _LONGEST_GROUPED if "," in number else _LONGEST
+    words = digits(whole) if len(whole) > longest else _whole(int(whole))
     return f"{words} point {digits(fraction)}" if fraction else words
 
 
