@@ -18,6 +18,7 @@ _SPELLINGS = {
     "omw": "on my way", "nvm": "never mind", "ily": "I love you", "ttyl": "talk to you later", "jk": "just kidding",
     "atm": "at the moment", "afaik": "as far as I know", "fyi": "F Y I", "omg": "O M G", "brb": "be right back",
     "wtf": "W T F", "smh": "S M H", "rn": "right now", "bday": "birthday", "b-day": "birthday", "xmas": "Christmas", "thanx": "thanks",
+    "thanx": "thanks",
     "bf": "boyfriend", "gf": "girlfriend", "bff": "B F F", "dunno": "dunno", "wanna": "wanna", "cuz": "cause",
     "coz": "cause", "ty": "thank you", "tysm": "thank you so much", "yw": "you're welcome", "gn": "good night",
     "hbu": "how about you", "wbu": "what about you", "ik": "I know", "ikr": "I know, right", "ofc": "of course",
