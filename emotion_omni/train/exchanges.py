@@ -81,7 +81,8 @@ GENDERED = {
 }
 GENDERS_OF = {  # words that allow "he" or "she" in a reply, beside names and the pronouns themselves
     "he": "dad daddy father grandfather grandpa grandad brother brothers uncle nephew son sons stepson husband "
-    "boyfriend fiance man men boy boys guy guys bloke lad mister sir priest king prince waiter landlord stepdad twins groom monk "
+    "boyfriend fiance man men boy boys guy guys bloke lad mister sir priest king prince waiter landlord stepdad twins "
+    "groom monk "
     "dude gentleman papa pa pope widower actor repairman handyman policeman postman milkman santa salesman godfather "
     "stepfather",
     "she": "mum mom mother mummy grandmother grandma nan nana granny gran sister sisters aunt auntie niece daughter "
