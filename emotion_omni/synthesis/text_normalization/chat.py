@@ -17,7 +17,7 @@ _SPELLINGS = {
     "idk": "I don't know", "imo": "in my opinion", "imho": "in my humble opinion", "tbh": "to be honest",
     "omw": "on my way", "nvm": "never mind", "ily": "I love you", "ttyl": "talk to you later", "jk": "just kidding",
     "atm": "at the moment", "afaik": "as far as I know", "fyi": "F Y I", "omg": "O M G", "brb": "be right back",
-    "wtf": "W T F", "smh": "S M H", "rn": "right now", "bday": "birthday", "b-day": "birthday", "xmas": "Christmas", "thanx": "thanks",
+    "wtf": "W T F", "smh": "S M H", "rn": "right now", "bday": "birthday", "b-day": "birthday", "xmas": "Christmas",
     "thanx": "thanks",
     "bf": "boyfriend", "gf": "girlfriend", "bff": "B F F", "dunno": "dunno", "wanna": "wanna", "cuz": "cause",
     "coz": "cause", "ty": "thank you", "tysm": "thank you so much", "yw": "you're welcome", "gn": "good night",

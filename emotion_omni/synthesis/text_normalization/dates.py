@@ -149,7 +149,8 @@ read_dates = Rules(
             (
                 r"(?i)\b((?:on|by|until|since|before|due|from|dated?"
                 r"|\w{3,6}day,?"
-                r"|(?:birthday|anniversary|deadline|wedding|exam|party|interview)(?: is|'s| was)) )(\d{1,2})/(\d{1,2})(?![/\d])(?!\s+of\b)"
+                r"|(?:birthday|anniversary|deadline|wedding|exam|party|interview)(?: is|'s| was)) )"
+                r"(\d{1,2})/(\d{1,2})(?![/\d])(?!\s+of\b)"
             ),
             lambda m: m[1] + _on_day(m),
         ),
