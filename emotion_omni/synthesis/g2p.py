@@ -40,6 +40,13 @@ _INTERJECTIONS = {
     "mmm": "mˈmm", "hmm": "hmm", "mhm": "mhˈm", "tsk": "tˈɪsk", "aww": "ˈɔ", "eww": "ˈiu", "argh": "ˈɑɹɡ",
     "ugh": "ˈʌɡ", "haha": "hɑhˈɑ", "hahaha": "hɑhɑhˈɑ", "hehe": "hɛhˈɛ", "lol": "lˈɑl", "miz": "mˈɪz", "whee": "wˈi",
 }  # fmt: skip
+# Names that their letters mislead about
+_NAMES = {
+    "siobhan": "ʃɪvˈɔn", "nguyen": "wˈɪn", "saoirse": "sˈɜɹʃə", "niamh": "nˈiv", "aoife": "ˈifə", "lukasz": "lˈukɑʃ",
+    "jürgen": "jˈɜɹɡən", "søren": "sˈɔɹən", "björn": "bjˈɔɹn", "dvorák": "dvˈɔɹʒɑk", "köln": "kˈɜln",
+    "françois": "fɹɑnswˈɑ", "señor": "sAnjˈɔɹ", "muñoz": "munjˈOz", "málaga": "mˈɑləɡə", "zoë": "zˈOi",
+    "chloë": "klˈOi", "noël": "nOˈɛl",
+}  # fmt: skip
 # Words that are others without their accent
 _ACCENTED = {
     "résumé": "ɹˈɛzəmˌA", "resumé": "ɹˈɛzəmˌA", "rosé": "ɹOzˈA", "exposé": "ˌɛkspOzˈA", "pâté": "pætˈA",
@@ -156,6 +163,7 @@ class G2P:
             return self._spelled(acronym[1]) + ("z" if acronym[2] else "")
         return (
             _INTERJECTIONS.get(word.lower(), "")
+            or _NAMES.get(word.lower(), "")
             or self._entry(token)
             or self._entry(word)
             or self._accented(word)

@@ -154,6 +154,7 @@ read_numbered = Rules(
         ),
         (r"\bc\. ?(?=1\d{3}\b)", "circa "),
         (r"(?i)\bapt (?=#?\d)", "apartment "),
+        (r"(?i)\brm (?=#?\d)", "room "),
         (
             rf"\b((?:[A-Z][a-z]+|\d+(?:st|nd|rd|th)) )\b({any_of(_CLEAR_STREETS)})\b\.?"
             r"(?= [NSEW]{1,2}\b|,| (?:and|in|is|at|near|was|to|for)\b|\s*[.!?]?\s*$)",

@@ -142,9 +142,15 @@ read_dates = Rules(
         (r"\b(Sat|Sun)\b(?=\.?\s?(?:[-–&/]|and )\s?(?:Sun|Mon|Sat))", _weekday),
         (r"((?:day|-|–|&) ?)\b(Sat|Sun)\b", lambda m: m[1] + _WEEKDAYS[m[2]]),
         (
+            r"(?<![\d/])(0?[1-9]|1[0-2])/((?:19|20)\d\d)\b(?![/\d])",
+            lambda m: f"{MONTHS[int(m[1]) - 1]} {year(m[2])}",
+        ),
+        (
             (
                 r"(?i)\b((?:on|by|until|since|before|due|from|dated?"
-                r"|\w{3,6}day,?) )(\d{1,2})/(\d{1,2})(?![/\d])(?!\s+of\b)"
+                r"|\w{3,6}day,?"
+                r"|(?:birthday|anniversary|deadline|wedding|exam|party|interview)(?: is|'s| was)) )"
+                r"(\d{1,2})/(\d{1,2})(?![/\d])(?!\s+of\b)"
             ),
             lambda m: m[1] + _on_day(m),
         ),

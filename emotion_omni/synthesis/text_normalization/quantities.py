@@ -119,6 +119,7 @@ read_quantities = Rules(
         (r"(?<![\w/.])(\d+) (\d{1,2})/(\d{1,2})(?![\w/])", _mixed),
         (r"(?<![\w/.,])(\d{1,4})/(\d{1,4})(?:ths?|rds?)?(?![\w/.]{0,8}\d)", _slashed),
         (r"\b24/7/365\b", "twenty four seven three sixty five"),
+        (r"(?<=\d)x ?/ ?(day|week|month|year)\b", r" times per \1"),
         (r"\b401\s?\(?k\b\)?", "four oh one K"),
         (r"\b([fgh])\(([a-z])\)", r"\1 of \2"),
         (

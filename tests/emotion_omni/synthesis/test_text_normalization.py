@@ -55,6 +55,8 @@ CASES = {
         ("7:30 pm, 17:00, 12:05, 7 p.m.", "seven thirty P M, seventeen hundred, twelve oh five, seven P M"),
         ("9am-5pm", "nine A M to five P M"),
         ("24/7", "twenty four seven"),
+        ("My birthday is 9/15.", "My birthday is September fifteenth."),
+        ("It hit us in 03/2020.", "It hit us in March twenty twenty."),
     ],
     "units": [
         ("1,204 km", "one thousand two hundred four kilometers"),
@@ -132,6 +134,7 @@ CASES = {
         ("hmmmm shhhhh brrrrr", "hmm shh brr"),
         ("and/or he/she w/ you w/o me", "and or he or she with you without me"),
         ("how r u", "how are you"),
+        ("am I 2 old 4 this, 2 cats 4 walls", "am I too old for this, two cats four walls"),
     ],
     "symbols": [
         ("Bed & breakfast", "Bed and breakfast"),
