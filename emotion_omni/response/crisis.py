@@ -40,7 +40,8 @@ _NOT_MEANT = re.compile(
 )
 CRISIS = re.compile(
     r"\b(kill(ing)? my ?self|(i'?m|i am|feel(ing)?|been|so|and) (\w+ )?suicidal|suicidal (thoughts?|ideas?|again|rn)|"
-    r"(commit|my|of|about|attempt(ed)?) suicide(?= ?(tonight|again|$|[.,!?]))|"
+    r"i (\w+ ){0,3}(commit|attempt(ed)?) suicide|"
+    r"i('?ve| have)? (\w+ ){0,2}th(ink|ought|inking) (of|about) suicide|planning my suicide|my suicide plan|"
     r"end(ing)? (my (own )?life|it all)|tak(e|ing) my own life|take my life(?! in)|"
     r"i (don'?t|do not|no longer) (really |even )?want to (live(?! (in|with|without|here|there|at|on|near|like))|"
     r"be alive|be here any ?more|exist|wake up(?= ?(any ?more|again|tomorrow|$|[.!]))|be on this earth)|"

@@ -1,6 +1,6 @@
 """How each small part of the embedded engine is trained: every setting, with its default.
 
-Each field is an option of ``python -m emotion_omni train recognizer|responder|guard|crisis|g2p|codec``. Imports no torch.
+Each field is an option of ``python -m emotion_omni train PART``. Imports no torch.
 """
 
 from __future__ import annotations
