@@ -1,4 +1,4 @@
-"""evaluate: how good the parts are, on recordings with labels."""
+"""evaluate: how good the parts are, on recordings with labels and on written lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emotion_omni import streams
 from emotion_omni.cli.output import Commands, add_command, emit
 from emotion_omni.types import EmotionOmniError
 
-PARTS = ("recognition",)
+PARTS = ("recognition", "reading")
 SPLITS = ("train", "dev", "test", "all")
 DATA = "EMOTION_OMNI_SPEECH"  # environment: the folders of --data
 
@@ -28,7 +28,11 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("--recognizer", default="embedded", metavar="NAME", help=recognizer_help)
     command.add_argument("--split", choices=SPLITS, default="test", help="of the manifests; default: %(default)s")
     command.add_argument(
-        "--limit", type=int, default=0, metavar="N", help="at most N clips of each corpus; default: all"
+        "--limit",
+        type=int,
+        default=0,
+        metavar="N",
+        help="at most N clips of each corpus, N spoken lines; default: all",
     )
     draws_help = "random orders of turns; default: %(default)s"
     command.add_argument("--draws", type=int, default=3, metavar="N", help=draws_help)
@@ -37,10 +41,18 @@ def add_commands(commands: Commands) -> None:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Measure the parts on recordings with labels; writes JSON and a page of plots. A second call resumes."""
-    if not options.data:
-        raise EmotionOmniError(f"Name folders of recordings by --data or {DATA}.", "no-data")
     if options.limit < 0 or options.draws < 1:
         options.command.error("--limit is 0 or more, --draws 1 or more")
+    measured = {"recognition": _recognition, "reading": _reading}
+    for part in PARTS:
+        if part in (options.only or PARTS):
+            measured[part](options)
+    return 0
+
+
+def _recognition(options: argparse.Namespace) -> None:
+    if not options.data:
+        raise EmotionOmniError(f"Name folders of recordings by --data or {DATA}.", "no-data")
     from emotion_omni import weights
     from emotion_omni.evaluate import evaluated_recognizers, recognition
     from emotion_omni.evaluate.recognition_page import page
@@ -56,7 +68,15 @@ def evaluate(options: argparse.Namespace) -> int:
     _write(options.out / "recognition.json", text)
     _write(options.out / "recognition.html", page(report))
     emit(options, report, _as_text(report, options.out))
-    return 0
+
+
+def _reading(options: argparse.Namespace) -> None:
+    from emotion_omni.evaluate import reading
+
+    report = reading.measure(reading.lines(), options.limit, streams.note)
+    options.out.mkdir(parents=True, exist_ok=True)
+    _write(options.out / "reading.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    emit(options, report, f"{reading.as_text(report)}\nReport: {options.out / 'reading.json'}")
 
 
 def _write(path: Path, text: str) -> None:
