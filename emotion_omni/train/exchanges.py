@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import re
 import sys
 from collections import Counter, defaultdict
@@ -266,17 +267,23 @@ def shared_endings(exchanges: list[WrittenExchange]) -> dict[str, list[str]]:
 
 
 def overlaps(exchanges: list[WrittenExchange]) -> list[tuple[str, str, float]]:
-    """Pairs of rows from different groups with nearly the same words before the last reply: ids, Jaccard index."""
+    """Pairs of rows from different groups with nearly the same words before the last reply: ids, Jaccard index.
+
+    Two sets that share a share s of n words have one of the n - s n + 1 rarest words of each in common, so only those
+    are looked up (prefix filtering: Chaudhuri et al. 2006, "A primitive operator for similarity joins").
+    """
     words = [set(" ".join(normalized(turn.text) for turn in one.turns).split()) for one in exchanges]
+    counts = Counter(word for some in words for word in some)
     rows_with: dict[str, list[int]] = defaultdict(list)
     found = []
     for index, mine in enumerate(words):
-        shared = Counter(other for word in mine for other in rows_with[word])
-        for other, count in shared.items():
-            share = count / len(mine | words[other])
+        rarest = sorted(mine, key=lambda word: (counts[word], word))
+        rarest = rarest[: len(mine) - math.ceil(MAX_OVERLAP * len(mine)) + 1]
+        for other in {other for word in rarest for other in rows_with[word]}:
+            share = len(mine & words[other]) / len(mine | words[other])
             if share >= MAX_OVERLAP and exchanges[index].group != exchanges[other].group:
                 found.append((exchanges[other].id, exchanges[index].id, share))
-        for word in mine:
+        for word in rarest:
             rows_with[word].append(index)
     return found
 

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from emotion_omni import json_lines
 from emotion_omni.train import exchanges
 
 ROW = {
@@ -138,3 +139,27 @@ def test_faults_are_printed_with_their_place(tmp_path, capsys):
     (tmp_path / "work.jsonl").unlink()
     assert exchanges.main([str(tmp_path)]) == 1
     assert "holds no rows" in capsys.readouterr().err
+
+
+PROMPTS = exchanges.FOLDER.parents[1] / "evaluate" / "reply_prompts.jsonl"
+
+
+def test_the_prompts_for_blind_reading_are_in_no_row():
+    prompts = [prompt for _, prompt in json_lines.read_file(PROMPTS)]
+    trained = [set(exchanges.normalized(turn.text).split()) for turn in exchanges.turns_of(exchanges.read())]
+    for prompt in prompts:
+        words = set(exchanges.normalized(prompt["text"]).split())
+        nearest = max(trained, key=lambda other: len(words & other) / len(words | other))
+        assert len(words & nearest) / len(words | nearest) < exchanges.MAX_OVERLAP, (prompt["text"], nearest)
+
+
+def test_the_prompts_for_blind_reading_are_what_the_card_says():
+    prompts = [prompt for _, prompt in json_lines.read_file(PROMPTS)]
+    pairs = {}
+    for prompt in prompts:
+        assert prompt["tone"] in exchanges.TONES and prompt["kind"] in exchanges.KINDS
+        if prompt["kind"] == "contrast":
+            pairs.setdefault(prompt["text"], set()).add(prompt["tone"])
+    assert len(prompts) == 120 == len({prompt["id"] for prompt in prompts})
+    assert len(pairs) == 30 and all(len(tones) == 2 for tones in pairs.values())
+    assert sum(bool(prompt["earlier"]) for prompt in prompts) == 20
