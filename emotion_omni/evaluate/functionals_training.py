@@ -3,9 +3,9 @@
 ``python -m emotion_omni train functionals --data FOLDER FOLDER --out FOLDER``
 
 The folders hold recordings and a ``manifest.csv``. Only :data:`CORPORA` are trained on: their authors state terms.
-Corpora weigh by the root of their size and emotions alike within a corpus. An emotion that a corpus does not have
-counts less against its clips: else a noisy recording would be "calm" because one corpus is both. What was chosen, was
-chosen on dev, where one temperature is fitted.
+Clips are balanced as for ``train recognizer``. An emotion that a corpus does not have counts less against its clips:
+else a noisy recording would be "calm" because one corpus is both. What was chosen, was chosen on dev, where one
+temperature is fitted.
 
 Axes: N clips, C functionals, E emotions.
 """
@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from emotion_omni import audio, emotion, pitch_tracking, streams
 from emotion_omni.evaluate import acoustic_functionals
@@ -35,10 +34,12 @@ from emotion_omni.evaluate.functionals_recognizer import (
     log_softmax,
 )
 from emotion_omni.train.emotion_corpus import Clip
+from emotion_omni.train.logistic_regression import maximize_likelihood
 from emotion_omni.types import EmotionOmniError
 
 CORPORA = ("RAVDESS", "EMO-DB", "nEMO", "IndianEmoSpeech")
 DECAY = 0.05  # of |W|²/2 beside the mean loss; of 0.003, 0.01, 0.03, 0.05, 0.1 by recall on dev
+ITERATIONS = 80  # of L-BFGS
 HANDICAP = 1.5  # taken from the logits of emotions that the corpus does not have; of 0, 0.7, 1.5, 3, 100 by dev
 TURNS = (1, 2, 3, 5, 5, 8, 10, 15, 20, 40, 1000)  # earlier turns that a training clip may come with
 COPIES = 4  # of each training clip, with other earlier turns
@@ -101,27 +102,12 @@ def fit(clips: Sequence[Clip], raw: np.ndarray, names: tuple[str, ...]) -> Funct
     mean, std = raw.mean(0), raw.std(0) + 1e-6
     features = np.clip((raw - mean) / std, -LARGEST, LARGEST).astype(np.float32)
     labels = np.array([clip.label for clip in clips])
-    weight, mask = clip_weights(clips), emotions_of_corpus(clips)
+    sources = np.array([clip.source for clip in clips])
     rng, shrinkage = np.random.default_rng(0), Shrinkage()
     copies = [_with_earlier_turns(clips, features, shrinkage, rng) for _ in range(COPIES)]
-    standardized = logistic_regression(
-        np.concatenate(copies), np.tile(labels, COPIES), np.tile(weight, COPIES), np.tile(mask, (COPIES, 1))
-    )
-    plain = logistic_regression(features, labels, weight, mask)
+    standardized = _classifier(np.concatenate(copies), np.tile(labels, COPIES), np.tile(sources, COPIES))
+    plain = _classifier(features, labels, sources)
     return FunctionalsRecognizer(names, mean, std, plain, standardized, shrinkage=shrinkage)
-
-
-def clip_weights(clips: Sequence[Clip]) -> np.ndarray:
-    """[N], mean 1: emotions alike within a corpus, corpora by the root of their size."""
-    cells, sizes = Counter((clip.source, clip.label) for clip in clips), Counter(clip.source for clip in clips)
-    found = np.array([sizes[clip.source] ** 0.5 / cells[clip.source, clip.label] for clip in clips])
-    return found / found.mean()
-
-
-def emotions_of_corpus(clips: Sequence[Clip]) -> np.ndarray:
-    """Whether the clip's corpus has the emotion, bool [N, E]."""
-    there = {(clip.source, clip.label) for clip in clips}
-    return np.array([[(clip.source, label) in there for label in range(len(emotion.NAMES))] for clip in clips])
 
 
 def _with_earlier_turns(
@@ -140,23 +126,11 @@ def _with_earlier_turns(
     return found
 
 
-def logistic_regression(inputs: np.ndarray, labels: np.ndarray, weight: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Regularized maximum likelihood by L-BFGS → weights and bias [E, C + 1]. ``mask``: possible emotions [N, E]."""
-    x, y = torch.from_numpy(inputs.astype(np.float32)), torch.from_numpy(labels)
-    importance, allowed = torch.from_numpy(weight).float(), torch.from_numpy(mask)
-    model = torch.nn.Linear(x.shape[1], len(emotion.NAMES))
-    torch.nn.init.zeros_(model.weight)
-    torch.nn.init.zeros_(model.bias)
-    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=80, line_search_fn="strong_wolfe")
-
-    def step() -> torch.Tensor:
-        optimizer.zero_grad()
-        losses = F.cross_entropy(model(x) - HANDICAP * ~allowed, y, reduction="none")
-        loss = (losses * importance).mean() + DECAY * model.weight.square().sum() / 2
-        loss.backward()
-        return loss
-
-    optimizer.step(step)
+def _classifier(inputs: np.ndarray, labels: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """Inputs [N, C] → weights and bias [E, C + 1]."""
+    model = torch.nn.Linear(inputs.shape[1], len(emotion.NAMES))
+    x = torch.from_numpy(inputs.astype(np.float32))
+    maximize_likelihood(model, x, labels, sources, decay=DECAY, iterations=ITERATIONS, handicap=HANDICAP)
     return torch.cat([model.weight, model.bias[:, None]], dim=1).detach().numpy()
 
 

@@ -66,9 +66,8 @@ class CosyVoice2Synthesizer:
         """See :class:`~emotion_omni.synthesis.synthesizer.Synthesizer`. It has one voice."""
         delivery = check_delivery(delivery)
         instruction = instruction_of(delivery)
-        for clause in split_clauses(text):
-            if any(letter.isalnum() for letter in clause):
-                yield from self._clause(prepare_text(clause), instruction, delivery.rate, seed)
+        for clause in prepare_clauses(text):
+            yield from self._clause(clause, instruction, delivery.rate, seed)
 
     def _clause(self, text: str, instruction: str, rate: float, seed: int) -> Iterator[Audio]:
         stream, chunk = self.token2wav.stream(seed, rate), []
@@ -89,10 +88,17 @@ def instruction_of(delivery: Delivery) -> str:
     return ""
 
 
-def prepare_text(clause: str) -> str:
-    """English is normalized. CosyVoice2 reads other languages with their own punctuation and numbers."""
-    english = all(letter.isascii() for letter in clause if letter.isalpha())
-    return normalize_text(clause) if english else clause.strip()
+def prepare_clauses(text: str) -> list[str]:
+    """English is normalized, if possible before it is cut. CosyVoice2 reads other languages with their own numbers."""
+    if _english(text):
+        clauses = split_clauses(normalize_text(text))
+    else:
+        clauses = [normalize_text(clause) if _english(clause) else clause for clause in split_clauses(text)]
+    return [clause.strip() for clause in clauses if any(letter.isalnum() for letter in clause)]
+
+
+def _english(text: str) -> bool:
+    return all(letter.isascii() for letter in text if letter.isalpha())
 
 
 def _pieces(samples: np.ndarray) -> Iterator[Audio]:

@@ -18,12 +18,12 @@ import safetensors.numpy
 
 from emotion_omni import audio, processors, weights, zero_gpu
 from emotion_omni.synthesis import prosody
+from emotion_omni.synthesis.clauses import phonemes_of_clauses
 from emotion_omni.synthesis.config import KokoroConfig
 from emotion_omni.synthesis.g2p import G2P
 from emotion_omni.synthesis.kokoro_graph import KokoroGraph, Predicted, prepare_halves
 from emotion_omni.synthesis.prosody import Prosody
-from emotion_omni.synthesis.synthesizer import check_delivery, split_clauses
-from emotion_omni.synthesis.text_normalization import normalize_text
+from emotion_omni.synthesis.synthesizer import check_delivery
 from emotion_omni.types import Audio, Delivery
 
 HZ = 24_000
@@ -96,17 +96,12 @@ class KokoroSynthesizer:
         delivery = check_delivery(delivery, VOICES)
         voice = delivery.voice or self._voice
         manner = prosody.by_emotion()[delivery.emotion].scaled(delivery.intensity, delivery.rate)
-        for clause in split_clauses(text):
-            piece = self._clause(clause, voice, manner)
-            if piece is not None:
-                yield piece
+        for phonemes in phonemes_of_clauses(text, self._g2p, MAX_PHONEMES):
+            yield self._clause(phonemes, voice, manner)
 
-    def _clause(self, clause: str, voice: str, manner: Prosody) -> Audio | None:
-        """One clause with the pause after it; ``None`` if it has nothing to pronounce."""
-        phonemes = self._g2p(normalize_text(clause))
-        if not any(symbol.isalpha() for symbol in phonemes):
-            return None
-        phonemes = "".join(symbol for symbol in phonemes if symbol in PHONEME_IDS)[:MAX_PHONEMES]
+    def _clause(self, phonemes: str, voice: str, manner: Prosody) -> Audio:
+        """The phonemes of one clause → its sound with the pause after it."""
+        phonemes = "".join(symbol for symbol in phonemes if symbol in PHONEME_IDS)
         samples = self._speak(phonemes, voice, manner)
         decibels = manner.decibels if self._level else 0.0
         return _finish(samples, decibels, PAUSES.get(phonemes[-1:], SHORT_PAUSE))

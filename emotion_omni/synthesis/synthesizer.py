@@ -17,7 +17,7 @@ MAX_CLAUSE = 160  # characters; a longer clause is cut at a comma, so that the f
 MIN_CLAUSE = 20  # characters; no cut comes before them
 INTENSITIES = (0.0, 2.0)  # lowest and highest
 RATES = (0.5, 2.0)
-_SENTENCE = re.compile(r"[^.!?;]+[.!?;]*\s*")
+_SENTENCE = re.compile(r"(?:[^.!?;]|[.!?;](?=[^\s.!?;]))+[.!?;]*\s*|[.!?;]+\s*")  # marks within "3.14" end nothing
 
 
 @runtime_checkable

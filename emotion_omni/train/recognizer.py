@@ -35,6 +35,7 @@ from emotion_omni.recognition.voice_activity import HZ, VoiceActivity
 from emotion_omni.recognition.whisper_ct2 import encode_windows, spoken_frames
 from emotion_omni.recognition.whisper_encoder import WhisperEncoder
 from emotion_omni.train.emotion_corpus import UNLICENSED, Clip, read_manifests, report, unweighted_average_recall
+from emotion_omni.train.logistic_regression import maximize_likelihood
 from emotion_omni.train.part_settings import RecognizerSettings
 from emotion_omni.types import EmotionOmniError, SpeakerEstimate
 
@@ -144,18 +145,6 @@ def examples(
     return inputs, repeated
 
 
-def example_weights(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
-    """Sources weigh the same within an emotion, and emotions by the number of sources that have them; mean 1 [N]."""
-    found = np.zeros(len(rows), np.float32)
-    labels, sources = corpus.labels[rows], corpus.sources[rows]
-    for label in np.unique(labels):
-        having = np.unique(sources[labels == label])
-        for source in having:
-            chosen = (labels == label) & (sources == source)
-            found[chosen] = 1 / (chosen.sum() * len(having))
-    return found / found.mean()
-
-
 # --- fitting ------------------------------------------------------------------------------------------------------
 
 
@@ -165,7 +154,7 @@ def fit(corpus: Corpus, rows: np.ndarray, settings: RecognizerSettings) -> Speec
     head.mean.copy_(torch.from_numpy(corpus.means[rows].mean(0)))
     head.std.copy_(torch.from_numpy(corpus.means[rows].std(0) + 1e-3))
     inputs, repeated = examples(head, corpus, _guesses(head, corpus, rows, settings), rows, settings)
-    _maximize_likelihood(head, corpus, inputs, repeated, settings)
+    _fit_classifier(head, corpus, inputs, repeated, settings)
     return head.eval()
 
 
@@ -178,34 +167,18 @@ def _guesses(head: SpeechEmotionHead, corpus: Corpus, rows: np.ndarray, settings
         is_out = np.isin(corpus.speakers[rows], speakers[fold::FOLDS])
         if is_out.all() or not is_out.any():
             continue
-        _maximize_likelihood(head, corpus, features[rows[~is_out]], rows[~is_out], settings)
+        _fit_classifier(head, corpus, features[rows[~is_out]], rows[~is_out], settings)
         with torch.inference_mode():
             guesses[rows[is_out]] = head.classifier(features[rows[is_out]]).numpy()
     return guesses
 
 
-def _maximize_likelihood(
+def _fit_classifier(
     head: SpeechEmotionHead, corpus: Corpus, inputs: Tensor, rows: np.ndarray, settings: RecognizerSettings
 ) -> None:
-    """Fit the classifier to inputs [N, F] of these rows [N]: regularized maximum likelihood by L-BFGS."""
-    labels = torch.from_numpy(corpus.labels[rows])
-    weight = torch.from_numpy(example_weights(corpus, rows))
-    absent = torch.from_numpy(np.stack([~corpus.emotions_of(source) for source in corpus.sources[rows]]))
-    torch.nn.init.zeros_(head.classifier.weight)
-    torch.nn.init.zeros_(head.classifier.bias)
-    optimizer = torch.optim.LBFGS(
-        head.classifier.parameters(), max_iter=settings.iterations, history_size=10, line_search_fn="strong_wolfe"
-    )
-
-    def step() -> Tensor:
-        optimizer.zero_grad()
-        logits = head.classifier(inputs).masked_fill(absent, -1e4)
-        loss = (F.cross_entropy(logits, labels, reduction="none") * weight).mean()
-        loss = loss + settings.decay * head.classifier.weight.square().sum() / 2
-        loss.backward()
-        return loss
-
-    optimizer.step(step)
+    """To inputs [N, F] of these rows [N]."""
+    labels, sources = corpus.labels[rows], corpus.sources[rows]
+    maximize_likelihood(head.classifier, inputs, labels, sources, decay=settings.decay, iterations=settings.iterations)
 
 
 @torch.inference_mode()

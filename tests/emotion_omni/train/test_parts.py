@@ -114,13 +114,6 @@ def corpus(rows: list[tuple[str, str, str]]) -> recognizer.Corpus:
     return recognizer.Corpus.of(clips, means)
 
 
-def test_sources_weigh_the_same_within_an_emotion_and_rare_emotions_more():
-    found = corpus([("sad", "a", "1")] * 3 + [("sad", "b", "2"), ("happy", "b", "2")])
-    weights = recognizer.example_weights(found, np.arange(5))
-    assert weights.mean() == pytest.approx(1.0)
-    assert weights[:3].sum() == pytest.approx(weights[3]) and weights[4] == pytest.approx(weights[:4].sum())
-
-
 def test_earlier_turns_are_other_clips_of_the_same_speaker():
     found = corpus([("sad", "a", "1"), ("happy", "a", "1"), ("sad", "a", "1"), ("sad", "a", "2")])
     pool = recognizer.by_speaker(found, np.arange(4))["a/1"]
