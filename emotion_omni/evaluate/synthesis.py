@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pyloudnorm
+import soundfile
 import torch
 
 from emotion_omni import audio, emotion, processors
@@ -90,14 +92,13 @@ class EngineEar:
         return self._head.classify(torch.from_numpy(features), speaker)
 
 
-def measure(engine: SpeaksText, options: Options, say: Say, keep: Callable[[Clip], None] | None = None) -> dict:
+def measure(engine: SpeaksText, options: Options, say: Say, keep: Callable[[Clip], None] = lambda clip: None) -> dict:
     """The report. ``keep`` is called with every clip at full intensity, e.g. to write samples."""
     recognizer = WhisperCT2Recognizer.load()
     clips = list(speak_all(engine, options, say))
-    for clip in clips if keep else ():
-        if clip.intensity == 1:
-            keep(clip)  # type: ignore[misc]
     full = [clip for clip in clips if clip.intensity == 1]
+    for clip in full:
+        keep(clip)
     ears = {"embedded": EngineEar(recognizer), "functionals": FunctionalsRecognizer.load()}
     heard = {name: judge(ear, clips, say, name) for name, ear in ears.items()}
     report: dict[str, Any] = {
@@ -110,6 +111,33 @@ def measure(engine: SpeaksText, options: Options, say: Say, keep: Callable[[Clip
         "cost": costs(full, recognizer, say),
     }
     return report
+
+
+def writing_samples(folder: Path) -> Callable[[Clip], None]:
+    """Writes the clips of the first sentence, as Ogg Opus."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(clip: Clip) -> None:
+        if clip.sentence == SENTENCES[0]:
+            file = folder / f"{clip.voice or 'default'}-{clip.emotion}.ogg"
+            soundfile.write(file, clip.sound.samples, clip.sound.hz, format="OGG", subtype="OPUS")
+
+    return write
+
+
+def as_text(report: Mapping[str, Any]) -> str:
+    lines = [f"{report['clips']} clips, voices {', '.join(report['voices'])}"]
+    for ear, row in report["heard"].items():
+        recalls = "  ".join(f"{label} {value:.2f}" for label, value in row["recall"].items())
+        rising = report["by_intensity"][ear]["monotone"]
+        lines.append(
+            f"  heard by {ear}: {row['uar']:.2f}, quadrant {row['right_quadrant']:.2f}; {recalls}; {rising} of 7 rise"
+        )
+    for label, row in report["cost"].items():
+        lines.append(
+            f"  {label}: " + "  ".join(f"{name} {value}" for name, value in row.items() if name != "mos_by_voice")
+        )
+    return "\n".join(lines)
 
 
 # --- speaking -----------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ FRAME_HZ = 80.0
 VOICED_HZ = 60.0  # a pitch below it means that a frame is unvoiced
 LOWEST_HZ, HIGHEST_HZ = 55.0, 520.0  # outside it the decoder was not trained
 SPOKEN_ENERGY = -2.0  # of a frame with speech; silence lies near -9
-FINAL_PART = 0.3  # of a clause, in which its final pitch is reached
+INITIAL_PART, FINAL_PART = 0.25, 0.3  # of a clause, in which its initial pitch ends and its final pitch is reached
 TREMOR_HZ = 6.0
 EDGE_SPEEDS = 4.0, 2.0  # of the silent phonemes before and after a clause, which are cut off anyway
 VOWELS = frozenset("AIOQWYaeiouæɑɐɒɔəɚɛɜɪʊʌᵻ")
@@ -41,25 +41,30 @@ def _factor(neutral: float = 1.0) -> Any:
 class Prosody:
     """Changes to a neutral voice; the defaults change nothing.
 
-    Pitch: ``pitch``, ``pitch_slope`` (from the first to the last voiced frame), ``final_pitch`` (by which the last part
-    rises), ``tremor`` (its depth), in semitones; ``pitch_range``, a factor around the mean. Energy, in units of
-    Kokoro's predictor: ``energy``, ``energy_slope``; ``energy_range``, a factor. Durations, factors: ``pace`` of the
-    speaking rate; ``stress`` of stressed vowels, ``final_length`` of the last syllable, ``pauses`` of those inside a
-    clause. ``decibels``: louder by, where the level follows the emotion. ``style`` and ``timbre``: how far these halves
-    of the style vector move from the average voice towards the named ones.
+    Pitch, in semitones: ``pitch``, ``pitch_slope`` (from the first to the last voiced frame), ``initial_pitch`` and
+    ``final_pitch`` (by which the first and the last part are raised), ``tremor`` (its depth), ``roughness`` (of its
+    random part); ``pitch_range``, a factor around the mean. Energy, in units of Kokoro's predictor: ``energy``,
+    ``energy_slope``; ``energy_range``, a factor. Durations, factors: ``pace`` of the speaking rate; ``vowels`` of all
+    vowels, ``stress`` of stressed ones, ``final_length`` of the last syllable, ``word_gaps`` between words, ``pauses``
+    of those inside a clause. ``decibels``: louder by, where the level follows the emotion. ``style`` and ``timbre``:
+    how far these halves of the style vector move along the named directions, which lead from the average voice.
     """
 
     pitch: float = 0.0
     pitch_range: float = _factor()
     pitch_slope: float = 0.0
+    initial_pitch: float = 0.0
     final_pitch: float = 0.0
     tremor: float = 0.0
+    roughness: float = 0.0
     energy: float = 0.0
     energy_range: float = _factor()
     energy_slope: float = 0.0
     pace: float = _factor()
+    vowels: float = _factor()
     stress: float = _factor()
     final_length: float = _factor()
+    word_gaps: float = _factor()
     pauses: float = _factor()
     decibels: float = 0.0
     style: Mapping[str, float] = field(default_factory=dict)
@@ -90,7 +95,11 @@ class Prosody:
         for index in _stressed_vowels(phonemes):
             slower[index] *= self.stress
         for index, symbol in enumerate(phonemes):
-            if symbol in PUNCTUATION:
+            if symbol in VOWELS:
+                slower[index] *= self.vowels
+            elif symbol == " ":
+                slower[index] *= self.word_gaps
+            elif symbol in PUNCTUATION:
                 slower[index] *= self.pauses
                 slower[_last_vowel(phonemes, index) : index] *= self.final_length
         if not phonemes.endswith(tuple(PUNCTUATION)):
@@ -107,8 +116,10 @@ class Prosody:
         mean = semitones[voiced].mean()
         place = _place(voiced)
         changed = mean + self.pitch + (semitones - mean) * self.pitch_range + self.pitch_slope * (place - 0.5)
+        changed += self.initial_pitch * np.clip(1 - place / INITIAL_PART, 0, 1)
         changed += self.final_pitch * np.clip((place - 1 + FINAL_PART) / FINAL_PART, 0, 1)
         changed += self.tremor * np.sin(2 * math.pi * TREMOR_HZ / FRAME_HZ * np.arange(len(pitch)))
+        changed += self.roughness * np.random.default_rng(0).standard_normal(len(pitch))
         return np.where(voiced, np.clip(2 ** (changed / 12), LOWEST_HZ, HIGHEST_HZ), pitch).astype(np.float32)
 
     def energy_contour(self, energy: np.ndarray, pitch: np.ndarray) -> np.ndarray:
