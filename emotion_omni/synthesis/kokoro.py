@@ -95,7 +95,8 @@ class KokoroSynthesizer:
         """See :class:`~emotion_omni.synthesis.synthesizer.Synthesizer`. Voices: :data:`VOICES`."""
         delivery = check_delivery(delivery, VOICES)
         voice = delivery.voice or self._voice
-        manner = prosody.by_emotion()[delivery.emotion].scaled(delivery.intensity, delivery.rate)
+        settings = prosody.by_emotion()
+        manner = settings[delivery.emotion].scaled(delivery.intensity, settings["neutral"], delivery.rate)
         for phonemes in phonemes_of_clauses(text, self._g2p, MAX_PHONEMES):
             yield self._clause(phonemes, voice, manner)
 

@@ -70,15 +70,20 @@ class Prosody:
     style: Mapping[str, float] = field(default_factory=dict)
     timbre: Mapping[str, float] = field(default_factory=dict)
 
-    def scaled(self, intensity: float, rate: float = 1.0) -> Prosody:
-        """``intensity`` 0 is neutral to the last bit and 1 the settings themselves; ``rate`` multiplies the pace."""
+    def scaled(self, intensity: float, neutral: Prosody, rate: float = 1.0) -> Prosody:
+        """At ``intensity`` 0 ``neutral`` itself, at 1 these settings, beyond it more; ``rate`` multiplies the pace."""
         changed: dict[str, Any] = {}
         for one in fields(self):
-            value = getattr(self, one.name)
-            if isinstance(value, Mapping):
-                changed[one.name] = {voice: share * intensity for voice, share in value.items()}
+            here, there = getattr(neutral, one.name), getattr(self, one.name)
+            if isinstance(there, Mapping):
+                names = sorted({*here, *there})
+                changed[one.name] = {
+                    name: _between(here.get(name, 0.0), there.get(name, 0.0), intensity) for name in names
+                }
+            elif one.metadata:
+                changed[one.name] = here * (there / here) ** intensity
             else:
-                changed[one.name] = value**intensity if one.metadata else value * intensity
+                changed[one.name] = _between(here, there, intensity)
         return replace(self, **changed | {"pace": changed["pace"] * rate})
 
     def move(self, style: np.ndarray, directions: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -131,6 +136,10 @@ class Prosody:
         around_mean = (energy - energy[spoken].mean()) * (self.energy_range - 1)
         along = self.energy_slope * 2 * (_place(pitch > VOICED_HZ) - 0.5)
         return (energy + speech * (around_mean + self.energy + along)).astype(np.float32)
+
+
+def _between(here: float, there: float, intensity: float) -> float:
+    return here + (there - here) * intensity
 
 
 def _place(voiced: np.ndarray) -> np.ndarray:
