@@ -79,8 +79,8 @@ class KokoroSynthesizer:
 
     def __init__(self, graph: KokoroGraph, g2p: G2P, voice: str = KokoroConfig.voice, level: bool = False) -> None:
         self._graph, self._g2p, self._voice, self._level = graph, g2p, voice, level
-        self._directions = safetensors.numpy.load_file(DIRECTIONS)
-        _style_table(voice)  # fetched now, not in the first reply
+        self.directions = safetensors.numpy.load_file(DIRECTIONS)
+        style_table(voice)  # fetched now, not in the first reply
 
     @classmethod
     def load(cls, config: KokoroConfig | None = None, threads: int = processors.THREADS) -> KokoroSynthesizer:
@@ -97,6 +97,10 @@ class KokoroSynthesizer:
         voice = delivery.voice or self._voice
         settings = prosody.by_emotion()
         manner = settings[delivery.emotion].scaled(delivery.intensity, settings["neutral"], delivery.rate)
+        yield from self.speak_in(text, voice, manner)
+
+    def speak_in(self, text: str, voice: str, manner: Prosody) -> Iterator[Audio]:
+        """In a manner of no label, as the search for settings does."""
         for phonemes in phonemes_of_clauses(text, self._g2p, MAX_PHONEMES):
             yield self._clause(phonemes, voice, manner)
 
@@ -110,15 +114,15 @@ class KokoroSynthesizer:
     def _speak(self, phonemes: str, voice: str, manner: Prosody) -> np.ndarray:
         """→ float32 [S]."""
         ids = np.array([0, *(PHONEME_IDS[symbol] for symbol in phonemes), 0])
-        table = _style_table(voice)
-        style = manner.move(table[min(len(phonemes), len(table) - 1)], self._directions)
+        table = style_table(voice)
+        style = manner.move(table[min(len(phonemes), len(table) - 1)], self.directions)
         said = self._graph.predict(ids, style, manner.speeds(phonemes))
         energy = manner.energy_contour(said.energy, said.pitch)
         return self._graph.decode(Predicted(manner.pitch_contour(said.pitch), energy, said.text), style)
 
 
 @functools.cache
-def _style_table(voice: str) -> np.ndarray:
+def style_table(voice: str) -> np.ndarray:
     """A voice's styles, float32 [510, 256]: one for each length of a clause in phonemes."""
     return np.fromfile(weights.fetch(f"kokoro/{voice}.bin"), np.float32).reshape(-1, STYLE)
 

@@ -1,6 +1,6 @@
 """How each small part of the embedded engine is trained: every setting, with its default.
 
-Each field is an option of ``python -m emotion_omni train recognizer|responder|guard|g2p|codec``. Imports no torch.
+Each field is an option of ``python -m emotion_omni train PART``. Imports no torch.
 """
 
 from __future__ import annotations
@@ -21,6 +21,24 @@ class RecognizerSettings(Strict):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._positive("decay", "examples_each", "iterations")
+
+
+@dataclass(frozen=True)
+class ProsodySettings(Strict):
+    rounds: int = setting(4, "of sampling; each samples around what the one before found")
+    samples: int = setting(400, "clips a round, about two seconds each")
+    decay: float = setting(30.0, "of the ridge regression")
+    steps: int = setting(700, "of the optimizer on the surface")
+    restraint: float = setting(0.05, "weight of the squared distance from the voice as it is")
+    own_mixture: float = setting(0.5, "share of the voice's own emotions in what a clip is judged against")
+    least_alike: float = setting(0.87, "likeness to the neutral voice below which it counts as another one")
+    most_loss: float = setting(0.1, "of the opinion score, that costs nothing")
+    seed: int = setting(0, "of the samples")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive("rounds", "samples", "decay", "steps", "restraint")
+        self._share("own_mixture", "least_alike")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,9 @@ import safetensors.numpy
 import torch
 from torch import Tensor
 
-from emotion_omni import audio, emotion, streams, weights
+from emotion_omni import audio, emotion, streams
 from emotion_omni.evaluate.speaker_similarity import SpeakerEmbedder, similarity
 from emotion_omni.evaluate.speech_quality import SpeechQuality
-from emotion_omni.recognition.recognizer import HZ
 from emotion_omni.recognition.speech_emotion import SHIPPED, SpeechEmotionHead, load_head, mean_states
 from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer, spoken_frames
 from emotion_omni.synthesis import kokoro
@@ -38,4 +37,303 @@ from emotion_omni.synthesis.prosody import TIMBRE, Prosody
 from emotion_omni.train.part_settings import ProsodySettings
 from emotion_omni.train.prosody_judges import Judges, fit_judges
 from emotion_omni.train.recognizer import load_corpus
-from emotion_omni.types import Audio
+
+DATA = "samples"
+EMOTIONS = len(emotion.NAMES)
+TERMS_OF_PAIRS = 9  # parameters whose products are terms, too
+DONORS = {  # voices whose directions a manner may take, in either half of the style
+    "style": ("af_nicole", "af_bella", "af_jessica", "am_santa", "am_fenrir", "am_onyx", "bf_lily", "am_puck"),
+    "timbre": ("af_nicole", "af_bella", "am_onyx", "am_santa", "af_jessica"),
+}
+COMPONENTS = {"style": 4, "timbre": 6}  # principal ones of all voices, gender left out
+ROWS = slice(20, 120)  # of a style table: lengths of a clause
+SENTENCES = (  # words that say nothing of an emotion; none that the evaluation speaks
+    "The keys are on the kitchen table.",
+    "I will call you back after lunch.",
+    "They moved the meeting to Monday.",
+    "There is a letter for you downstairs.",
+    "We took the same road as last year.",
+    "She said it was in the other room.",
+    "He is coming over on Sunday.",
+    "It was about half past eight.",
+    "You can put it next to the window.",
+    "That was the last one in the box.",
+    "I told them what you said.",
+    "The bus stops right over there.",
+)
+VOICES = ("af_heart", "af_kore", "am_echo", "am_liam", "bf_isabella", "bm_fable", "af_river", "am_eric", "af_alloy")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A field of :class:`Prosody`, or a direction of one of its mappings. ``unit``: of a manner, in the field's terms
+    or in its logarithm. ``low``, ``high``: bounds in the same."""
+
+    field: str
+    unit: float
+    low: float
+    high: float
+    factor: bool = False
+    direction: str = ""
+
+
+PARAMETERS = (
+    Parameter("pitch", 2.5, -3.5, 4.0),
+    Parameter("pitch_range", 0.5, -1.0, 0.75, factor=True),
+    Parameter("pitch_slope", 2.0, -6.0, 6.0),
+    Parameter("final_pitch", 2.5, -7.0, 7.0),
+    Parameter("energy", 1.5, -4.0, 4.0),
+    Parameter("energy_range", 0.35, -0.9, 0.7, factor=True),
+    Parameter("energy_slope", 1.0, -3.0, 3.0),
+    Parameter("pace", 0.18, -0.35, 0.33, factor=True),
+    Parameter("stress", 0.2, -0.35, 0.5, factor=True),
+    Parameter("final_length", 0.3, -0.3, 0.9, factor=True),
+    Parameter("pauses", 0.4, -0.5, 1.2, factor=True),
+    Parameter("tremor", 0.25, 0.0, 0.8),
+    Parameter("word_gaps", 0.4, -0.3, 1.2, factor=True),
+    Parameter("vowels", 0.15, -0.3, 0.4, factor=True),
+    Parameter("roughness", 0.15, 0.0, 0.5),
+    Parameter("initial_pitch", 1.5, -5.0, 5.0),
+    *(Parameter("style", 0.4, -1.0, 1.0, direction=voice) for voice in DONORS["style"]),
+    *(Parameter("timbre", 0.15, -0.35, 0.35, direction=voice) for voice in DONORS["timbre"]),
+    *(Parameter("style", 0.35, -1.2, 1.2, direction=f"style_{n + 1}") for n in range(COMPONENTS["style"])),
+    *(Parameter("timbre", 0.35, -1.0, 1.0, direction=f"timbre_{n + 1}") for n in range(COMPONENTS["timbre"])),
+)
+UNITS = np.array([each.unit for each in PARAMETERS])
+LOW, HIGH = np.array([each.low for each in PARAMETERS]) / UNITS, np.array([each.high for each in PARAMETERS]) / UNITS
+
+
+def prosody_of(manner: np.ndarray) -> Prosody:
+    """A manner [P] → settings, cut to their bounds."""
+    values: dict[str, Any] = {"style": {}, "timbre": {}}
+    for parameter, value in zip(PARAMETERS, np.clip(manner, LOW, HIGH) * UNITS, strict=True):
+        if parameter.direction:
+            values[parameter.field][parameter.direction] = float(value)
+        else:
+            values[parameter.field] = math.exp(value) if parameter.factor else float(value)
+    return Prosody(**values)
+
+
+def directions() -> dict[str, np.ndarray]:
+    """Name → float32 [256]: from the average English voice to a donor, or along a principal component of all voices."""
+    tables = {name: kokoro.style_table(name)[ROWS].mean(0) for name in kokoro.VOICES}
+    average = np.mean([table for name, table in tables.items() if name[0] in "ab"], 0)
+    found = {name: tables[name] - average for names in DONORS.values() for name in names}
+    halves = {"style": slice(TIMBRE, None), "timbre": slice(0, TIMBRE)}
+    for half, count in COMPONENTS.items():
+        voices = np.stack([table[halves[half]] for table in tables.values()]).astype(np.float64)
+        is_male = np.array([name[1] == "m" for name in tables])
+        for number, component in enumerate(_components(voices, is_male, count), start=1):
+            found[f"{half}_{number}"] = np.zeros(kokoro.STYLE, np.float32)
+            found[f"{half}_{number}"][halves[half]] = component
+    return {name: value.astype(np.float32) for name, value in found.items()}
+
+
+def _components(voices: np.ndarray, is_male: np.ndarray, count: int) -> np.ndarray:
+    """Styles [voices, D] → principal components of one standard deviation [count, D], none of which is gender."""
+    centered = voices - voices.mean(0)
+    gender = centered[is_male].mean(0) - centered[~is_male].mean(0)
+    gender /= np.linalg.norm(gender)
+    centered -= np.outer(centered @ gender, gender)
+    _, spread, axes = np.linalg.svd(centered, full_matrices=False)
+    return axes[:count] * spread[:count, None] / math.sqrt(len(centered))
+
+
+# --- samples ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """``manners`` [N, P]; ``changes`` [N, F] of the features beside the neutral clip; ``quality`` [N] likewise,
+    ``alike`` [N] to it; ``is_female`` [N]; ``neutral`` [2, F]: of men and of women."""
+
+    manners: np.ndarray
+    changes: np.ndarray
+    quality: np.ndarray
+    alike: np.ndarray
+    is_female: np.ndarray
+    neutral: np.ndarray
+
+
+class Studio:
+    """Speaks a manner and measures the clip."""
+
+    def __init__(self) -> None:
+        self._synthesizer = KokoroSynthesizer.load()
+        self._synthesizer.directions = directions()
+        self._recognizer = WhisperCT2Recognizer.load()
+        self._quality, self._embedder = SpeechQuality.load(), SpeakerEmbedder.load()
+        self._neutral: dict[tuple[str, str], tuple[np.ndarray, float, np.ndarray]] = {}
+
+    def sample(self, manner: np.ndarray, voice: str, sentence: str) -> dict[str, Any]:
+        if (voice, sentence) not in self._neutral:
+            self._neutral[voice, sentence] = self._measure(Prosody(), voice, sentence)
+        neutral = self._neutral[voice, sentence]
+        features, quality, voice_print = self._measure(prosody_of(manner), voice, sentence)
+        return {
+            "manner": manner,
+            "change": features - neutral[0],
+            "neutral": neutral[0],
+            "quality": quality - neutral[1],
+            "alike": similarity(voice_print, neutral[2]),
+            "is_female": voice[1] == "f",
+        }
+
+    def _measure(self, manner: Prosody, voice: str, sentence: str) -> tuple[np.ndarray, float, np.ndarray]:
+        """→ features [F], opinion score, speaker embedding."""
+        clip = audio.join(list(self._synthesizer.speak_in(sentence, voice, manner)))
+        encoded = self._recognizer.encode(self._recognizer.prepare(clip))
+        features = mean_states(*spoken_frames(encoded.windows, encoded.utterance)).numpy()
+        return features, self._quality.score(clip), self._embedder.embed(clip)
+
+
+def draw(around: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
+    """A random manner [P]: anywhere, or near that of a random emotion, weaker or stronger."""
+    used = rng.random(len(PARAMETERS)) < 0.6
+    if around is None:
+        return rng.normal(0, 0.85, len(PARAMETERS)) * used
+    return around[rng.integers(EMOTIONS)] * rng.uniform(0.6, 1.5) + rng.normal(0, 0.5, len(PARAMETERS)) * used
+
+
+def collect(folder: Path, round_: int, count: int, around: np.ndarray | None, seed: int) -> None:
+    """Speak and measure so many manners; those of an earlier call count."""
+    folder.mkdir(parents=True, exist_ok=True)
+    studio = None
+    for number in range(count):
+        file = folder / f"{round_}-{number:05}.npz"
+        if file.exists():
+            continue
+        studio = studio or Studio()
+        rng = np.random.default_rng([seed, round_, number])
+        manner, voice, sentence = draw(around, rng), rng.choice(VOICES), rng.choice(SENTENCES)
+        part = file.with_suffix(".part.npz")
+        np.savez(part, **studio.sample(manner, str(voice), str(sentence)))
+        part.rename(file)
+        if number % 25 == 24:
+            streams.note(f"round {round_}: {number + 1} of {count} clips")
+
+
+def read_samples(folder: Path) -> Samples:
+    rows = [np.load(file) for file in sorted(folder.glob("*.npz")) if ".part" not in file.name]
+    columns = {
+        name: np.stack([row[name] for row in rows]) for name in ("manner", "change", "quality", "alike", "is_female")
+    }
+    neutral = np.stack([row["neutral"] for row in rows])
+    of_sexes = np.stack([neutral[columns["is_female"] == is_female].mean(0) for is_female in (False, True)])
+    manners = np.clip(columns["manner"], LOW, HIGH)
+    return Samples(manners, columns["change"], columns["quality"], columns["alike"], columns["is_female"], of_sexes)
+
+
+# --- surface ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """Terms of second order → features [Q, F], quality [Q], likeness [Q]."""
+
+    features: Tensor
+    quality: Tensor
+    alike: Tensor
+
+
+def terms(manners: Tensor, is_female: Tensor) -> Tensor:
+    """[N, P], [N] → [N, Q]: all parameters and their squares, products of the first, and those of the sex."""
+    first, second = torch.triu_indices(TERMS_OF_PAIRS, TERMS_OF_PAIRS, 1)
+    of_sex = manners[:, : 2 * TERMS_OF_PAIRS] * (is_female.float()[:, None] - 0.5)
+    ones = torch.ones(len(manners), 1)
+    return torch.cat([ones, manners, manners**2, manners[:, first] * manners[:, second], of_sex], 1)
+
+
+def fit_surface(samples: Samples, decay: float) -> Surface:
+    x = terms(torch.from_numpy(samples.manners).float(), torch.from_numpy(samples.is_female)).double()
+    penalty = decay * torch.eye(x.shape[1], dtype=torch.float64)
+    penalty[0, 0] = 0.1  # of the constant
+    targets = np.concatenate([samples.changes, samples.quality[:, None], samples.alike[:, None]], 1)
+    found = torch.linalg.solve(x.T @ x + penalty, x.T @ torch.from_numpy(targets).double()).float()
+    return Surface(found[:, :-2], found[:, -2], found[:, -1])
+
+
+def climb(surface: Surface, judges: Judges, neutral: np.ndarray, settings: ProsodySettings) -> np.ndarray:
+    """The manners of all emotions that are heard best against each other, from the best of some starts [E, P]."""
+    found = [_climb(surface, judges, torch.from_numpy(neutral).float(), settings, seed) for seed in range(3)]
+    return min(found, key=lambda result: result[1])[0]
+
+
+def _climb(
+    surface: Surface, judges: Judges, neutral: Tensor, settings: ProsodySettings, seed: int
+) -> tuple[np.ndarray, float]:
+    start = 0.3 * torch.randn(EMOTIONS, len(PARAMETERS), generator=torch.Generator().manual_seed(seed))
+    free = start.requires_grad_(True)
+    optimizer = torch.optim.Adam([free], 0.03)
+    low, high = torch.from_numpy(LOW).float(), torch.from_numpy(HIGH).float()
+    loss = torch.zeros(())
+    for _ in range(settings.steps):
+        manners = torch.maximum(torch.minimum(free, high), low)
+        loss = settings.restraint * 2 * _effort(manners)
+        for sex in (0, 1):
+            loss = loss + _fault(surface, judges, manners, neutral[sex], sex, settings)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return torch.maximum(torch.minimum(free, high), low).detach().numpy(), loss.item()
+
+
+def _effort(manners: Tensor) -> Tensor:
+    """How far from the voice as it is; neutral should be nearest."""
+    return manners.square().sum() + 2 * manners[0].square().sum()
+
+
+def _fault(
+    surface: Surface, judges: Judges, manners: Tensor, neutral: Tensor, sex: int, settings: ProsodySettings
+) -> Tensor:
+    """What is misheard, unnatural or like another voice, of one sex."""
+    x = terms(manners, torch.full((EMOTIONS,), sex))
+    misheard = -judges.log_likelihoods(x @ surface.features, neutral, settings.own_mixture).sum()
+    unlike = (settings.least_alike - x @ surface.alike).relu().sum()
+    unnatural = (-settings.most_loss - x @ surface.quality).relu().sum()
+    return misheard + 8 * unlike + unnatural
+
+
+# --- from corpora to settings -------------------------------------------------------------------------------------
+
+
+def train(data: Sequence[Path], out: Path, cache: Path, settings: ProsodySettings) -> dict[str, Any]:
+    """Search, and write ``prosody.json``, ``kokoro_directions.safetensors`` and ``prosody.log.json`` to ``out``."""
+    started = time.monotonic()
+    corpus, _ = load_corpus(data, cache)
+    head = load_head(SHIPPED, None)  # type: ignore[arg-type]  # no old head, so no encoder
+    assert isinstance(head, SpeechEmotionHead)
+    judges = fit_judges(corpus, head)
+    manners = None
+    for round_ in range(settings.rounds):
+        collect(out / DATA, round_, settings.samples, manners, settings.seed)
+        samples = read_samples(out / DATA)
+        manners = climb(fit_surface(samples, settings.decay), judges, samples.neutral, settings)
+        write(manners, out)
+    log = {"settings": asdict(settings), "clips": len(samples.manners), "minutes": (time.monotonic() - started) / 60}
+    (out / "prosody.log.json").write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
+    return log
+
+
+def write(manners: np.ndarray, out: Path) -> None:
+    """Settings of each label, with three digits, and the directions that they name."""
+    rows = {label: _row(prosody_of(manner)) for label, manner in zip(emotion.NAMES, manners, strict=True)}
+    used = {name for row in rows.values() for half in COMPONENTS for name in row.get(half, {})}
+    chosen = {name: value for name, value in sorted(directions().items()) if name in used}
+    out.mkdir(parents=True, exist_ok=True)
+    safetensors.numpy.save_file(chosen, out / "kokoro_directions.safetensors")
+    text = json.dumps({"version": 1, "emotions": rows}, indent=1) + "\n"
+    (out / "prosody.json").write_text(text, encoding="utf-8")
+
+
+def _row(settings: Prosody) -> dict[str, Any]:
+    """What differs from a voice as it is."""
+    row: dict[str, Any] = {}
+    for name, value in asdict(settings).items():
+        if isinstance(value, Mapping):
+            value = {direction: round(share, 3) for direction, share in value.items() if abs(share) >= 0.01}
+        else:
+            value = round(value, 3)
+        if value and value != getattr(Prosody(), name):
+            row[name] = value
+    return row

@@ -9,7 +9,7 @@ import pytest
 
 from emotion_omni import audio, emotion, weights
 from emotion_omni.synthesis.config import VOICE_MENU, KokoroConfig
-from emotion_omni.synthesis.kokoro import HZ, PHONEME_IDS, VOICES, KokoroSynthesizer, _style_table
+from emotion_omni.synthesis.kokoro import HZ, PHONEME_IDS, VOICES, KokoroSynthesizer, style_table
 from emotion_omni.synthesis.prosody import Prosody
 from emotion_omni.synthesis.text_normalization import normalize_text
 from emotion_omni.types import Audio, Delivery, EmotionOmniError
@@ -29,7 +29,7 @@ def in_every_emotion(kokoro) -> dict[str, Audio]:
 def test_the_halves_of_the_graph_speak_as_the_whole(kokoro, g2p):
     phonemes = g2p("We are here.")
     ids = np.array([0, *(PHONEME_IDS[symbol] for symbol in phonemes), 0])
-    style, speed = _style_table("af_heart")[len(phonemes)], np.ones(1, np.float32)
+    style, speed = style_table("af_heart")[len(phonemes)], np.ones(1, np.float32)
     whole = onnxruntime.InferenceSession(str(weights.fetch("kokoro/kokoro-82m-int8.onnx")))
     (expected,) = whole.run(None, {"tokens": ids[None], "style": style[None], "speed": speed})
     said = kokoro._graph.predict(ids, style, np.ones(len(ids), np.float32))
