@@ -116,7 +116,7 @@ class KokoroSynthesizer:
         ids = np.array([0, *(PHONEME_IDS[symbol] for symbol in phonemes), 0])
         table = style_table(voice)
         style = manner.move(table[min(len(phonemes), len(table) - 1)], self.directions)
-        said = self._graph.predict(ids, style, manner.speeds(phonemes))
+        said = self._graph.predict(ids, style, manner.speeds(phonemes)).without_silence()
         energy = manner.energy_contour(said.energy, said.pitch)
         return self._graph.decode(Predicted(manner.pitch_contour(said.pitch), energy, said.text), style)
 

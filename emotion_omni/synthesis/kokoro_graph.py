@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 # names in the published graph
 TOKENS, STYLE, SPEED, SAMPLES = "tokens", "style", "speed", "audio"
 PITCH, ENERGY, TEXT = "/encoder/Reshape_output_0", "/encoder/Reshape_1_output_0", "/encoder/MatMul_1_output_0"
+SILENCE = -4.0  # energy below which nothing is heard
+MARGIN = 14  # frames of 12.5 ms; with fewer, first words get lost
 HALVES = {
     "predictor": ((TOKENS, STYLE, SPEED), (PITCH, ENERGY, TEXT)),
     "decoder": ((PITCH, ENERGY, TEXT, STYLE), (SAMPLES,)),
@@ -39,6 +41,16 @@ class Predicted:
     pitch: np.ndarray
     energy: np.ndarray
     text: np.ndarray
+
+    def without_silence(self) -> Predicted:
+        """Without most of the silence at both ends, which need not be decoded."""
+        spoken = np.flatnonzero(self.energy > SILENCE)
+        if not len(spoken):
+            return self
+        first = max(0, spoken[0] - MARGIN) // 2
+        last = min(len(self.energy), spoken[-1] + MARGIN) // 2
+        here = slice(2 * first, 2 * last)
+        return Predicted(self.pitch[here], self.energy[here], self.text[:, :, first:last])
 
 
 class KokoroGraph:

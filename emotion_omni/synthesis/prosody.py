@@ -27,7 +27,6 @@ LOWEST_HZ, HIGHEST_HZ = 55.0, 520.0  # outside it the decoder was not trained
 SPOKEN_ENERGY = -2.0  # of a frame with speech; silence lies near -9
 INITIAL_PART, FINAL_PART = 0.25, 0.3  # of a clause, in which its initial pitch ends and its final pitch is reached
 TREMOR_HZ = 6.0
-EDGE_SPEEDS = 4.0, 2.0  # of the silent phonemes before and after a clause, which are cut off anyway
 VOWELS = frozenset("AIOQWYaeiouæɑɐɒɔəɚɛɜɪʊʌᵻ")
 PUNCTUATION = ".,!?;:"
 
@@ -109,8 +108,7 @@ class Prosody:
                 slower[_last_vowel(phonemes, index) : index] *= self.final_length
         if not phonemes.endswith(tuple(PUNCTUATION)):
             slower[_last_vowel(phonemes, len(phonemes)) :] *= self.final_length
-        first, last = EDGE_SPEEDS
-        return np.concatenate([[first], self.pace / slower, [last]]).astype(np.float32)
+        return np.concatenate([[1], self.pace / slower, [1]]).astype(np.float32)  # the ends are silent
 
     def pitch_contour(self, pitch: np.ndarray) -> np.ndarray:
         """Hertz [T] → hertz [T]; unvoiced frames stay as they are."""

@@ -91,7 +91,8 @@ def test_the_level_follows_the_emotion_only_where_asked(kokoro, monkeypatch):
     monkeypatch.setattr("emotion_omni.synthesis.prosody.by_emotion", lambda: loud)
     following = KokoroSynthesizer.load(KokoroConfig(level=True))
     for synthesizer, louder in ((kokoro, 0), (following, 6)):
-        levels = [audio.dbfs(spoken(synthesizer, Delivery(label), "Stop it.").samples) for label in ("neutral", "angry")]
+        sounds = [spoken(synthesizer, Delivery(label), "Stop it.") for label in ("neutral", "angry")]
+        levels = [audio.dbfs(sound.samples) for sound in sounds]
         assert levels[1] - levels[0] == pytest.approx(louder, abs=1)
 
 

@@ -107,7 +107,7 @@ def test_energy_rises_in_speech_and_not_in_silence():
 def test_durations_of_some_phonemes_grow(settings, slower):
     phonemes = "ɪt, wˈaz ɪn."
     speeds = settings.speeds(phonemes)
-    assert len(speeds) == len(phonemes) + 2
+    assert len(speeds) == len(phonemes) + 2 and speeds[0] == speeds[-1] == 1
     assert "".join(symbol for symbol, speed in zip(phonemes, speeds[1:-1], strict=True) if speed == 0.5) == slower
 
 
