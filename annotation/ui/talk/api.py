@@ -10,7 +10,7 @@ from annotation.ui.engine_pool import EnginePool
 from annotation.ui.talk.answer_queue import AnswerQueue
 from annotation.ui.talk.conversation import LONGEST_TRANSCRIPT, REMEMBERED_TURNS, ChatTurn
 from emotion_omni import audio, emotion, json_lines
-from emotion_omni.types import EmotionOmniError, Exchange, Turn, VoiceSettings
+from emotion_omni.types import EmotionOmniError, Exchange, Turn
 
 
 class TalkApi:
@@ -25,17 +25,13 @@ class TalkApi:
         tone: str | None = None,
         words: str | None = None,
         history: list | None = None,
-        voice: str | None = None,
-        intensity: float = 1.0,
-        rate: float = 1.0,
     ) -> tuple[dict, str]:
         """One turn for programs: recording → ({transcript, heard, reply, timings}, reply as a WAV file).
 
-        `history`: earlier turns as [{"transcript", "heard", "reply"}, …], oldest first. `voice`, `intensity` of its
-        emotion and speaking `rate`: of the reply.
+        `history`: earlier turns as [{"transcript", "heard", "reply"}, …], oldest first.
         """
         try:
-            if fault := json_lines.fault_in([name, seed, tone, words, history, voice, intensity, rate]):
+            if fault := json_lines.fault_in([name, seed, tone, words, history]):
                 raise EmotionOmniError(f"The request cannot be used: {fault}", "bad-request")
             recording = audio.decode(path or "")
             query = Turn(
@@ -43,7 +39,6 @@ class TalkApi:
                 _exchanges(history or [])[-REMEMBERED_TURNS:],
                 words[:LONGEST_TRANSCRIPT] if words else None,
                 tone or None,
-                voice=VoiceSettings(voice or "", intensity, rate),
             )
             turn = ChatTurn(recording, "")
             self._answer(query, turn, name, int(seed or 0))
@@ -94,9 +89,6 @@ def build(engines: EnginePool, queue: AnswerQueue, default_engine: str) -> None:
             gr.Textbox(label="emotion"),
             gr.Textbox(label="transcript"),
             gr.JSON(label="history"),
-            gr.Textbox(label="voice"),
-            gr.Number(1.0, label="intensity"),
-            gr.Number(1.0, label="rate"),
         ]
         outputs = [gr.JSON(label="result"), gr.Audio(type="filepath", label="reply")]
         handler = TalkApi(engines, queue).talk
