@@ -100,6 +100,8 @@ PARAMETERS = (
     *(Parameter("timbre", 0.35, -1.0, 1.0, direction=f"timbre_{n + 1}") for n in range(COMPONENTS["timbre"])),
 )
 UNITS = np.array([each.unit for each in PARAMETERS])
+IS_DIRECTION = torch.tensor([bool(each.direction) for each in PARAMETERS])
+COST_OF_DIRECTION = 2.5
 LOW, HIGH = np.array([each.low for each in PARAMETERS]) / UNITS, np.array([each.high for each in PARAMETERS]) / UNITS
 
 
@@ -229,7 +231,7 @@ def read_samples(folder: Path) -> Samples:
 
 @dataclass(frozen=True, eq=False)
 class Surface:
-    """Terms of second order → features [Q, F], quality [Q], likeness [Q]."""
+    """Terms of second order → features [Q, F], quality [Q], likeness less 1 [Q]."""
 
     features: Tensor
     quality: Tensor
@@ -237,18 +239,19 @@ class Surface:
 
 
 def terms(manners: Tensor, is_female: Tensor) -> Tensor:
-    """[N, P], [N] → [N, Q]: all parameters and their squares, products of the first, and those of the sex."""
+    """[N, P], [N] → [N, Q]: all parameters and their squares, products of the first, and those of the sex.
+
+    No constant: where nothing is changed, nothing is heard.
+    """
     first, second = torch.triu_indices(TERMS_OF_PAIRS, TERMS_OF_PAIRS, 1)
     of_sex = manners[:, : 2 * TERMS_OF_PAIRS] * (is_female.float()[:, None] - 0.5)
-    ones = torch.ones(len(manners), 1)
-    return torch.cat([ones, manners, manners**2, manners[:, first] * manners[:, second], of_sex], 1)
+    return torch.cat([manners, manners**2, manners[:, first] * manners[:, second], of_sex], 1)
 
 
 def fit_surface(samples: Samples, decay: float) -> Surface:
     x = terms(torch.from_numpy(samples.manners).float(), torch.from_numpy(samples.is_female)).double()
     penalty = decay * torch.eye(x.shape[1], dtype=torch.float64)
-    penalty[0, 0] = 0.1  # of the constant
-    targets = np.concatenate([samples.changes, samples.quality[:, None], samples.alike[:, None]], 1)
+    targets = np.concatenate([samples.changes, samples.quality[:, None], samples.alike[:, None] - 1], 1)
     found = torch.linalg.solve(x.T @ x + penalty, x.T @ torch.from_numpy(targets).double()).float()
     return Surface(found[:, :-2], found[:, -2], found[:, -1])
 
@@ -265,22 +268,30 @@ def _climb(
     start = 0.3 * torch.randn(EMOTIONS, len(PARAMETERS), generator=torch.Generator().manual_seed(seed))
     free = start.requires_grad_(True)
     optimizer = torch.optim.Adam([free], 0.03)
-    low, high = torch.from_numpy(LOW).float(), torch.from_numpy(HIGH).float()
     loss = torch.zeros(())
     for _ in range(settings.steps):
-        manners = torch.maximum(torch.minimum(free, high), low)
+        manners = _bounded(free)
         loss = settings.restraint * 2 * _effort(manners)
         for sex in (0, 1):
             loss = loss + _fault(surface, judges, manners, neutral[sex], sex, settings)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return torch.maximum(torch.minimum(free, high), low).detach().numpy(), loss.item()
+    return _bounded(free).detach().numpy(), loss.item()
+
+
+def _bounded(manners: Tensor) -> Tensor:
+    """Within the bounds; neutral keeps the style of its voice."""
+    low, high = torch.from_numpy(LOW).float(), torch.from_numpy(HIGH).float()
+    is_moved = torch.ones_like(manners)
+    is_moved[0, IS_DIRECTION] = 0
+    return torch.maximum(torch.minimum(manners, high), low) * is_moved
 
 
 def _effort(manners: Tensor) -> Tensor:
-    """How far from the voice as it is; neutral should be nearest."""
-    return manners.square().sum() + 2 * manners[0].square().sum()
+    """How far from the voice as it is. Neutral should be nearest, and a moved style sounds less natural."""
+    squares = manners.square() * torch.where(IS_DIRECTION, COST_OF_DIRECTION, 1.0)
+    return squares.sum() + 2 * squares[0].sum()
 
 
 def _fault(
@@ -289,9 +300,9 @@ def _fault(
     """What is misheard, unnatural or like another voice, of one sex."""
     x = terms(manners, torch.full((EMOTIONS,), sex))
     misheard = -judges.log_likelihoods(x @ surface.features, neutral, settings.own_mixture).sum()
-    unlike = (settings.least_alike - x @ surface.alike).relu().sum()
+    unlike = (settings.least_alike - 1 - x @ surface.alike).relu().sum()
     unnatural = (-settings.most_loss - x @ surface.quality).relu().sum()
-    return misheard + 8 * unlike + unnatural
+    return misheard + 8 * unlike + 4 * unnatural
 
 
 # --- from corpora to settings -------------------------------------------------------------------------------------
