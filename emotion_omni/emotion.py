@@ -104,6 +104,18 @@ def turning_point(trajectory: Sequence[tuple[float, Emotion]], pauses: Sequence[
     return found
 
 
+def labels_around(trajectory: Sequence[tuple[float, Emotion]], seconds: float) -> tuple[str, str]:
+    """The likeliest label before this moment and after it, each of the mean over its windows."""
+    before = [felt for at, felt in trajectory if at < seconds] or [trajectory[0][1]]
+    after = [felt for at, felt in trajectory if at >= seconds] or [trajectory[-1][1]]
+    return _likeliest(before), _likeliest(after)
+
+
+def _likeliest(felt: Sequence[Emotion]) -> str:
+    mean = _mean([[one.probabilities[name] for name in NAMES] for one in felt])
+    return NAMES[mean.index(max(mean))]
+
+
 def _mean(rows: Sequence[Sequence[float]]) -> list[float]:
     return [sum(column) / len(rows) for column in zip(*rows, strict=True)]
 

@@ -36,7 +36,7 @@ def add_commands(commands: Commands) -> None:
     command = add_command(commands, "hear", hear, "hear clip.wav --json", uses_engine=True, prints_only=True)
     command.add_argument("files", nargs="+", metavar="FILE", help=audio.FORMATS)
     same_help = "the files are one person's turns in this order: each is heard knowing the voice of those before it"
-    command.add_argument("--same-speaker", action="store_true", help=same_help)
+    command.add_argument("--same-speaker", action="store_true", help=f"{same_help}; nothing is kept")
     example = """echo '{"text": "I lost my job.", "emotion": "sad"}' | python -m emotion_omni reply --json"""
     command = add_command(commands, "reply", reply, "reply --json", uses_engine=True, prints_only=True)
     command.epilog = f"Example: {example}"
@@ -107,12 +107,25 @@ class _Listening:
         result = (
             {"file": file, "transcript": heard.transcript}
             | _emotion_row(belief)
-            | {"trajectory": over_time, "turning_point": heard.turning_point}
+            | {"sure": belief.is_sure, "trajectory": over_time, "turning_point": heard.turning_point}
         )
-        voice = f", {known} earlier turns of this voice" if self.options.same_speaker else ""
+        voice = f"; {known} earlier turns of this voice known" if self.options.same_speaker else ""
         words = f"“{heard.transcript}”" if heard.transcript else NO_WORDS
-        text = f"{file}: {words} — {belief.label} ({belief.confidence:.0%}{voice})"
+        text = f"{file}: {words} — {_tone_in_words(heard)}{voice}"
         emit(self.options, result | {"turns_known": known}, text)
+
+
+def _tone_in_words(heard: Heard) -> str:
+    """For example "sad (52%); neutral → sad at 2.3 s" or "not sure: sad (38%) or calm (31%)"."""
+    felt = heard.emotion
+    (first, second), shares = felt.candidates, felt.probabilities
+    unsure = f"not sure: {first} ({shares[first]:.0%}) or {second} ({shares[second]:.0%})"
+    tone = f"{felt.label} ({felt.confidence:.0%})" if felt.is_sure else unsure
+    if heard.turning_point is None:
+        return tone
+    before, after = emotion.labels_around(heard.trajectory, heard.turning_point)
+    change = f"{before} → {after}" if before != after else "changes"
+    return f"{tone}; {change} at {heard.turning_point:.1f} s"
 
 
 # --- reply --------------------------------------------------------------------------------------------------------

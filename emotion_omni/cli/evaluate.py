@@ -1,4 +1,4 @@
-"""evaluate: how good the parts are. Each writes a report to the folder of ``--out``."""
+"""evaluate: how good the parts are. Each writes its report to the folder of ``--out``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emotion_omni import streams
 from emotion_omni.cli.output import Commands, add_command, emit
 from emotion_omni.types import EmotionOmniError
 
-PARTS = ("recognition", "synthesis")
+PARTS = ("recognition", "reading", "synthesis")
 SPLITS = ("train", "dev", "test", "all")
 DATA = "EMOTION_OMNI_SPEECH"  # environment: the folders of --data
 
@@ -31,7 +31,11 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("--recognizer", default="embedded", metavar="NAME", help=recognizer_help)
     command.add_argument("--split", choices=SPLITS, default="test", help="of the manifests; default: %(default)s")
     command.add_argument(
-        "--limit", type=int, default=0, metavar="N", help="at most N clips of each corpus; default: all"
+        "--limit",
+        type=int,
+        default=0,
+        metavar="N",
+        help="at most N clips of each corpus, N spoken lines; default: all",
     )
     draws_help = "random orders of turns; default: %(default)s"
     command.add_argument("--draws", type=int, default=3, metavar="N", help=draws_help)
@@ -46,20 +50,19 @@ def add_commands(commands: Commands) -> None:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Measure the parts; writes JSON, and a page of plots for recognition. A second call of recognition resumes."""
-    parts = options.only or PARTS
+    if options.limit < 0 or options.draws < 1:
+        options.command.error("--limit is 0 or more, --draws 1 or more")
     options.out.mkdir(parents=True, exist_ok=True)
-    if "recognition" in parts:
-        _recognition(options)
-    if "synthesis" in parts:
-        _synthesis(options)
+    measured = {"recognition": _recognition, "reading": _reading, "synthesis": _synthesis}
+    for part in PARTS:
+        if part in (options.only or PARTS):
+            measured[part](options)
     return 0
 
 
 def _recognition(options: argparse.Namespace) -> None:
     if not options.data:
         raise EmotionOmniError(f"Name folders of recordings by --data or {DATA}.", "no-data")
-    if options.limit < 0 or options.draws < 1:
-        options.command.error("--limit is 0 or more, --draws 1 or more")
     from emotion_omni import weights
     from emotion_omni.evaluate import evaluated_recognizers, recognition
     from emotion_omni.evaluate.recognition_page import page
@@ -87,6 +90,14 @@ def _synthesis(options: argparse.Namespace) -> None:
     report = synthesis.measure(embedded, chosen, streams.note, **samples)
     _write(options.out / "synthesis.json", _as_json(report))
     emit(options, report, synthesis.as_text(report))
+
+
+def _reading(options: argparse.Namespace) -> None:
+    from emotion_omni.evaluate import reading
+
+    report = reading.measure(reading.lines(), options.limit, streams.note)
+    _write(options.out / "reading.json", _as_json(report))
+    emit(options, report, f"{reading.as_text(report)}\nReport: {options.out / 'reading.json'}")
 
 
 def _as_json(report: dict[str, Any]) -> str:

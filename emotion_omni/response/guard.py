@@ -22,7 +22,7 @@ from emotion_omni.response.sentence_encoder import WIDTH, SentenceEncoder
 
 SHIPPED = Path(__file__).parent / "weights" / "guard.safetensors"  # trained by us, with its card
 SURE = 0.55  # probability from which the words decide, whatever the tone
-VERY_SURE = 0.80  # the same for bad news in a happy voice, which may have ended well
+VERY_SURE = 0.80  # the same for bad news in a happy voice, which may have ended well, and for a conflict with the tone
 DIRECTED = 0.80  # probability from which a reply counts as congratulating or condoling
 
 CONGRATULATES = re.compile(
@@ -58,13 +58,17 @@ PRESUMES = re.compile(
     re.IGNORECASE,
 )  # feelings that the person did not mention
 REASSURES = re.compile(
-    r"\b(i('m| am)|we('re| are)|everything('s| is)|it('s| is)|things are|all('s| is)) (\w+ )?"
-    r"(fine|ok(ay)?|all ?right|good|great|well|cool|perfect)\b(?! (at|for|with|to|in|idea|question))|"
+    r"\b(i('m| am)|we('re| are)|everything('s| is)|(it|that)('s| is)|things are|all('s| is)) "
+    r"(?!(not|never|hardly)\b)(\w+ )?(fine|ok(ay)?|all ?right|good|great|well|cool|perfect)\b"
+    r"(?! (at|for|with|to|in|idea|question))|"
     r"\b(don't|do not) worry( about (me|it|us))?\b|\bno (problem|worries|big deal)\b|"
+    r"\b(i('m| am)|we('re| are)) (\w+ )?(not (at all |even |that )?(angry|mad|upset|cross|sad|scared|afraid|worried|"
+    r"nervous|disappointed|hurt|jealous|lonely)|over it)\b|\b(i|we) (don't|do not) mind\b|"
     r"\bnothing('s| is)? (wrong|the matter)\b|\bnever better\b|\bdoing (fine|well|great|good|okay)\b",
     re.IGNORECASE,
-)  # says that the person is well
+)  # says that the person is well, or not unwell
 NOT_WELL = re.compile(r"\b(not|n't|never|isn't|hardly|without you|if|until|wish|pretend\w*|hope)\b", re.IGNORECASE)
+BYGONE = re.compile(r"\b(used to|back then|(except|but|without) me)\b", re.IGNORECASE)  # good, but not here and now
 CRISIS = re.compile(
     r"\b(kill(ing)? my ?self|suicid\w*|end(ing)? (my|it) (life|all)|take my (own )?life|"
     r"(don't|do not|dont|no longer) want to (live|be alive|be here any ?more|exist|wake up)|"
@@ -129,12 +133,12 @@ class Guard:
     def sentiment(self, text: str) -> str:
         """What the words alone say of how the person is: ``good``, ``bad`` or ``neutral``."""
         good, bad, _ = _probabilities(self._words, self._words_encoder, text)
-        if bad >= SURE:
+        if bad >= VERY_SURE:
             return "bad"
         found = REASSURES.search(text)
-        if found and not NOT_WELL.search(text.replace(found[0], "")):
+        if found and not NOT_WELL.search(text.replace(found[0], "")) and not text[found.end() :].startswith("?"):
             return "good"
-        return "good" if good >= SURE else "neutral"
+        return "good" if good >= VERY_SURE and not BYGONE.search(text) else "neutral"
 
     def direction(self, reply: str) -> str:
         """A reply, or a clause of it → ``good`` if it congratulates, ``bad`` if it condoles, else ``neutral``."""

@@ -31,7 +31,29 @@ _SIBILANTS = ("s", "z", "ʃ", "ʒ", "ʧ", "ʤ")
 _VOICELESS_SIBILANTS = ("s", "ʃ", "ʧ")
 _WEAK_FORMS = {"a": "ɐ", "an": "ɐn", "and": "ænd", "i": "I", "am": "æm"}  # unstressed in running speech
 
-_WORD = re.compile(r"[A-Za-zÀ-ÿ']+|[.,!?;:]+")
+_LETTER = "[A-Za-zÀ-ÖØ-öø-ÿ']"
+_TOKEN = re.compile(rf"(?:\b[A-Z] )+[A-Z]\b(?![-'])|{_LETTER}+(?:-{_LETTER}+)*|[.,!?;:]+")
+_CAMEL = re.compile(r"[A-Z]{2,}(?![a-z])|[A-Z]?[a-z']+|[A-Z]")
+# What no dictionary has, though all say it
+_INTERJECTIONS = {
+    "shh": "ʃːː", "psst": "psst", "brr": "bˈɜɹɹ", "zzz": "zzzz", "pfft": "pft", "pff": "pf", "grr": "ɡˈɜɹɹ",
+    "mmm": "mˈmm", "hmm": "hmm", "mhm": "mhˈm", "tsk": "tˈɪsk", "aww": "ˈɔ", "eww": "ˈiu", "argh": "ˈɑɹɡ",
+    "ugh": "ˈʌɡ", "haha": "hɑhˈɑ", "hahaha": "hɑhɑhˈɑ", "hehe": "hɛhˈɛ", "lol": "lˈɑl", "miz": "mˈɪz", "whee": "wˈi",
+}  # fmt: skip
+# Names that their letters mislead about
+_NAMES = {
+    "siobhan": "ʃɪvˈɔn", "nguyen": "wˈɪn", "saoirse": "sˈɜɹʃə", "niamh": "nˈiv", "aoife": "ˈifə", "lukasz": "lˈukɑʃ",
+    "jürgen": "jˈɜɹɡən", "søren": "sˈɔɹən", "björn": "bjˈɔɹn", "dvorák": "dvˈɔɹʒɑk", "köln": "kˈɜln",
+    "françois": "fɹɑnswˈɑ", "señor": "sAnjˈɔɹ", "muñoz": "munjˈOz", "málaga": "mˈɑləɡə", "zoë": "zˈOi",
+    "chloë": "klˈOi", "noël": "nOˈɛl",
+}  # fmt: skip
+# Words that are others without their accent
+_ACCENTED = {
+    "résumé": "ɹˈɛzəmˌA", "resumé": "ɹˈɛzəmˌA", "rosé": "ɹOzˈA", "exposé": "ˌɛkspOzˈA", "pâté": "pætˈA",
+    "lamé": "læmˈA", "sauté": "sɔtˈA", "saké": "sˈɑkˌA", "maté": "mˈɑtˌA", "josé": "hOzˈA", "andré": "ˈɑndɹˌA",
+    "rené": "ɹənˈA", "beyoncé": "biˈɑnsˌA", "déjà": "dˈAʒɑ", "touché": "tuʃˈA", "voilà": "vwɑlˈɑ", "crème": "kɹˈɛm",
+    "pokémon": "pˈOkAmˌɑn", "brûlée": "bɹulˈA", "attaché": "ˌæɾəʃˈA", "passé": "pæsˈA", "moiré": "mwɑɹˈA",
+}  # fmt: skip
 _ACCENTS = str.maketrans("àáâãäåçèéêëìíîïñòóôõöøùúûüýÿ", "aaaaaaceeeeiiiinoooooouuuuyy")
 
 
@@ -96,15 +118,27 @@ class G2P:
         return cls(gold, silver, Path(network or SHIPPED))
 
     def __call__(self, text: str) -> str:
-        tokens = _WORD.findall(text.replace("-", " "))
         phonemes: list[str] = []
-        for token in reversed(tokens):  # "the" and "to" depend on the word that follows
+        for token in reversed(self._tokens(text)):  # "the" and "to" depend on the word that follows
             if token[0] in PUNCTUATION:
                 phonemes.append(token[0])
             elif token.strip("'"):
                 phonemes.append(self._in_context(token, phonemes[-1] if phonemes else ""))
         joined = " ".join(reversed(phonemes))
         return re.sub(r" ([.,!?;:])", r"\1", joined)
+
+    def _tokens(self, text: str) -> list[str]:
+        """Words, letters that are spelled together such as "F B I", and punctuation. Known compounds stay whole."""
+        tokens: list[str] = []
+        for match in _TOKEN.finditer(text):
+            token = match[0]
+            if " " in token and token.endswith(" I") and re.match(r"(?:'| [a-z])", text[match.end() :]):
+                tokens += [token[:-2], "I"]  # "in the U S I saw"
+            elif "-" in token and not self._entry(token) and " " not in token:
+                tokens += [part for part in token.split("-") if part]
+            else:
+                tokens.append(token)
+        return tokens
 
     def _in_context(self, token: str, following: str) -> str:
         """A word before the phonemes ``following``, with its weak form where it has one."""
@@ -121,17 +155,42 @@ class G2P:
         return self.word(token)
 
     def _word(self, token: str) -> str:
+        if " " in token:
+            return self._spelled(token)
         word = token.strip("'") or token
-        if word.isupper() and 2 <= len(word) <= 5 and word not in self._entries and not self._entries.get(word.lower()):
-            return self._spelled(word)
+        acronym = re.fullmatch(r"([A-Z]{2,5})('?s|'S)?", word)
+        if acronym and not any(form in self._entries for form in (acronym[1], acronym[1].lower(), word, word.lower())):
+            return self._spelled(acronym[1]) + ("z" if acronym[2] else "")
         return (
-            self._entry(token)
+            _INTERJECTIONS.get(word.lower(), "")
+            or _NAMES.get(word.lower(), "")
+            or self._entry(token)
             or self._entry(word)
+            or self._accented(word)
             or self._by_ending(word.lower())
+            or self._by_case(word)
             or self._by_parts(word.lower())
             or self._network.predict(word)
             or self._spelled(word)
         )
+
+    def _accented(self, word: str) -> str:
+        """ "résumé", "café": by itself, else as the same word without accents; a last "é" is spoken."""
+        if word.isascii():
+            return ""
+        lower, plain = word.lower(), word.translate(_ACCENTS)
+        if found := _ACCENTED.get(lower) or self._entry(plain):
+            return found
+        if lower.endswith("s") and (stem := _ACCENTED.get(lower[:-1])):
+            return stem + "z"
+        return self.word(plain[:-1]) + "ˌA" if lower.endswith("é") and len(word) > 3 else ""
+
+    def _by_case(self, word: str) -> str:
+        """A name such as "ChatGPT" or "iPhone": part by part. "McDonald" and "HELLO" are left to others."""
+        parts = _CAMEL.findall(word)
+        if len(parts) < 2 or not word.isascii() or re.match(r"Ma?c[A-Z]|[A-Z]'", word) or "".join(parts) != word:
+            return ""
+        return " ".join(self.word(part if len(part) > 1 else part.upper()) for part in parts)
 
     def _entry(self, word: str) -> str:
         for form in (word, word.lower(), word.capitalize()):

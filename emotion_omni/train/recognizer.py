@@ -43,8 +43,9 @@ EARLIER_TURNS = (0, 0, 0, 1, 2, 3, 5, 8, 12, 20, 40)  # of an example, drawn wit
 SAME_MOOD = 0.2  # share of the examples whose earlier turns are all in one mood: people stay in one
 FOLDS = 3  # of speakers, for guesses of clips whose speaker is unknown
 MANY_TURNS = 40  # at which "everything is known of the voice" is measured
-DISTANCE_SLOPE = 4.0  # of the temperature, per standard deviation beyond all but 1 % of unknown corpora
 TEMPERATURES = np.arange(0.5, 4.0, 0.05)
+SLOPES = (0.0, 1.0, 2.0, 3.0, 4.0)  # of the temperature by distance; steeper ones gain little, and by one corpus
+FAR = 0.75  # share of the clips from whose distance on the temperature rises
 
 
 # --- features ---------------------------------------------------------------------------------------------------
@@ -228,15 +229,30 @@ def _recall(logits: Tensor, corpus: Corpus, rows: np.ndarray) -> float:
 
 
 def calibrate(head: SpeechEmotionHead, judged: list[tuple[Any, ...]]) -> None:
-    """The median of the temperatures that fit each of some sets of clips best: one corpus may be unlike all others."""
-    for place in (0, 1):
-        best = []
-        for item in judged:
-            losses = {float(t): F.cross_entropy(item[place] / t, item[3]).item() for t in TEMPERATURES}
-            best.append(min(losses, key=losses.__getitem__))
-        head.temperature[place] = float(np.median(best))
-    distances = torch.cat([item[2] for item in judged])
-    head.distance.copy_(torch.tensor([torch.quantile(distances, 0.99).item(), DISTANCE_SLOPE]))
+    """The temperatures, and how steeply they rise with the distance: the slope of the lowest mean cross entropy."""
+    start = float(torch.cat([item[2] for item in judged]).quantile(FAR))
+    fits = {slope: [_temperature(judged, place, start, slope) for place in (0, 1)] for slope in SLOPES}
+    slope = min(SLOPES, key=lambda one: sum(loss for _, loss in fits[one]))
+    head.temperature.copy_(torch.tensor([temperature for temperature, _ in fits[slope]]))
+    head.distance.copy_(torch.tensor([start, slope]))
+
+
+def _temperature(judged: list[tuple[Any, ...]], place: int, start: float, slope: float) -> tuple[float, float]:
+    """The temperature of the lowest cross entropy, and that; sets of clips count alike.
+
+    ``place`` 0: nothing known of the voice, 1: much.
+    """
+
+    def loss(temperature: float) -> float:
+        divisors = [temperature + slope * (item[2] - start).clamp_min(0) for item in judged]
+        losses = [
+            F.cross_entropy(item[place] / divisor[:, None], item[3]).item()
+            for item, divisor in zip(judged, divisors, strict=True)
+        ]
+        return float(np.mean(losses))
+
+    best = min(TEMPERATURES.tolist(), key=loss)
+    return best, loss(best)
 
 
 # --- from recordings to weights -----------------------------------------------------------------------------------

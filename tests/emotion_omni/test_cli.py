@@ -72,6 +72,18 @@ def test_hear_without_words_says_so(run, clip, monkeypatch, capsys):
     assert f"{NO_WORDS} — sad" in capsys.readouterr().out
 
 
+def test_hear_says_in_words_when_it_is_not_sure_and_where_the_tone_changes(run, clip, monkeypatch, capsys):
+    unsure = emotion.mixture(dict.fromkeys(emotion.NAMES, 0.1) | {"sad": 0.3, "calm": 0.2})
+    over_time = tuple((0.6 + 0.2 * at, emotion.one_hot("sad" if at < 5 else "angry")) for at in range(10))
+    heard = Heard("Well.", unsure, over_time, turning_point=1.5)
+    monkeypatch.setattr(FakeEngine, "_recognize", lambda self, turn: heard)
+    assert cli.main(["hear", clip, "--engine", "fake", "--same-speaker"]) == 0
+    said = "not sure: sad (27%) or calm (18%); sad → angry at 1.5 s; 0 earlier turns of this voice known"
+    assert said in capsys.readouterr().out
+    _, rows, _ = run("hear", clip)
+    assert rows[0]["sure"] is False and rows[0]["turning_point"] == 1.5
+
+
 def test_one_bad_file_does_not_spoil_the_rest(run, clip, tmp_path):
     (tmp_path / "bad.wav").write_bytes(b"not audio")
     status, rows, err = run("hear", str(tmp_path / "bad.wav"), clip)

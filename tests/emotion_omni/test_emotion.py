@@ -88,3 +88,8 @@ def test_a_change_is_placed_in_the_pause_beside_it():
     changing = windows(*["sad"] * 8, *["angry"] * 6)
     assert emotion.turning_point(changing, pauses=[0.9, 2.2]) == 2.2
     assert emotion.turning_point(changing, pauses=[0.9]) == pytest.approx(2.1), "no pause is near"
+
+
+def test_a_change_has_the_labels_before_and_after_it():
+    assert emotion.labels_around(windows(*["sad"] * 8, "calm", *["angry"] * 6), 2.1) == ("sad", "angry")
+    assert emotion.labels_around(windows("sad", "calm", "calm"), 0.0) == ("sad", "calm"), "before the first window"

@@ -14,6 +14,7 @@ from emotion_omni import emotion
 from emotion_omni.types import NO_WORDS, Done, Event, Heard, Plan, Speech, Text
 
 NOTHING_HEARD = '<div class="empty">Nothing heard yet. Record a sentence, or try an example.</div>'
+CONFLICT = "Your words say one thing and your tone another, so the answer asks."
 NO_WORDS_HINT = "No words made out. Write what was said, or record again."
 
 
@@ -43,7 +44,7 @@ def after(event: Event, turn: ChatTurn, shown: Conversation) -> PageUpdate:
         case Heard():
             return PageUpdate(
                 chat_messages(shown),
-                heard=charts.heard_chart(event.emotion, event.trajectory, turn.corrected, turn.known_turns),
+                heard=charts.heard_chart(event, turn.corrected, turn.known_turns),
                 emotion=gr.update(value=event.emotion.label, interactive=True),
                 transcript=gr.update(
                     value=event.transcript, placeholder="" if event.transcript else NO_WORDS_HINT, interactive=True
@@ -52,7 +53,7 @@ def after(event: Event, turn: ChatTurn, shown: Conversation) -> PageUpdate:
                 again=gr.update(interactive=True),
             )
         case Plan():
-            return PageUpdate(plan=_plan(event.emotion))
+            return PageUpdate(plan=_plan(event))
         case Text():
             return PageUpdate(chat_messages(shown), status="")
         case Speech():
@@ -122,9 +123,10 @@ def _speech(turn: ChatTurn, shown: Conversation, done: bool) -> str:
     return player.speaking(shown.identity, [player.encoded(sound) for sound in turn.sounds], done)
 
 
-def _plan(label: str) -> str:
-    color = emotion.find(label).colour
+def _plan(plan: Plan) -> str:
+    color = emotion.find(plan.emotion).colour
+    conflict = f'<p class="heard-sub">{CONFLICT}</p>' if plan.conflict else ""
     return (
         f'<div class="plan"><span class="plan-dot" style="background:{color}"></span>'
-        f"Answers in a <b>{label}</b> voice</div>"
+        f"<span>Answers in a <b>{plan.emotion}</b> voice</span></div>{conflict}"
     )

@@ -26,3 +26,37 @@ def test_no_word_is_skipped(g2p, word):
 
 def test_capitals_are_spelled_and_names_are_not(g2p):
     assert g2p("FBI").count("ˈ") >= 1 and g2p("NASA") == "nˈæsə"
+
+
+def test_acronyms_are_spelled_in_one_breath(g2p):
+    assert g2p("F B I") == g2p("FBI") == "ˌɛfbˌiˈI"
+    assert g2p("TVs and the FBI's") == "tˌivˈiz ænd ði ˌɛfbˌiˈIz"
+    assert g2p("in the U S I saw").split()[2:4] == ["jˌuˈɛs", "I"], "not the letter I"
+
+
+def test_words_in_capitals_are_words(g2p):
+    assert g2p("HELLO, DON'T STOP") == g2p("hello, don't stop")
+
+
+def test_a_letter_is_not_the_article(g2p):
+    assert g2p("plan A") == "plˈæn ˈA" and g2p("a plan") == "ɐ plˈæn"
+
+
+def test_accents_are_heard(g2p):
+    assert g2p("résumé") == "ɹˈɛzəmˌA" and g2p("resume") == "ɹəzˈum"
+    assert g2p("café") == g2p("cafe") and g2p("façade") == g2p("facade") and g2p("fiancé").endswith("A")
+
+
+def test_known_compounds_stay_whole(g2p):
+    assert g2p("Wi-Fi") == "wˈIfˌI" and g2p("uh-huh") == "əhˈʌ" and g2p("rain-apple") == g2p("rain apple")
+
+
+@pytest.mark.parametrize(
+    "sound", ["hmm", "mhm", "shh", "psst", "brr", "zzz", "pfft", "grr", "mmm", "aww", "eww", "ugh"]
+)
+def test_interjections_are_sounds_and_not_letters(g2p, sound):
+    assert 1 <= len(g2p(sound).replace("ˈ", "").replace("ː", "")) <= 4
+
+
+def test_names_of_several_words_are_read_part_by_part(g2p):
+    assert g2p("ChatGPT") == "ʧˈæt ʤˌipˌitˈi" and g2p("iPhone") == "ˈI fˈOn"

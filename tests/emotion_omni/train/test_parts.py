@@ -133,16 +133,27 @@ def test_an_emotion_that_a_corpus_lacks_takes_no_part_in_its_loss():
     assert head.classifier.weight[names.index("sad")].abs().sum() > 0
 
 
-def test_one_corpus_unlike_all_others_does_not_set_the_temperature():
-    head = SpeechEmotionHead(HeadConfig())
+def test_one_corpus_unlike_all_others_sets_the_slope_more_than_the_temperature_if_it_lies_far_out():
     labels = torch.arange(8).repeat(50)
     logits = torch.eye(8)[labels] * 8 + torch.randn(400, 8, generator=torch.Generator().manual_seed(0))
-    strange = (logits * 3, logits * 3, torch.ones(400), labels.roll(1))
     usual = (logits, logits, torch.ones(400), labels)
-    recognizer.calibrate(head, [usual, usual, strange])
-    alone = SpeechEmotionHead(HeadConfig())
-    recognizer.calibrate(alone, [usual])
-    assert torch.equal(head.temperature, alone.temperature)
+    near, far = SpeechEmotionHead(HeadConfig()), SpeechEmotionHead(HeadConfig())
+    for head, distance in ((near, 1.0), (far, 4.0)):
+        strange = (logits * 3, logits * 3, torch.full((400,), distance), labels.roll(1))
+        recognizer.calibrate(head, [usual, usual, usual, usual, strange])
+    assert near.distance[1] == 0 and far.distance[1] > 0
+    assert far.temperature.max() < 1 < near.temperature.min()
+
+
+def test_the_temperature_rises_with_the_distance_where_errors_do_and_else_not():
+    head, rng = SpeechEmotionHead(HeadConfig()), torch.Generator().manual_seed(0)
+    labels, distance = torch.arange(8).repeat(50), torch.linspace(0.5, 2, 400)
+    right = torch.eye(8)[labels] * 4 + torch.randn(400, 8, generator=rng)
+    guessed = torch.where((distance > 1.5)[:, None], right[torch.randperm(400, generator=rng)], right)
+    recognizer.calibrate(head, [(guessed, guessed, distance, labels)])
+    assert head.distance[0] == pytest.approx(distance.quantile(recognizer.FAR)) and head.distance[1] > 0
+    recognizer.calibrate(head, [(right, right, distance, labels)])
+    assert head.distance[1] == 0
 
 
 def test_the_report_averages_recall_over_emotions():
