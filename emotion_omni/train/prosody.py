@@ -157,7 +157,7 @@ class Samples:
     neutral: np.ndarray
 
 
-class Studio:
+class SampleRoom:
     """Speaks a manner and measures the clip."""
 
     def __init__(self) -> None:
@@ -205,7 +205,7 @@ def collect(folder: Path, round_: int, count: int, around: np.ndarray | None, se
         file = folder / f"{round_}-{number:05}.npz"
         if file.exists():
             continue
-        studio = studio or Studio()
+        studio = studio or SampleRoom()
         rng = np.random.default_rng([seed, round_, number])
         manner, voice, sentence = draw(around, rng), rng.choice(VOICES), rng.choice(SENTENCES)
         part = file.with_suffix(".part.npz")
