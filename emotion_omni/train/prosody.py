@@ -2,11 +2,12 @@
 
 ``python -m emotion_omni train prosody --data FOLDER:FOLDER --out FOLDER``
 
-A *manner* is a point in the space of :class:`Prosody`, in units of :data:`PARAMETERS`. Random manners are spoken with
-neutral words by several voices. A ridge regression of second order predicts from a manner how the hidden states of
-Whisper's encoder change, how natural the clip is and how like the voice stays. On this surface one manner an emotion is
-found by gradient: those that the judges name rightly against each other, natural, one voice, and close to neutral. The
-next round samples around them. Samples are kept as they come, and a second call goes on.
+A *manner* is a point in the space of :class:`Prosody` (:mod:`emotion_omni.train.prosody_manners`). Random manners are
+spoken with neutral words by several voices. A ridge regression of second order predicts from a manner how the hidden
+states of Whisper's encoder change, how natural the clip is and how like the voice stays. On this surface one manner an
+emotion is found by gradient: those that the judges name rightly against each other, natural, one voice, and close to
+neutral. The next round samples around them. Last, manners from tops of several heights are spoken with other
+sentences, and the best of each emotion is kept. Samples are kept as they come, and a second call goes on.
 
 Axes: N samples, P parameters, Q terms of second order, F features, E emotions.
 """
@@ -14,10 +15,9 @@ Axes: N samples, P parameters, Q terms of second order, F features, E emotions.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,22 +31,25 @@ from emotion_omni.evaluate.speaker_similarity import SpeakerEmbedder, similarity
 from emotion_omni.evaluate.speech_quality import SpeechQuality
 from emotion_omni.recognition.speech_emotion import SHIPPED, SpeechEmotionHead, load_head, mean_states
 from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer, spoken_frames
-from emotion_omni.synthesis import kokoro
 from emotion_omni.synthesis.kokoro import KokoroSynthesizer
-from emotion_omni.synthesis.prosody import TIMBRE, Prosody
+from emotion_omni.synthesis.prosody import Prosody
 from emotion_omni.train.part_settings import ProsodySettings
 from emotion_omni.train.prosody_judges import Judges, fit_judges
+from emotion_omni.train.prosody_manners import (
+    COMPONENTS,
+    COST_OF_DIRECTION,
+    HIGH,
+    IS_DIRECTION,
+    LOW,
+    PARAMETERS,
+    directions,
+    prosody_of,
+)
 from emotion_omni.train.recognizer import load_corpus
 
 DATA = "samples"
 EMOTIONS = len(emotion.NAMES)
 TERMS_OF_PAIRS = 9  # parameters whose products are terms, too
-DONORS = {  # voices whose directions a manner may take, in either half of the style
-    "style": ("af_nicole", "af_bella", "af_jessica", "am_santa", "am_fenrir", "am_onyx", "bf_lily", "am_puck"),
-    "timbre": ("af_nicole", "af_bella", "am_onyx", "am_santa", "af_jessica"),
-}
-COMPONENTS = {"style": 4, "timbre": 6}  # principal ones of all voices, gender left out
-ROWS = slice(20, 120)  # of a style table: lengths of a clause
 SENTENCES = (  # words that say nothing of an emotion; none that the evaluation speaks
     "The keys are on the kitchen table.",
     "I will call you back after lunch.",
@@ -61,84 +64,9 @@ SENTENCES = (  # words that say nothing of an emotion; none that the evaluation 
     "I told them what you said.",
     "The bus stops right over there.",
 )
+OTHER_SENTENCES = ("They parked the car behind the house.", "The class begins at a quarter to nine.")
+HEIGHTS = 0.5, 1.0, 2.0  # factors of the restraint
 VOICES = ("af_heart", "af_kore", "am_echo", "am_liam", "bf_isabella", "bm_fable", "af_river", "am_eric", "af_alloy")
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A field of :class:`Prosody`, or a direction of one of its mappings. ``unit``: of a manner, in the field's terms
-    or in its logarithm. ``low``, ``high``: bounds in the same."""
-
-    field: str
-    unit: float
-    low: float
-    high: float
-    factor: bool = False
-    direction: str = ""
-
-
-PARAMETERS = (
-    Parameter("pitch", 2.5, -3.5, 4.0),
-    Parameter("pitch_range", 0.5, -1.0, 0.75, factor=True),
-    Parameter("pitch_slope", 2.0, -6.0, 6.0),
-    Parameter("final_pitch", 2.5, -7.0, 7.0),
-    Parameter("energy", 1.5, -4.0, 4.0),
-    Parameter("energy_range", 0.35, -0.9, 0.7, factor=True),
-    Parameter("energy_slope", 1.0, -3.0, 3.0),
-    Parameter("pace", 0.18, -0.35, 0.33, factor=True),
-    Parameter("stress", 0.2, -0.35, 0.5, factor=True),
-    Parameter("final_length", 0.3, -0.3, 0.9, factor=True),
-    Parameter("pauses", 0.4, -0.5, 1.2, factor=True),
-    Parameter("tremor", 0.25, 0.0, 0.8),
-    Parameter("word_gaps", 0.4, -0.3, 1.2, factor=True),
-    Parameter("vowels", 0.15, -0.3, 0.4, factor=True),
-    Parameter("roughness", 0.15, 0.0, 0.5),
-    Parameter("initial_pitch", 1.5, -5.0, 5.0),
-    *(Parameter("style", 0.4, -1.0, 1.0, direction=voice) for voice in DONORS["style"]),
-    *(Parameter("timbre", 0.15, -0.35, 0.35, direction=voice) for voice in DONORS["timbre"]),
-    *(Parameter("style", 0.35, -1.2, 1.2, direction=f"style_{n + 1}") for n in range(COMPONENTS["style"])),
-    *(Parameter("timbre", 0.35, -1.0, 1.0, direction=f"timbre_{n + 1}") for n in range(COMPONENTS["timbre"])),
-)
-UNITS = np.array([each.unit for each in PARAMETERS])
-IS_DIRECTION = torch.tensor([bool(each.direction) for each in PARAMETERS])
-COST_OF_DIRECTION = 2.5
-LOW, HIGH = np.array([each.low for each in PARAMETERS]) / UNITS, np.array([each.high for each in PARAMETERS]) / UNITS
-
-
-def prosody_of(manner: np.ndarray) -> Prosody:
-    """A manner [P] → settings, cut to their bounds."""
-    values: dict[str, Any] = {"style": {}, "timbre": {}}
-    for parameter, value in zip(PARAMETERS, np.clip(manner, LOW, HIGH) * UNITS, strict=True):
-        if parameter.direction:
-            values[parameter.field][parameter.direction] = float(value)
-        else:
-            values[parameter.field] = math.exp(value) if parameter.factor else float(value)
-    return Prosody(**values)
-
-
-def directions() -> dict[str, np.ndarray]:
-    """Name → float32 [256]: from the average English voice to a donor, or along a principal component of all voices."""
-    tables = {name: kokoro.style_table(name)[ROWS].mean(0) for name in kokoro.VOICES}
-    average = np.mean([table for name, table in tables.items() if name[0] in "ab"], 0)
-    found = {name: tables[name] - average for names in DONORS.values() for name in names}
-    halves = {"style": slice(TIMBRE, None), "timbre": slice(0, TIMBRE)}
-    for half, count in COMPONENTS.items():
-        voices = np.stack([table[halves[half]] for table in tables.values()]).astype(np.float64)
-        is_male = np.array([name[1] == "m" for name in tables])
-        for number, component in enumerate(_components(voices, is_male, count), start=1):
-            found[f"{half}_{number}"] = np.zeros(kokoro.STYLE, np.float32)
-            found[f"{half}_{number}"][halves[half]] = component
-    return {name: value.astype(np.float32) for name, value in found.items()}
-
-
-def _components(voices: np.ndarray, is_male: np.ndarray, count: int) -> np.ndarray:
-    """Styles [voices, D] → principal components of one standard deviation [count, D], none of which is gender."""
-    centered = voices - voices.mean(0)
-    gender = centered[is_male].mean(0) - centered[~is_male].mean(0)
-    gender /= np.linalg.norm(gender)
-    centered -= np.outer(centered @ gender, gender)
-    _, spread, axes = np.linalg.svd(centered, full_matrices=False)
-    return axes[:count] * spread[:count, None] / math.sqrt(len(centered))
 
 
 # --- samples ------------------------------------------------------------------------------------------------------
@@ -305,6 +233,65 @@ def _fault(
     return misheard + 8 * unlike + 4 * unnatural
 
 
+# --- the best of several ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Spoken:
+    """Candidates of all emotions as they were heard: ``changes`` [V, E, K, S, F] of V voices, K candidates and S
+    sentences, ``neutral`` [V, S, F]; means of ``quality`` and ``alike`` over the clips [E, K]."""
+
+    changes: Tensor
+    neutral: Tensor
+    quality: np.ndarray
+    alike: np.ndarray
+
+
+def choose(room: SampleRoom, tops: np.ndarray, judges: Judges, settings: ProsodySettings) -> np.ndarray:
+    """Tops [T, E, P] → of each emotion the manner that is heard best beside the others, if it sounds well [E, P].
+
+    Candidates are the tops and their means in pairs.
+    """
+    pairs = [(tops[one] + tops[other]) / 2 for one in range(len(tops)) for other in range(one)]
+    candidates = np.concatenate([tops, pairs]).transpose(1, 0, 2)
+    spoken = speak_candidates(room, candidates)
+    good = (spoken.quality >= -settings.most_loss) & (spoken.alike >= settings.least_alike)
+    allowed = [
+        np.flatnonzero(row) if row.any() else [int(spoken.quality[label].argmax())] for label, row in enumerate(good)
+    ]
+    chosen = [int(row[0]) for row in allowed]
+    for _ in range(len(HEIGHTS)):  # until nothing changes, as a rule
+        for label, row in enumerate(allowed):
+            found = {int(one): _heard(spoken, judges, [*chosen[:label], int(one), *chosen[label + 1 :]]) for one in row}
+            chosen[label] = max(found, key=found.__getitem__)
+    return np.stack([candidates[label, one] for label, one in enumerate(chosen)])
+
+
+def speak_candidates(room: SampleRoom, candidates: np.ndarray) -> Spoken:
+    """Candidates [E, K, P], each spoken by every voice with every sentence of :data:`OTHER_SENTENCES`."""
+    voices = VOICES[:4]
+    rows = [
+        [[[room.sample(manner, voice, text) for text in OTHER_SENTENCES] for manner in row] for row in candidates]
+        for voice in voices
+    ]
+
+    def column(name: str) -> np.ndarray:
+        return np.array([[[[clip[name] for clip in one] for one in row] for row in label] for label in rows])
+
+    changes, neutral = torch.from_numpy(column("change")).float(), torch.from_numpy(column("neutral")).float()
+    return Spoken(changes, neutral[:, 0, 0], column("quality").mean((0, 3)), column("alike").mean((0, 3)))
+
+
+def _heard(spoken: Spoken, judges: Judges, chosen: Sequence[int]) -> float:
+    """How well one candidate of each emotion is heard beside the others, each voice against its own mixture."""
+    own = torch.stack([spoken.changes[:, label, one] for label, one in enumerate(chosen)], 1)  # [V, E, S, F]
+    total = 0.0
+    for changes, neutral in zip(own, spoken.neutral, strict=True):
+        for text in range(changes.shape[1]):
+            total += judges.log_likelihoods(changes[:, text], neutral[text], 1.0).sum().item()
+    return total
+
+
 # --- from corpora to settings -------------------------------------------------------------------------------------
 
 
@@ -319,8 +306,12 @@ def train(data: Sequence[Path], out: Path, cache: Path, settings: ProsodySetting
     for round_ in range(settings.rounds):
         collect(out / DATA, round_, settings.samples, manners, settings.seed)
         samples = read_samples(out / DATA)
-        manners = climb(fit_surface(samples, settings.decay), judges, samples.neutral, settings)
+        surface = fit_surface(samples, settings.decay)
+        manners = climb(surface, judges, samples.neutral, settings)
         write(manners, out)
+    others = [replace(settings, restraint=factor * settings.restraint) for factor in HEIGHTS if factor != 1]
+    tops = [manners, *(climb(surface, judges, samples.neutral, other) for other in others)]
+    write(choose(SampleRoom(), np.stack(tops), judges, settings), out)
     log = {"settings": asdict(settings), "clips": len(samples.manners), "minutes": (time.monotonic() - started) / 60}
     (out / "prosody.log.json").write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
     return log

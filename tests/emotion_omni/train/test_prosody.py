@@ -9,7 +9,7 @@ import torch
 from emotion_omni import emotion
 from emotion_omni.recognition.speech_emotion import HeadConfig, SpeechEmotionHead
 from emotion_omni.synthesis import prosody as settings_of
-from emotion_omni.train import prosody
+from emotion_omni.train import prosody, prosody_manners
 from emotion_omni.train.part_settings import ProsodySettings
 from emotion_omni.train.prosody_judges import Judge, Judges
 
@@ -99,7 +99,7 @@ def test_principal_components_hold_no_gender():
     rng = np.random.default_rng(0)
     is_male = np.arange(40) % 2 == 0
     voices = rng.normal(0, 1, (40, 10)) + 5 * is_male[:, None] * np.eye(10)[0]
-    found = prosody._components(voices, is_male, 3)
+    found = prosody_manners._components(voices, is_male, 3)
     difference = voices[is_male].mean(0) - voices[~is_male].mean(0)
     assert found @ (difference / np.linalg.norm(difference)) == pytest.approx(0, abs=1e-8)
 
@@ -120,3 +120,23 @@ def test_a_manner_is_spoken_and_measured(embedded):
     manner[0] = 1.0
     higher = room.sample(manner, "af_heart", prosody.SENTENCES[0])
     assert np.abs(higher["change"]).max() > 0.01 and higher["alike"] < 1 and isinstance(higher["quality"], float)
+
+
+def test_the_best_of_several_is_heard_and_sounds_well():
+    """Candidate 0 of anger sounds bad, 1 is heard as meant, 2 (their mean) less so."""
+    _, judges = surface_and_judges()
+
+    class Room:
+        def sample(self, manner, voice, sentence):
+            change = np.zeros(FEATURES, np.float32)
+            change[:EMOTIONS] = manner[:EMOTIONS]
+            quality = -1.0 if manner[20] > 0.9 else 0.0
+            return {"change": change, "neutral": np.zeros(FEATURES, np.float32), "quality": quality, "alike": 1.0}
+
+    tops = np.zeros((2, EMOTIONS, WIDTH))
+    tops[:, range(EMOTIONS), range(EMOTIONS)] = 1
+    tops[0, 3, 3], tops[0, 3, 20] = 3, 1
+    tops[1, 5, 5] = 0
+    manners = prosody.choose(Room(), tops, judges, ProsodySettings(most_loss=0.1))
+    assert manners[3, 3] == 2 and manners[3, 20] == 0.5, "the mean is well heard and sounds well"
+    assert manners[5, 5] == 1
