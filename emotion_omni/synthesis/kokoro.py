@@ -109,7 +109,7 @@ class KokoroSynthesizer:
         phonemes = "".join(symbol for symbol in phonemes if symbol in PHONEME_IDS)
         samples = self._speak(phonemes, voice, manner)
         decibels = manner.decibels if self._level else 0.0
-        return _finish(samples, decibels, PAUSES.get(phonemes[-1:], SHORT_PAUSE))
+        return _finish(samples, decibels, PAUSES.get(phonemes[-1:], SHORT_PAUSE) / manner.pace)
 
     def _speak(self, phonemes: str, voice: str, manner: Prosody) -> np.ndarray:
         """→ float32 [S]."""

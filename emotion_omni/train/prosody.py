@@ -66,7 +66,7 @@ SENTENCES = (  # words that say nothing of an emotion; none that the evaluation 
 )
 OTHER_SENTENCES = ("They parked the car behind the house.", "The class begins at a quarter to nine.")
 HEIGHTS = 0.5, 1.0, 2.0  # factors of the restraint
-VOICES = ("af_heart", "af_kore", "am_echo", "am_liam", "bf_isabella", "bm_fable", "af_river", "am_eric", "af_alloy")
+VOICES = ("af_heart", "af_kore", "am_echo", "am_liam", "af_river", "am_eric", "af_alloy", "am_fenrir")
 
 
 # --- samples ------------------------------------------------------------------------------------------------------
