@@ -23,19 +23,18 @@ def load_recognizer(config: RecognizerConfig, device: torch.device) -> Recognize
     return WhisperCT2Recognizer.load(config)
 
 
-def load_responder(config: ResponderConfig, device: torch.device, guard: Guard | None) -> Responder:
-    """``guard``: for the kind smollm2, which needs one."""
+def load_responder(config: ResponderConfig, device: torch.device, guard: Guard) -> Responder:
+    """``guard``: what every clause has to pass."""
     if isinstance(config, TransformersResponderConfig):
         from emotion_omni.response.transformers_responder import TransformersResponder
 
-        return TransformersResponder.load(config, device)
+        return TransformersResponder.load(config, device, guard)
     if isinstance(config, OpenAIResponderConfig):
         from emotion_omni.response.openai_responder import OpenAIResponder
 
-        return OpenAIResponder.load(config)
+        return OpenAIResponder.load(config, guard)
     from emotion_omni.response.smollm2_responder import SmolLM2Responder
 
-    assert guard is not None
     return SmolLM2Responder.load(config, guard)
 
 
