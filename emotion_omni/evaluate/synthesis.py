@@ -99,7 +99,7 @@ def measure(engine: SpeaksText, options: Options, say: Say, keep: Callable[[Clip
     full = [clip for clip in clips if clip.intensity == 1]
     for clip in full:
         keep(clip)
-    ears = {"embedded": EngineEar(recognizer), "functionals": FunctionalsRecognizer.load()}
+    ears: dict[str, Ear] = {"embedded": EngineEar(recognizer), "functionals": FunctionalsRecognizer.load()}
     heard = {name: judge(ear, clips, say, name) for name, ear in ears.items()}
     report: dict[str, Any] = {
         "machine": processors.describe(),

@@ -309,8 +309,8 @@ def train(data: Sequence[Path], out: Path, cache: Path, settings: ProsodySetting
         surface = fit_surface(samples, settings.decay)
         manners = climb(surface, judges, samples.neutral, settings)
         write(manners, out)
-    others = [replace(settings, restraint=factor * settings.restraint) for factor in HEIGHTS if factor != 1]
-    tops = [manners, *(climb(surface, judges, samples.neutral, other) for other in others)]
+    heights = [replace(settings, restraint=factor * settings.restraint) for factor in HEIGHTS]
+    tops = [climb(surface, judges, samples.neutral, height) for height in heights]
     write(choose(SampleRoom(), np.stack(tops), judges, settings), out)
     log = {"settings": asdict(settings), "clips": len(samples.manners), "minutes": (time.monotonic() - started) / 60}
     (out / "prosody.log.json").write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
