@@ -26,6 +26,8 @@ from tiny_training import (
     understand,
 )
 
+OLD = ROOT / "tests" / "data"  # as release 0.1 wrote it
+
 from emotion_omni import cli
 from emotion_omni.train import loop
 from emotion_omni.train.run_log import RunLog
@@ -139,7 +141,7 @@ def test_a_nan_gradient_is_never_applied(sounds, tmp_path, monkeypatch):
 
 def test_a_run_of_the_last_release_is_resumed(tmp_path):
     """Written by release 0.1 on its example dialogues and stopped after 3 of 6 steps."""
-    saved, data, folder = DATA / "understand-run-0.1", DATA / "dialogues-0.1" / "dialogues.jsonl", tmp_path / "run"
+    saved, data, folder = OLD / "understand-run-0.1", OLD / "dialogues-0.1/dialogues.jsonl", tmp_path / "run"
     shutil.copytree(saved, folder)
     options = ["--steps=6", "--batch=2", "--accumulate=2", "--adapter-rate=3e-3", "--lora-rate=3e-3", "--warm-up=0.3"]
     options += ["--clip=2", "--told=0.3", "--held-out=0.25", "--evaluate-every=2", "--save-every=2"]
