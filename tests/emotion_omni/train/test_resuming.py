@@ -26,8 +26,6 @@ from tiny_training import (
     understand,
 )
 
-OLD = ROOT / "tests" / "data"  # as release 0.1 wrote it
-
 from emotion_omni import cli
 from emotion_omni.train import loop
 from emotion_omni.train.run_log import RunLog
@@ -35,6 +33,7 @@ from emotion_omni.train.settings import modernize
 from emotion_omni.train.understand import UnderstandTask
 from emotion_omni.types import EmotionOmniError
 
+OLD = ROOT / "tests" / "data"  # as release 0.1 wrote it
 DROPPING = dataclasses.replace(
     TINY, lora=dataclasses.replace(TINY.lora, dropout=0.2), head=dataclasses.replace(TINY.head, dropout=0.2)
 )
