@@ -24,6 +24,24 @@ class RecognizerSettings(Strict):
 
 
 @dataclass(frozen=True)
+class ProsodySettings(Strict):
+    rounds: int = setting(4, "of sampling; each samples around what the one before found")
+    samples: int = setting(400, "clips a round, about two seconds each")
+    decay: float = setting(30.0, "of the ridge regression")
+    steps: int = setting(700, "of the optimizer on the surface")
+    restraint: float = setting(0.05, "weight of the squared distance from the voice as it is")
+    own_mixture: float = setting(0.5, "share of the voice's own emotions in what a clip is judged against")
+    least_alike: float = setting(0.87, "likeness to the neutral voice below which it counts as another one")
+    most_loss: float = setting(0.1, "of the opinion score, that costs nothing")
+    seed: int = setting(0, "of the samples")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive("rounds", "samples", "decay", "steps", "restraint")
+        self._share("own_mixture", "least_alike")
+
+
+@dataclass(frozen=True)
 class ResponderSettings(Strict):
     rank: int = setting(16, "of LoRA")
     alpha: int = setting(32, "of LoRA; the adaptation is scaled by alpha / rank")
