@@ -52,7 +52,6 @@ def evaluate(options: argparse.Namespace) -> int:
     """Measure the parts; writes JSON, and a page of plots for recognition. A second call of recognition resumes."""
     if options.limit < 0 or options.draws < 1:
         options.command.error("--limit is 0 or more, --draws 1 or more")
-    options.out.mkdir(parents=True, exist_ok=True)
     measured = {"recognition": _recognition, "reading": _reading, "synthesis": _synthesis}
     for part in PARTS:
         if part in (options.only or PARTS):
@@ -105,6 +104,7 @@ def _as_json(report: dict[str, Any]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(path.suffix + ".part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
