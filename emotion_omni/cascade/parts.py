@@ -6,7 +6,7 @@ import torch
 
 from emotion_omni.recognition.config import RecognizerConfig, WhisperHFConfig
 from emotion_omni.recognition.recognizer import Recognizer
-from emotion_omni.response.config import OpenAIResponderConfig, ResponderConfig, TransformersResponderConfig
+from emotion_omni.response.config import OpenAIResponderConfig, RerankedConfig, ResponderConfig, TransformersResponderConfig
 from emotion_omni.response.guard import Guard
 from emotion_omni.response.responder import Responder
 from emotion_omni.synthesis.config import CosyVoice2Config, SynthesizerConfig
@@ -24,7 +24,7 @@ def load_recognizer(config: RecognizerConfig, device: torch.device) -> Recognize
 
 
 def load_responder(config: ResponderConfig, device: torch.device, guard: Guard | None) -> Responder:
-    """``guard``: for the kind smollm2, which needs one."""
+    """``guard``: for the kinds smollm2 and reranked, which need one."""
     if isinstance(config, TransformersResponderConfig):
         from emotion_omni.response.transformers_responder import TransformersResponder
 
@@ -33,9 +33,13 @@ def load_responder(config: ResponderConfig, device: torch.device, guard: Guard |
         from emotion_omni.response.openai_responder import OpenAIResponder
 
         return OpenAIResponder.load(config)
+    assert guard is not None
+    if isinstance(config, RerankedConfig):
+        from emotion_omni.response.reranked_responder import RerankedResponder
+
+        return RerankedResponder.load(config, guard)
     from emotion_omni.response.smollm2_responder import SmolLM2Responder
 
-    assert guard is not None
     return SmolLM2Responder.load(config, guard)
 
 
