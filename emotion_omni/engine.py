@@ -15,6 +15,7 @@ Names of engines, the same for the command line, the page, ``produce`` and store
     embedded              embedded:CHECKPOINT    (a folder with weights of single parts)
     hub                   hub:light
     cascade               cascade:FILE           (a YAML or JSON file that chooses the parts)
+    llm                   llm:MODEL              (of the server that EMOTION_OMNI_LLM_URL names)
     omni                  omni:CHECKPOINT        (a folder, a listed name or a hub id)
     fake
 """
@@ -52,11 +53,13 @@ class SpeaksText(Protocol):
     def speak(self, text: str, emotion: str) -> Iterator[Audio]: ...
 
 
-NAMES = ("embedded", "hub", "cascade", "omni", "fake")
-GRAMMAR = "embedded, embedded:CHECKPOINT, hub, hub:light, cascade:FILE, omni:CHECKPOINT or fake"
+NAMES = ("embedded", "hub", "cascade", "llm", "omni", "fake")
+GRAMMAR = "embedded, embedded:CHECKPOINT, hub, hub:light, cascade:FILE, llm:MODEL, omni:CHECKPOINT or fake"
 CHECKPOINT = "EMOTION_OMNI_CHECKPOINT"  # environment: of "omni" without one, which is then the default engine
 CASCADE = "EMOTION_OMNI_CASCADE"  # environment: file or preset of "cascade", which is then the default engine
 HUB = "EMOTION_OMNI_HUB"  # environment, of the last release: the models of "hub", which is then the default engine
+LLM_URL = "EMOTION_OMNI_LLM_URL"  # environment: server of "llm", which with a model is then the default engine
+LLM_MODEL = "EMOTION_OMNI_LLM_MODEL"  # environment: model of "llm" without one
 _NO_SOURCE = {"fake": (), "hub": ("light",)}  # what may follow the colon, where it is not free
 
 _sources: dict[str, str] = {}  # public name → path, of engines named by a path in this process
@@ -128,14 +131,22 @@ def default() -> str:
         return "omni" if Path(checkpoint).exists() else f"omni:{checkpoint}"
     if cascade := os.environ.get(CASCADE):
         return cascade if cascade.partition(":")[0] in ("embedded", "hub") else "cascade"
-    return "hub" if os.environ.get(HUB) else "embedded"
+    return "hub" if os.environ.get(HUB) else _llm() or "embedded"
+
+
+def _llm() -> str:
+    """The engine of the language model server that the environment names, empty if it names none."""
+    model = os.environ.get(LLM_MODEL, "")
+    if not (model and os.environ.get(LLM_URL)):
+        return ""
+    return "llm" if Path(model).exists() else f"llm:{model}"
 
 
 def offered() -> list[str]:
     """What a menu can offer here: every engine that has what it needs, each checkpoint by its own name."""
     from emotion_omni import checkpoint
 
-    names = [default(), "embedded"]
+    names = [default(), *filter(None, [_llm()]), "embedded"]
     if not zero_gpu.on_loan():  # there only the engine that the page began with can use the GPU
         names += [f"omni:{one.name}" for one in checkpoint.listed()]
         names += ["hub"] if shutil.which("nvidia-smi") else []  # torch would be more exact, and takes seconds to ask
@@ -167,6 +178,8 @@ def _cascade(name: EngineName) -> Engine:
         shown, config = presets.find(name.source)
     elif name.kind == "embedded" and name.source:
         shown, config = presets.embedded_with(name.source)
+    elif name.kind == "llm":
+        shown, config = presets.llm(name.source)
     elif str(name) == "hub":
         shown, config = "hub", old_hub.find()
     else:

@@ -20,18 +20,26 @@ SENTENCES = (
 
 def answer(body: dict[str, Any]) -> Iterator[str]:
     """The default reply: fixed by messages and seed, a few letters at a time."""
-    asked = json.dumps([body["messages"], body["seed"]])
+    asked = json.dumps([body["messages"], body.get("seed")])
     text = f"Case {int(hashlib.sha256(asked.encode()).hexdigest(), 16) % 10_000}, I see. " + "".join(SENTENCES)
     yield from (text[at : at + 5] for at in range(0, len(text), 5))
 
 
 @dataclass
 class ChatServer:
-    """``write``: a request's body → pieces of the reply. ``status``: other than 200 refuses with ``error``."""
+    """``write``: a request's body → pieces of the reply. ``status``: other than 200 refuses with ``error``.
+
+    ``statuses``: of the next requests, before ``status`` holds. ``raw``: instead of the events, these bytes, each piece
+    as it comes; ``content_type`` of the answer.
+    """
 
     url: str = ""
     write: Callable[[dict[str, Any]], Iterator[str]] = answer
     status: int = 200
+    statuses: list[int] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    raw: Callable[[dict[str, Any]], Iterator[bytes]] | None = None
+    content_type: str = "text/event-stream"
     error: Any = field(default_factory=lambda: {"error": {"message": "no such model"}})
     finish: str = "stop"
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -52,12 +60,19 @@ def serve() -> Iterator[ChatServer]:
             if self.path != "/v1/chat/completions":
                 self.send_error(404)
                 return
-            self.send_response(state.status)
-            self.send_header("Content-Type", "text/event-stream")
+            status = state.statuses.pop(0) if state.statuses else state.status
+            self.send_response(status)
+            for name, value in {"Content-Type": state.content_type, **state.headers}.items():
+                self.send_header(name, value)
             self.end_headers()
             try:
-                if state.status != 200:
-                    self.wfile.write(json.dumps(state.error).encode())
+                if status != 200:
+                    error = state.error(body) if callable(state.error) else state.error
+                    self.wfile.write(json.dumps(error).encode())
+                elif state.raw:
+                    for piece in state.raw(body):
+                        self.wfile.write(piece)
+                        self.wfile.flush()
                 else:
                     self._stream(body)
             except (BrokenPipeError, ConnectionResetError):

@@ -6,7 +6,12 @@ import torch
 
 from emotion_omni.recognition.config import RecognizerConfig, WhisperHFConfig
 from emotion_omni.recognition.recognizer import Recognizer
-from emotion_omni.response.config import OpenAIResponderConfig, RerankedConfig, ResponderConfig, TransformersResponderConfig
+from emotion_omni.response.config import (
+    OpenAIResponderConfig,
+    RerankedConfig,
+    ResponderConfig,
+    TransformersResponderConfig,
+)
 from emotion_omni.response.guard import Guard
 from emotion_omni.response.responder import Responder
 from emotion_omni.synthesis.config import CosyVoice2Config, SynthesizerConfig
@@ -23,17 +28,16 @@ def load_recognizer(config: RecognizerConfig, device: torch.device) -> Recognize
     return WhisperCT2Recognizer.load(config)
 
 
-def load_responder(config: ResponderConfig, device: torch.device, guard: Guard | None) -> Responder:
-    """``guard``: for the kinds smollm2 and reranked, which need one."""
+def load_responder(config: ResponderConfig, device: torch.device, guard: Guard) -> Responder:
+    """``guard``: what every clause has to pass."""
     if isinstance(config, TransformersResponderConfig):
         from emotion_omni.response.transformers_responder import TransformersResponder
 
-        return TransformersResponder.load(config, device)
+        return TransformersResponder.load(config, device, guard)
     if isinstance(config, OpenAIResponderConfig):
         from emotion_omni.response.openai_responder import OpenAIResponder
 
-        return OpenAIResponder.load(config)
-    assert guard is not None
+        return OpenAIResponder.load(config, guard)
     if isinstance(config, RerankedConfig):
         from emotion_omni.response.reranked_responder import RerankedResponder
 

@@ -1,4 +1,4 @@
-"""The cascades that have a name: ``embedded``, ``hub`` and ``hub:light``. Imports no torch."""
+"""The cascades that have a name: ``embedded``, ``hub``, ``hub:light`` and ``llm``. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from pathlib import Path
 
 from emotion_omni.cascade.config import CascadeConfig
 from emotion_omni.recognition.config import SpeechEmotionConfig, TranscriberConfig, WhisperCT2Config, WhisperHFConfig
-from emotion_omni.response.config import PlannerConfig, SmolLM2Config, TransformersResponderConfig
+from emotion_omni.response.config import (
+    PlannerConfig,
+    SmolLM2Config,
+    TransformersResponderConfig,
+    openai_from_environment,
+)
 from emotion_omni.strict import nearest, refuse
 from emotion_omni.synthesis.config import CosyVoice2Config, KokoroConfig
 from emotion_omni.types import EmotionOmniError
@@ -25,7 +30,7 @@ def embedded() -> CascadeConfig:
 def hub() -> CascadeConfig:
     """Large models by Hugging Face id: about 22 GB of GPU memory, and CosyVoice2, which is prepared once."""
     responder = TransformersResponderConfig()
-    return CascadeConfig(WhisperHFConfig(), PlannerConfig("none"), responder, CosyVoice2Config(), "auto")
+    return CascadeConfig(WhisperHFConfig(), PlannerConfig("guard"), responder, CosyVoice2Config(), "auto")
 
 
 def hub_light() -> CascadeConfig:
@@ -33,7 +38,7 @@ def hub_light() -> CascadeConfig:
     transcriber = TranscriberConfig("openai/whisper-large-v3-turbo", "41f01f3fe87f28c78e2fbf8b568835947dd65ed9")
     return CascadeConfig(
         WhisperHFConfig(transcriber=transcriber, emotion=SpeechEmotionConfig()),
-        PlannerConfig("none"),
+        PlannerConfig("guard"),
         TransformersResponderConfig("Qwen/Qwen2.5-1.5B-Instruct", "989aa7980e4cf806f80c7fef2b1adb7bc71aa306"),
         KokoroConfig(),
         "auto",
@@ -41,6 +46,16 @@ def hub_light() -> CascadeConfig:
 
 
 PRESETS: dict[str, Callable[[], CascadeConfig]] = {"embedded": embedded, "hub": hub, "hub:light": hub_light}
+
+
+def llm(model: str = "") -> tuple[str, CascadeConfig]:
+    """``embedded`` with a language model of the server that the environment names → the engine's name, its settings.
+
+    Raises :class:`EmotionOmniError` (code ``config``).
+    """
+    responder = openai_from_environment(model)
+    shown = Path(responder.model).name if Path(responder.model).exists() else responder.model
+    return f"llm:{shown}", replace(embedded(), responder=responder)
 
 
 def preset(name: str) -> CascadeConfig:

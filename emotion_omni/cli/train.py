@@ -16,6 +16,7 @@ from emotion_omni.cli.output import Commands, UsageError, add_command, add_group
 from emotion_omni.strict import Strict
 from emotion_omni.train.part_settings import (
     CodecSettings,
+    CrisisSettings,
     G2PSettings,
     GuardSettings,
     RecognizerSettings,
@@ -39,6 +40,7 @@ WITHOUT_EFFECT = {  # options that release 0.1 accepted in a stage where they di
 CORPUS = Path(__file__).parents[1] / "train" / "replies.jsonl.gz"
 EXCHANGES = CORPUS.with_name("exchanges")
 EVENTS = CORPUS.with_name("events.tsv")
+PHRASES = CORPUS.with_name("crisis.tsv")
 
 
 def add_commands(commands: Commands) -> None:
@@ -163,6 +165,13 @@ def _add_parts(group: Commands) -> None:
     command.add_argument("--out", required=True, **out)
     add_settings(command, GuardSettings)
 
+    command = add_command(group, "crisis", crisis, "train crisis --out FOLDER", uses_seed=True)
+    command.add_argument("--data", type=Path, default=PHRASES, help="lines of class TAB text; default: ours")
+    command.add_argument("--dialogues", type=Path, help="EmpatheticDialogues as JSONL")
+    command.add_argument("--comments", type=Path, help="GoEmotions as JSONL")
+    command.add_argument("--out", required=True, **out)
+    add_settings(command, CrisisSettings)
+
     command = add_command(group, "g2p", g2p, "train g2p --out FOLDER", uses_seed=True)
     command.add_argument("--out", required=True, **out)
     add_settings(command, G2PSettings)
@@ -226,6 +235,16 @@ def guard(options: argparse.Namespace) -> int:
 
     data = part.GuardData(options.data, options.events, options.dialogues, options.comments)
     return _print_log(options, part.train(data, options.out, settings))
+
+
+def crisis(options: argparse.Namespace) -> int:
+    """The crisis detector: words that tell of danger to oneself or from others."""
+    settings = settings_from(options, CrisisSettings)
+    from emotion_omni.train import crisis as part
+
+    return _print_log(
+        options, part.train(part.CrisisData(options.data, options.dialogues, options.comments), options.out, settings)
+    )
 
 
 def g2p(options: argparse.Namespace) -> int:

@@ -28,7 +28,12 @@ from emotion_omni.types import EmotionOmniError, Exchange, Heard
 PROMPTS = Path(__file__).with_name("reply_prompts.jsonl")
 READERS = 2
 GIVEN = ("number", "earlier", "tone", "said", "reply")
-JUDGED = {"score": ("1", "2", "3", "4", "5"), "sense": ("yes", "no"), "direction": ("yes", "no"), "anyone": ("yes", "no")}
+JUDGED = {
+    "score": ("1", "2", "3", "4", "5"),
+    "sense": ("yes", "no"),
+    "direction": ("yes", "no"),
+    "anyone": ("yes", "no"),
+}
 RUBRIC = """Each row is one moment of a spoken conversation: what somebody said (and how it sounded), and a reply.
 Judge each reply by itself; the order of the rows is random.
 score      1 unrelated or wrong, 2 weak or partly wrong, 3 recognises what was said but stays shallow,
@@ -68,7 +73,7 @@ def reply_to(prompt: Prompt, responder: Responder, planner: Planner, seed: int =
 
 
 def load(name: str) -> tuple[Responder, Planner]:
-    """``embedded``, ``embedded:FOLDER``, ``cascade:FILE``, ``hub``: the two parts that write. See ``engine.GRAMMAR``."""
+    """``embedded``, ``embedded:FOLDER``, ``cascade:FILE``, ``hub``: the two parts that write."""
     parsed = engine.parse(name)
     if parsed.kind == "embedded" and parsed.source:
         config = presets.embedded_with(parsed.source)[1]
@@ -83,7 +88,7 @@ def load(name: str) -> tuple[Responder, Planner]:
 
 
 def replies_of(name: str, chosen: Sequence[Prompt], folder: Path, seed: int = 0) -> dict[str, str]:
-    """Prompt id → reply. Replies are kept in ``replies.jsonl`` with the seconds that each took; those there are read."""
+    """Prompt id → reply. They are kept in ``replies.jsonl`` with the seconds that each took."""
     path, known = folder / "replies.jsonl", {}
     if path.exists():
         rows = [row for _, row in json_lines.read_file(path)]

@@ -35,7 +35,7 @@ from emotion_omni.recognition.recognizer import SpeechRecognizer
 from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer
 from emotion_omni.recognition.whisper_encoder import HZ
 from emotion_omni.response import safe_replies
-from emotion_omni.response.guard import is_crisis
+from emotion_omni.response.crisis import is_crisis
 from emotion_omni.response.planner import reliable_tone
 from emotion_omni.synthesis import vocoder as voice
 from emotion_omni.synthesis.vocoder import Vocoder

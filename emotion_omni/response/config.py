@@ -6,6 +6,8 @@ Revisions are commits, so that the same settings are the same weights next year.
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -99,7 +101,9 @@ class OpenAIResponderConfig(Strict):
     """A language model behind any OpenAI-compatible server: vLLM, Ollama, llama.cpp or a hosted one.
 
     ``base_url``: up to where ``/chat/completions`` follows, e.g. ``http://127.0.0.1:11434/v1``. ``api_key_env``: the
-    environment variable with the key; a key never stands in a file. ``timeout``: seconds without any answer.
+    environment variable with the key; a key never stands in a file. Seconds: ``connect_timeout``, ``timeout`` to the
+    first token, ``gap_timeout`` between tokens, ``total_timeout`` for a reply. ``retries``: further attempts before the
+    first token. ``extra``: a JSON object merged into each request, such as ``{"reasoning_effort": "none"}``.
     """
 
     base_url: str
@@ -107,17 +111,53 @@ class OpenAIResponderConfig(Strict):
     kind: Literal["openai"] = "openai"
     api_key_env: str = "OPENAI_API_KEY"
     temperature: float = 0.7
-    top_p: float = 0.8
+    top_p: float = 0.9
     max_tokens: int = 120
     timeout: float = 30.0
+    connect_timeout: float = 5.0
+    gap_timeout: float = 10.0
+    total_timeout: float = 60.0
+    retries: int = 2
+    extra: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require(self.base_url.startswith(("http://", "https://")), "base_url", "an http:// or https:// address")
         self._require(bool(self.model.strip()), "model", "the name of a model of that server")
-        self._positive("top_p", "max_tokens", "timeout")
+        self._positive("top_p", "max_tokens", "timeout", "connect_timeout", "gap_timeout", "total_timeout")
         self._share("top_p")
         self._require(self.temperature >= 0, "temperature", "0 or more")
+        self._require(self.retries >= 0, "retries", "0 or more")
+        self._require(not self.extra or _is_object(self.extra), "extra", "a JSON object, or empty")
+
+
+LLM_URL, LLM_MODEL, LLM_KEY = "EMOTION_OMNI_LLM_URL", "EMOTION_OMNI_LLM_MODEL", "EMOTION_OMNI_LLM_KEY"
+LLM_EXTRA = "EMOTION_OMNI_LLM_EXTRA"  # a JSON object for every request
+
+
+def openai_from_environment(model: str = "") -> OpenAIResponderConfig:
+    """The server that the environment names. ``model``: instead of the one that it names.
+
+    Raises :class:`EmotionOmniError` (code ``config``).
+    """
+    url, model = os.environ.get(LLM_URL, ""), model or os.environ.get(LLM_MODEL, "")
+    if not url or not model:
+        raise EmotionOmniError(
+            f"The engine llm needs a server and a model: set {LLM_URL} (such as http://127.0.0.1:11434/v1) and "
+            f"{LLM_MODEL}, or name the model as llm:MODEL. A key, if the server asks for one, stands in {LLM_KEY}.",
+            "config",
+        )
+    try:
+        return OpenAIResponderConfig(url, model, api_key_env=LLM_KEY, extra=os.environ.get(LLM_EXTRA, ""))
+    except EmotionOmniError as error:
+        raise EmotionOmniError(f"{LLM_URL}, {LLM_MODEL}: {error}", "config") from error
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
 
 
 ResponderConfig = SmolLM2Config | RerankedConfig | TransformersResponderConfig | OpenAIResponderConfig

@@ -1,4 +1,7 @@
-"""The guard: a reply never condoles to good news and never congratulates on bad news.
+"""The guard: what may be said in reply, and whether the words tell of danger.
+
+A reply never condoles to good news, never congratulates on bad news, never agrees with self-blame and never advises
+as a doctor would.
 
 Two small classifiers on MiniLM sentence vectors (trained by :mod:`emotion_omni.train.guard`): what the words report,
 with fine-tuned upper layers, because "gone" and "not" reverse the meaning; and the direction of a reply. For a reply
@@ -18,6 +21,8 @@ from torch import Tensor, nn
 
 from emotion_omni import weights
 from emotion_omni.emotion import HURTING, NEWS
+from emotion_omni.response.crisis import CrisisDetector, CrisisHead
+from emotion_omni.response.reply_faults import advises, agrees_with_blame, parrots_label
 from emotion_omni.response.sentence_encoder import WIDTH, SentenceEncoder
 
 SHIPPED = Path(__file__).parent / "weights" / "guard.safetensors"  # trained by us, with its card
@@ -69,14 +74,6 @@ REASSURES = re.compile(
 )  # says that the person is well, or not unwell
 NOT_WELL = re.compile(r"\b(not|n't|never|isn't|hardly|without you|if|until|wish|pretend\w*|hope)\b", re.IGNORECASE)
 BYGONE = re.compile(r"\b(used to|back then|(except|but|without) me)\b", re.IGNORECASE)  # good, but not here and now
-CRISIS = re.compile(
-    r"\b(kill(ing)? my ?self|suicid\w*|end(ing)? (my|it) (life|all)|take my (own )?life|"
-    r"(don't|do not|dont|no longer) want to (live|be alive|be here any ?more|exist|wake up)|"
-    r"want to die|wish i (was|were) dead|better off (dead|without me)|hurt(ing)? my ?self|harm(ing)? my ?self|"
-    r"self.harm|"
-    r"cut(ting)? my ?self|overdos\w*|no reason to live|nothing to live for)\b",
-    re.IGNORECASE,
-)
 
 
 class NewsHead(nn.Module):
@@ -93,10 +90,11 @@ class NewsHead(nn.Module):
 
 
 class Guard:
-    """The two heads on one encoder. ``heads``: a ``guard.safetensors``."""
+    """The two heads and the crisis detector on one encoder. ``heads``: a ``guard.safetensors``."""
 
     def __init__(self, encoder: SentenceEncoder, heads: Path) -> None:
         self._encoder = encoder
+        self._crisis = CrisisDetector(encoder, CrisisHead.load())
         self._words, self._reply = NewsHead(), NewsHead()
         with weights.part_explained(heads, "guard"):
             tensors = {name: value.float() for name, value in safetensors.torch.load_file(heads).items()}
@@ -150,11 +148,31 @@ class Guard:
         good, bad, _ = _probabilities(self._reply, self._encoder, reply)
         return "good" if good >= DIRECTED else "bad" if bad >= DIRECTED else "neutral"
 
-    def allows(self, reply: str, news: str) -> bool:
-        """Whether this reply may be spoken: its direction fits the news, and it presumes no feeling."""
+    def risk(self, text: str) -> str:
+        """The danger that the words tell of: see :meth:`emotion_omni.response.crisis.CrisisDetector.risk`."""
+        return self._crisis.risk(text)
+
+    def fault(self, reply: str, news: str, words: str = "") -> str:
+        """Why a large model's reply may not be spoken, empty if it may: a key of ``chat.FAULTS``.
+
+        Of neutral news the direction is not judged: it only means that the small classifier found neither kind, and a
+        large model reads the words better.
+        """
+        if agrees_with_blame(reply, words):
+            return "agrees"
+        if advises(reply):
+            return "advice"
+        if PRESUMES.search(reply) or parrots_label(reply):
+            return "presumes"
+        return "" if news == "neutral" or self.fits(reply, news) else "direction"
+
+    def allows(self, reply: str, news: str, words: str = "") -> bool:
+        """Whether the small model's reply to these words may be spoken."""
+        return not self.fault(reply, news, words) and self.fits(reply, news)
+
+    def fits(self, reply: str, news: str) -> bool:
+        """Whether the direction of a reply fits the news. To neutral news it neither condoles nor congratulates."""
         cheers, comforts = bool(CONGRATULATES.search(reply)), bool(CONDOLES.search(reply))
-        if PRESUMES.search(reply):
-            return False
         if news == "bad":
             return not cheers and self.direction(reply) != "good"
         if news == "good":
@@ -170,8 +188,3 @@ def _probabilities(head: NewsHead, encoder: SentenceEncoder, text: str) -> tuple
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def is_crisis(text: str) -> bool:
-    """Whether the words mention self-harm. Plain phrases, because a miss costs more than a false alarm."""
-    return CRISIS.search(text) is not None

@@ -9,29 +9,35 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import Any
 
 import httpx
 
-from emotion_omni.response.chat import clauses, messages, spoken_reply
+from emotion_omni.response.chat import Net, ReplyGuard, clauses
 from emotion_omni.response.config import OpenAIResponderConfig
-from emotion_omni.types import EmotionOmniError, Exchange, Heard, Plan
-
-MAX_ERROR = 200  # characters of a server's own message in ours
+from emotion_omni.response.openai_stream import ChatStream, Limits, ServerError
+from emotion_omni.response.prompt import messages
+from emotion_omni.types import Exchange, Heard, Plan
 
 
 class OpenAIResponder:
-    """Keeps nothing between replies. ``transport``: for tests."""
+    """Keeps nothing between replies but counts, in ``net``. ``transport``: for tests."""
 
-    def __init__(self, config: OpenAIResponderConfig, transport: httpx.BaseTransport | None = None) -> None:
-        self.config, self._transport = config, transport
+    def __init__(
+        self, config: OpenAIResponderConfig, guard: ReplyGuard, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self.config, self.net = config, Net(guard)
+        limits = Limits(
+            config.connect_timeout, config.timeout, config.gap_timeout, config.total_timeout, config.retries
+        )
+        self._stream = ChatStream(config.base_url, config.model, config.api_key_env, limits, transport)
 
     @classmethod
-    def load(cls, config: OpenAIResponderConfig) -> OpenAIResponder:
+    def load(cls, config: OpenAIResponderConfig, guard: ReplyGuard) -> OpenAIResponder:
         """Does not call the server yet: it may start later than we do."""
-        return cls(config)
+        return cls(config, guard)
 
     def reply(
         self, heard: Heard, plan: Plan, history: Sequence[Exchange] = (), *, seed: int = 0
@@ -40,106 +46,62 @@ class OpenAIResponder:
 
         Raises :class:`EmotionOmniError` (code ``server``).
         """
-        return spoken_reply(heard, plan, seed, lambda: self._clauses(self.request(heard, plan, history, seed)))
 
-    def request(self, heard: Heard, plan: Plan, history: Sequence[Exchange] = (), seed: int = 0) -> dict[str, Any]:
+        def write(attempt: int, refused: str) -> Generator[str, None, None]:
+            return self._clauses(self.request(heard, plan, history, seed + attempt, refused))
+
+        return self.net.reply(heard, plan, history, seed, write)
+
+    def request(
+        self, heard: Heard, plan: Plan, history: Sequence[Exchange] = (), seed: int = 0, refused: str = ""
+    ) -> dict[str, Any]:
         """The JSON body of a call."""
-        return {
+        body = {
             "model": self.config.model,
-            "messages": messages(heard.transcript, plan, history, _content),
+            "messages": messages(heard, plan, history, _content, seed, refused),
             "temperature": self.config.temperature,
             "top_p": self.config.top_p,
             "max_tokens": self.config.max_tokens,
             "seed": seed,
             "stream": True,
         }
+        return body | (json.loads(self.config.extra) if self.config.extra else {})
 
     def _clauses(self, body: dict[str, Any]) -> Generator[str, None, None]:
         written: list[str] = []
         reasons: list[str] = []
+        thought = False
 
         def texts() -> Generator[str, None, None]:
-            with closing(self._choices(body)) as choices:
+            nonlocal thought
+            key = os.environ.get(self.config.api_key_env, "")
+            with closing(self._stream.choices(body, key)) as choices:
                 for choice in choices:
-                    written.append(str((choice.get("delta") or {}).get("content") or ""))
+                    delta = choice.get("delta") or {}
+                    thought = thought or bool(delta.get("reasoning_content") or delta.get("reasoning"))
+                    written.append(_words_of(delta.get("content")))
                     reasons.append(choice.get("finish_reason") or "")
                     yield "".join(written)
 
+        spoke = False
         with closing(texts()) as growing:
-            yield from clauses(growing, lambda: "length" not in reasons)
+            for clause in clauses(growing, lambda: "length" not in reasons):
+                spoke = True
+                yield clause
+        if not spoke and "length" in reasons and (thought or "".join(written).strip()):
+            raise ServerError(
+                f"{self.config.model!r} used up all {self.config.max_tokens} tokens on thinking. Turn its thinking off "
+                'on the server or with extra, such as {"reasoning_effort": "none"}, or raise max_tokens.'
+            )
 
-    def _choices(self, body: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
-        """The first choice of each server-sent event. Closing it closes the connection."""
-        url = self.config.base_url.rstrip("/") + "/chat/completions"
-        key = os.environ.get(self.config.api_key_env, "")
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        try:
-            with (
-                httpx.Client(timeout=self.config.timeout, transport=self._transport) as client,
-                client.stream("POST", url, json=body, headers=headers) as response,
-            ):
-                if response.status_code != httpx.codes.OK:
-                    response.read()
-                    raise self._refused(response)
-                yield from self._events(response.iter_lines())
-        except httpx.TimeoutException as error:
-            raise EmotionOmniError(
-                f"The language model server at {self.config.base_url} sent nothing for {self.config.timeout:g} s. "
-                "Check that it is not overloaded, or raise responder.timeout.",
-                "server",
-            ) from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise EmotionOmniError(
-                f"The language model server at {self.config.base_url} cannot be reached ({type(error).__name__}). "
-                "Start it, or correct responder.base_url.",
-                "server",
-            ) from error
 
-    def _events(self, lines: Iterator[str]) -> Iterator[dict[str, Any]]:
-        for line in lines:
-            field, _, data = line.partition(":")
-            if field != "data" or not data.strip():
-                continue  # comments that keep the connection open, and fields of no use here
-            if data.strip() == "[DONE]":
-                return
-            try:
-                choices = [dict(choice) for choice in json.loads(data)["choices"][:1]]  # none where usage is reported
-            except (KeyError, TypeError, ValueError) as error:
-                message = _short(_message(data) or data)
-                raise EmotionOmniError(
-                    f"The language model server at {self.config.base_url} broke off: {message}", "server"
-                ) from error
-            yield from choices
-
-    def _refused(self, response: httpx.Response) -> EmotionOmniError:
-        said = _short(_message(response.text) or response.reason_phrase)
-        fix = {
-            401: f"Set the environment variable {self.config.api_key_env} to a valid key.",
-            403: f"Set the environment variable {self.config.api_key_env} to a key that may use this model.",
-            404: "Check responder.model and responder.base_url, which ends where /chat/completions follows.",
-            429: "It is out of quota or overloaded; try again later.",
-        }.get(response.status_code, "Check responder.model and the log of the server.")
-        return EmotionOmniError(
-            f"The language model server at {self.config.base_url} refused the request for {self.config.model!r}: "
-            f"{response.status_code}, {said} {fix}",
-            "server",
-        )
+def _words_of(content: Any) -> str:
+    """A string, or the text of the parts that some servers send instead."""
+    if isinstance(content, list):
+        return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    return str(content or "")
 
 
 def _content(words: str, max_tokens: int) -> str:
     """A person's words without control tokens; a token has about four characters, and a word at least one."""
     return " ".join(re.sub(r"<(?=[|/\w])", "< ", words).split()[:max_tokens])[: 4 * max_tokens]
-
-
-def _message(text: str) -> str:
-    """The message in a server's error, in the forms of OpenAI, vLLM and Ollama."""
-    try:
-        error = json.loads(text).get("error")
-    except (json.JSONDecodeError, AttributeError):
-        return ""
-    return str(error.get("message", "")) if isinstance(error, dict) else str(error or "")
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())[:MAX_ERROR] or "no reason given"
-    return text if text.endswith((".", "!", "?")) else text + "."

@@ -50,10 +50,9 @@ class ReplyBank:
     def load(cls, encoder: SentenceEncoder, path: str | Path = "") -> ReplyBank:
         """Without ``path`` the shipped one. Raises :class:`EmotionOmniError` (code ``checkpoint``)."""
         file = Path(path or SHIPPED)
-        with weights.part_explained(file, "reply bank"):
-            with safetensors.safe_open(file, "pt") as opened:
-                turns = [BankTurn(*fields) for fields in json.loads(opened.metadata()["turns"])]
-                return cls(encoder, turns, opened.get_tensor("vectors").float())
+        with weights.part_explained(file, "reply bank"), safetensors.safe_open(file, "pt") as opened:
+            turns = [BankTurn(*fields) for fields in json.loads(opened.metadata()["turns"])]
+            return cls(encoder, turns, opened.get_tensor("vectors").float())
 
     def save(self, path: Path) -> None:
         turns = json.dumps([[one.text, one.tone, one.news, one.reply] for one in self.turns])

@@ -12,15 +12,16 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from emotion_omni.response import smollm2
-from emotion_omni.response.chat import clauses
+from emotion_omni.response.chat import clauses, repeats
 from emotion_omni.response.config import RerankedConfig, SmolLM2Config
-from emotion_omni.response.guard import Guard, is_crisis
+from emotion_omni.response.guard import Guard
 from emotion_omni.response.reply_bank import ReplyBank
 from emotion_omni.response.reranker import Reranker, Situation, load_encoder
-from emotion_omni.response.safe_replies import CRISIS, fixed_reply, safe_reply
+from emotion_omni.response.safe_replies import crisis_reply, fixed_reply, safe_reply
 from emotion_omni.response.smollm2_responder import MAX_TOKENS, SmolLM2Responder, prompt_of
 from emotion_omni.types import Exchange, Heard, Plan
 
+MAX_SENTENCES = 6
 GUMBEL_SCALE = 0.5  # logits; how far a seed may depart from the best candidate
 
 
@@ -54,7 +55,8 @@ class RerankedResponder:
     ) -> Generator[str, None, None]:
         """See :class:`emotion_omni.response.responder.Responder`."""
         text = heard.transcript
-        fixed = CRISIS[0] if is_crisis(text) else fixed_reply(text, plan.news, seed + len(history))
+        risk = self.guard.risk(text)
+        fixed = crisis_reply(risk) if risk else fixed_reply(text, plan.news, seed + len(history))
         if fixed:
             yield fixed
             return
@@ -62,14 +64,16 @@ class RerankedResponder:
         if not found:
             yield safe_reply(text, plan.tone, plan.news, seed + len(history))
             return
-        yield from clauses([chosen(found, seed).reply], lambda: True)
+        reply = chosen(found, seed).reply
+        yield from clauses([reply] * MAX_SENTENCES, lambda: True)
 
     def candidates(self, heard: Heard, plan: Plan, history: Sequence[Exchange] = ()) -> list[Candidate]:
         """Those that may be said, best first; none twice, none that was said before."""
-        said = {exchange.reply.strip() for exchange in history}
         situation = Situation.of(heard, plan, history)
         proposed = dict.fromkeys(self._written(situation), "model") | dict.fromkeys(self._retrieved(situation), "bank")
-        allowed = [reply for reply in proposed if reply not in said and self.guard.allows(reply, plan.news)]
+        text, news = heard.transcript, plan.news
+        fresh = (reply for reply in proposed if not repeats(reply, history))
+        allowed = [reply for reply in fresh if self.guard.allows(reply, news, text)]
         scores = self.reranker.scores(heard, plan, history, allowed)
         found = [Candidate(reply, proposed[reply], score) for reply, score in zip(allowed, scores, strict=True)]
         return sorted(found, key=lambda one: -one.score)

@@ -30,14 +30,17 @@ COUNTS = 20
 HIDDEN = 96
 MAX_EARLIER = 2  # exchanges that count as context
 
-_STOP = frozenset(
-    "a about after again all also am an and any are as at be because been before being but by can could did do does "
-    "don't for from get go going got had has have he he's her here him his how i i'd i'll i'm i've if in into is isn't "
-    "it it's its just like me more most much my no not now of off on one only or our out over really she she's so some "
-    "that that's the their them then there there's they they're this to too up us very was way we we're were what "
-    "what's when where which who why will with would yes you you'd you'll you're you've your".split()
+_STOP_WORDS = """
+a about after again all also am an and any are as at be because been before being but by can could did do does
+don't for from get go going got had has have he he's her here him his how i i'd i'll i'm i've if in into is
+isn't it it's its just like me more most much my no not now of off on one only or our out over really she she's
+so some that that's the their them then there there's they they're this to too up us very was way we we're were
+what what's when where which who why will with would yes you you'd you'll you're you've your
+"""
+_STOP = frozenset(_STOP_WORDS.split())
+_QUESTION = re.compile(
+    r"^(who|what|when|where|why|how|which|is|are|do|does|did|can|could|should|will|would)\b|\?", re.I
 )
-_QUESTION = re.compile(r"^(who|what|when|where|why|how|which|is|are|do|does|did|can|could|should|will|would)\b|\?", re.I)
 _GENDER = re.compile(r"\b(he|she|him|his|her|hers)\b", re.IGNORECASE)
 
 
@@ -95,7 +98,7 @@ class Reranker:
 
     @classmethod
     def load(cls, path: str | Path = "", encoder: SentenceEncoder | None = None) -> Reranker:
-        """Without ``path`` the shipped weights. Raises :class:`EmotionOmniError` (codes ``weights``, ``checkpoint``)."""
+        """Without ``path`` the shipped ones. Raises :class:`EmotionOmniError` (codes ``weights``, ``checkpoint``)."""
         file, scorer = Path(path or SHIPPED), ReplyScorer()
         with weights.part_explained(file, "reranker"):
             tensors = {name: value.float() for name, value in safetensors.torch.load_file(file).items()}
@@ -138,7 +141,7 @@ def _counts(situation: Situation, reply: str) -> list[float]:
     said, answered = _content(situation.text), _content(reply)
     known = _content(context)
     cheers, comforts = bool(CONGRATULATES.search(reply)), bool(CONDOLES.search(reply))
-    names = {word for word in re.findall(r"(?<=[a-z,] )[A-Z][a-z]+", reply)}
+    names = set(re.findall(r"(?<=[a-z,] )[A-Z][a-z]+", reply))
     sentences = max(1, len(re.findall(r"[.!?](?:\s|$)", reply)))
     return [
         len(said & answered) / (len(said) or 1),

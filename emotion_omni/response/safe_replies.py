@@ -12,6 +12,16 @@ CRISIS = (
     "I'm really glad you told me. Are you safe right now? Please reach out to someone close to you, "
     "or call your local emergency or crisis line. You deserve a real person beside you.",
 )
+CRISIS_UNCLEAR = (  # for veiled words: asks plainly, because asking does no harm (Dazzi et al. 2014), and names help
+    "I want to be sure I understand you. Are you thinking about ending your life, or hurting yourself? You can "
+    "tell me. "
+    "And if it's close, please call your local emergency or crisis line, or someone who can come over now."
+)
+CRISIS_OTHERS = (
+    "Nobody has the right to do that to you, and it isn't your fault. Are you safe right now? If you're in "
+    "danger, please "
+    "call your local emergency number, or get to someone you trust."
+)
 SHORT = 8  # words; a longer thanks or goodbye says something else as well
 
 _ALWAYS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = (  # the model is not asked at all
@@ -185,6 +195,11 @@ _NO_WORDS: dict[str, tuple[str, ...]] = {  # where the tone was heard but no wor
         "I'm listening, but the words didn't reach me. Could you say it another way, in English?",
     ),
 }
+
+
+def crisis_reply(risk: str) -> str:
+    """The reply to words that tell of danger: ``crisis``, ``unclear`` or ``others``."""
+    return {"unclear": CRISIS_UNCLEAR, "others": CRISIS_OTHERS}.get(risk, CRISIS[0])
 
 
 def no_words_reply(tone: str, seed: int) -> str:

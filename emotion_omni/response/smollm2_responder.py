@@ -28,8 +28,8 @@ import tokenizers
 from emotion_omni import weights
 from emotion_omni.response import smollm2
 from emotion_omni.response.config import SmolLM2Config
-from emotion_omni.response.guard import Guard, is_crisis
-from emotion_omni.response.safe_replies import CRISIS, act_of, fixed_reply, follow_up, safe_reply
+from emotion_omni.response.guard import Guard
+from emotion_omni.response.safe_replies import act_of, crisis_reply, fixed_reply, follow_up, safe_reply
 from emotion_omni.types import Exchange, Heard, Plan
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,8 @@ class SmolLM2Responder:
     ) -> Generator[str, None, None]:
         """See :class:`emotion_omni.response.responder.Responder`."""
         text, tone, news = heard.transcript, plan.tone, plan.news
-        fixed = CRISIS[0] if is_crisis(text) else fixed_reply(text, news, seed + len(history))
+        risk = self.guard.risk(text)
+        fixed = crisis_reply(risk) if risk else fixed_reply(text, news, seed + len(history))
         if fixed:
             yield fixed
             return
@@ -79,7 +80,7 @@ class SmolLM2Responder:
         prompt = prompt_of(text, tone, news, history)
         tells_feeling = act_of(text) == "tell" and (news != "neutral" or tone not in ("neutral", "calm"))
         for first in self._first_tokens(prompt, seed):
-            with closing(self._guarded(prompt, first, news)) as pieces:
+            with closing(self._guarded(prompt, first, news, text)) as pieces:
                 opening = next(pieces, "")
                 if not opening or opening.strip() in said:
                     continue
@@ -118,11 +119,12 @@ class SmolLM2Responder:
         for _, token in ranked[1 if seed == 0 else 0 : ATTEMPTS]:
             yield token
 
-    def _guarded(self, prompt: str, first: str, news: str) -> Generator[str, None, None]:
+    def _guarded(self, prompt: str, first: str, news: str, words: str) -> Generator[str, None, None]:
         """Clauses of one attempt, until the guard refuses one."""
         whole = ""
         for piece in self._clauses(prompt, first):
-            if not self.guard.allows(whole + piece, news) or (whole and not self.guard.allows(piece, news)):
+            allowed = self.guard.allows(whole + piece, news, words)
+            if not allowed or (whole and not self.guard.allows(piece, news, words)):
                 return
             if not whole and not any(letter.isalpha() for letter in piece):
                 return

@@ -14,16 +14,18 @@ import transformers
 
 from emotion_omni.chat_prompt import ChatPrompt, slot
 from emotion_omni.loading import explained, load, load_tokenizer
-from emotion_omni.response.chat import clauses, messages, spoken_reply
+from emotion_omni.response.chat import Net, ReplyGuard, clauses
 from emotion_omni.response.config import TransformersResponderConfig
+from emotion_omni.response.prompt import messages
 from emotion_omni.sampling import sample_one
 from emotion_omni.types import EmotionOmniError, Exchange, Heard, Plan
 
 
 class TransformersResponder:
-    """Keeps nothing between replies."""
+    """Keeps nothing between replies but counts, in ``net``."""
 
-    def __init__(self, model: Any, tokenizer: Any, config: TransformersResponderConfig) -> None:
+    def __init__(self, model: Any, tokenizer: Any, config: TransformersResponderConfig, guard: ReplyGuard) -> None:
+        self.net = Net(guard)
         self.model, self.tokenizer, self.config = model, tokenizer, config
         self._chat = ChatPrompt(tokenizer, config.name)
         eos = model.generation_config.eos_token_id
@@ -35,7 +37,9 @@ class TransformersResponder:
         self.suppressed[control] = -torch.inf
 
     @classmethod
-    def load(cls, config: TransformersResponderConfig, device: torch.device) -> TransformersResponder:
+    def load(
+        cls, config: TransformersResponderConfig, device: torch.device, guard: ReplyGuard
+    ) -> TransformersResponder:
         """Raises :class:`EmotionOmniError` (codes ``weights``, ``missing-package``, ``memory``, ``config``)."""
         options = _four_bit(config, device) if config.four_bit else {}
         model = load(transformers.AutoModelForCausalLM, config.name, config.revision, config.dtype, device, **options)
@@ -44,16 +48,21 @@ class TransformersResponder:
             raise EmotionOmniError(
                 f"{config.name!r} has no chat template. Choose a language model tuned for conversation.", "config"
             )
-        return cls(model, tokenizer, config)
+        return cls(model, tokenizer, config, guard)
 
     def reply(
         self, heard: Heard, plan: Plan, history: Sequence[Exchange] = (), *, seed: int = 0
     ) -> Generator[str, None, None]:
         """See :class:`emotion_omni.response.responder.Responder`."""
-        write = lambda: self._clauses(self.prompt(heard.transcript, plan, history), seed)  # noqa: E731
-        return spoken_reply(heard, plan, seed, write)
 
-    def prompt(self, text: str, plan: Plan, history: Sequence[Exchange] = ()) -> list[int]:
+        def write(attempt: int, refused: str) -> Generator[str, None, None]:
+            return self._clauses(self.prompt(heard, plan, history, seed + attempt, refused), seed + attempt)
+
+        return self.net.reply(heard, plan, history, seed, write)
+
+    def prompt(
+        self, heard: Heard, plan: Plan, history: Sequence[Exchange] = (), seed: int = 0, refused: str = ""
+    ) -> list[int]:
         """The conversation as token ids, up to the start of the reply."""
         slots: list[list[int]] = []
 
@@ -61,7 +70,7 @@ class TransformersResponder:
             slots.append(self._chat.words(words)[:max_tokens])
             return slot(len(slots) - 1)
 
-        return sum(self._chat.segments(messages(text, plan, history, content), slots), [])
+        return sum(self._chat.segments(messages(heard, plan, history, content, seed, refused), slots), [])
 
     def _clauses(self, prompt: list[int], seed: int) -> Generator[str, None, None]:
         written: list[int] = []

@@ -1,6 +1,6 @@
 """How each small part of the embedded engine is trained: every setting, with its default.
 
-Each field is an option of ``python -m emotion_omni train recognizer|responder|guard|g2p|codec``. Imports no torch.
+Each field is an option of ``python -m emotion_omni train PART``. Imports no torch.
 """
 
 from __future__ import annotations
@@ -64,6 +64,23 @@ class GuardSettings(Strict):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._positive("epochs")
+
+
+@dataclass(frozen=True)
+class CrisisSettings(Strict):
+    epochs: int = setting(4, "passes over the phrases")
+    rank: int = setting(8, "of LoRA")
+    first_layer: int = setting(4, "of the encoder that is adapted; those below stay as they are")
+    learning_rate: float = setting(1e-3, "peak learning rate of LoRA; the head's is ten times it")
+    batch_size: int = setting(32, "texts per step")
+    real_texts: int = setting(500, "ordinary texts of each corpus")
+    false_alarms: float = setting(0.01, "share of the look-alikes for development that may raise an alarm")
+    seed: int = setting(0, "of weights, choice and order")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive("epochs", "rank", "learning_rate", "batch_size", "real_texts")
+        self._share("false_alarms")
 
 
 @dataclass(frozen=True)

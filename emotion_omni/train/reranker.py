@@ -2,9 +2,10 @@
 
 ``python -m emotion_omni train reranker --out FOLDER``
 
-Right replies are those of the written exchanges and of the reply corpus, which has many tones of the same words. Wrong ones answer something else (at random,
-or something near), answer another tone of the same words, or are right ones that were damaged. The loss is the cross
-entropy of the right one among its group, and a binary one so that 0 means "as likely right as wrong".
+Right replies are those of the written exchanges and of the reply corpus, which has many tones of the same words.
+Wrong ones answer something else (at random, or something near), answer another tone of the same words, or are right
+ones that were damaged. The loss is the cross entropy of the right one among its group, and a binary one so that 0
+means "as likely right as wrong".
 
 Axes: N pairs of a situation and a reply, D width 384.
 """
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from emotion_omni import streams
 from emotion_omni.response.reply_bank import BankTurn, ReplyBank
-from emotion_omni.response.reranker import Reranker, ReplyScorer, Situation, load_encoder
+from emotion_omni.response.reranker import ReplyScorer, Reranker, Situation, load_encoder
 from emotion_omni.response.safe_replies import every_reply
 from emotion_omni.response.sentence_encoder import SentenceEncoder
 from emotion_omni.train import exchanges
@@ -193,11 +194,12 @@ def fit(pairs: Pairs, settings: RerankerSettings) -> ReplyScorer:
     optimizer = torch.optim.AdamW(scorer.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     steps = settings.epochs * (groups // settings.batch_size + 1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps)
-    starts = torch.searchsorted(places, torch.arange(groups + 1))
+    starts = torch.searchsorted(places, torch.arange(groups + 1)).tolist()
     for epoch in range(settings.epochs):
         for chosen in torch.randperm(groups).split(settings.batch_size):
-            rows = torch.cat([torch.arange(starts[g], starts[g + 1]) for g in chosen.tolist()])
-            local = torch.cat([torch.full((int(starts[g + 1] - starts[g]),), i) for i, g in enumerate(chosen.tolist())])
+            spans = [torch.arange(starts[group], starts[group + 1]) for group in chosen.tolist()]
+            rows = torch.cat(spans)
+            local = torch.repeat_interleave(torch.tensor([len(span) for span in spans]))
             loss = loss_of(scorer(*(one[rows] for one in inputs)), local, right[rows])
             loss.backward()
             optimizer.step()

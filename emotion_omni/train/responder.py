@@ -2,9 +2,9 @@
 
 ``python -m emotion_omni train responder --out FOLDER`` (about half an hour per epoch on one core)
 
-The corpus is a file of replies or the folder of written exchanges. Each row of it holds the user's words, the heard emotion, the kind of news (good, bad or neutral) and a reply.
-The prompt is built by the same function as in the engine. Only the reply's tokens have a loss. The adapter is small;
-the base weights do not change.
+The corpus is a file of replies or the folder of written exchanges. Each row of it holds the user's words, the heard
+emotion, the kind of news (good, bad or neutral) and a reply. The prompt is built by the same function as in the
+engine. Only the reply's tokens have a loss. The adapter is small; the base weights do not change.
 
 Axes: B batch, T tokens, D width. Source: Hu et al. 2021, "LoRA".
 """
@@ -49,9 +49,7 @@ def read_rows(path: Path) -> list[Row]:
 def row_of(exchange: exchanges.WrittenExchange) -> Row:
     """Its last turn, answered after the earlier ones; a tone that was unsure as "sad or calm"."""
     *earlier, turn = exchange.turns
-    history = [
-        message for one in earlier for message in ({"text": one.text, "emotion": one.tone}, {"text": one.reply})
-    ]
+    history = [message for one in earlier for message in ({"text": one.text, "emotion": one.tone}, {"text": one.reply})]
     tone = " or ".join(turn.unsure_between) or turn.tone
     row = {"text": turn.text, "emotion": tone, "event": exchange.news, "reply": turn.reply}
     return row | {"history": history, "split": exchange.split}

@@ -18,7 +18,7 @@ from emotion_omni.types import EmotionOmniError, Turn
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch):
-    for name in (engine.HUB, engine.CHECKPOINT, engine.CASCADE):
+    for name in (engine.HUB, engine.CHECKPOINT, engine.CASCADE, engine.LLM_URL, engine.LLM_MODEL):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(engine, "_sources", {})
 
@@ -32,6 +32,8 @@ def no_environment(monkeypatch):
         ("hub:light", EngineName("hub", "light")),
         ("cascade", EngineName("cascade")),
         ("cascade:C:/mine.yaml", EngineName("cascade", "C:/mine.yaml")),
+        ("llm:qwen2.5:7b", EngineName("llm", "qwen2.5:7b")),
+        ("llm:Qwen/Qwen2.5-7B-Instruct", EngineName("llm", "Qwen/Qwen2.5-7B-Instruct")),
         ("omni", EngineName("omni")),
         ("omni:user/one@main", EngineName("omni", "user/one@main")),
         ("fake", EngineName("fake")),
@@ -125,3 +127,24 @@ def test_a_file_of_something_else_is_refused_by_its_name(embedded, own_parts, tm
     with pytest.raises(EmotionOmniError, match=rf"{name}\.safetensors") as caught:
         engine.load("embedded", str(tmp_path))
     assert caught.value.code == "checkpoint" and str(tmp_path) not in str(caught.value)
+
+
+def test_a_server_in_the_environment_is_offered_under_the_name_of_its_model(monkeypatch):
+    assert not any(name.startswith("llm") for name in engine.offered())
+    monkeypatch.setenv(engine.LLM_URL, "http://127.0.0.1:1/v1")
+    assert engine.default() == "embedded"  # no model is named
+    monkeypatch.setenv(engine.LLM_MODEL, "qwen2.5:7b")
+    assert engine.default() == "llm:qwen2.5:7b" and "embedded" in engine.offered()
+    monkeypatch.setenv(engine.CHECKPOINT, "mine")
+    assert engine.default() == "omni:mine" and "llm:qwen2.5:7b" in engine.offered()
+
+
+def test_the_name_that_ratings_store_holds_the_model(monkeypatch, tmp_path):
+    loaded = []
+    monkeypatch.setattr(CascadeEngine, "load", lambda config, name: loaded.append((name, config.responder.model)))
+    monkeypatch.setenv(engine.LLM_URL, "http://127.0.0.1:1/v1")
+    engine.load("llm:qwen2.5:7b")
+    monkeypatch.setenv(engine.LLM_MODEL, str(tmp_path))
+    engine.load("llm")
+    assert loaded == [("llm:qwen2.5:7b", "qwen2.5:7b"), (f"llm:{tmp_path.name}", str(tmp_path))]
+    assert engine.default() == "llm"  # no path

@@ -60,7 +60,9 @@ def test_the_summary_knows_which_system_wrote_what(folder):
     fill(folder, lambda row: ("4", "5") if row["reply"].startswith("one") else ("2", "1"))
     found = reply_sheets.summary(folder)
     assert [found["systems"][name]["score"] for name in SYSTEMS] == [4.5, 1.5, 1.5]
-    assert found["agreement"] == 1.0 and found["systems"]["one"]["sense"] == 1 and found["systems"]["one"]["anyone"] == 0
+    assert (
+        found["agreement"] == 1.0 and found["systems"]["one"]["sense"] == 1 and found["systems"]["one"]["anyone"] == 0
+    )
     assert reply_sheets.as_text(found).splitlines()[1].startswith("  one: 4.50 of 5")
 
 

@@ -40,10 +40,28 @@ def heard_and_plan(text: str, tone: str, news: str) -> tuple[Heard, Plan]:
 @pytest.mark.parametrize(
     ("text", "tone", "news", "right", "wrong"),
     [
-        ("my cat had four kittens", "happy", "good", "Four kittens! What do they look like?", "Was the bus late again?"),
-        ("my cat died on Sunday", "sad", "bad", "She leaves a quiet house. How old was she?", "Congratulations! Well done!"),
+        (
+            "my cat had four kittens",
+            "happy",
+            "good",
+            "Four kittens! What do they look like?",
+            "Was the bus late again?",
+        ),
+        (
+            "my cat died on Sunday",
+            "sad",
+            "bad",
+            "She leaves a quiet house. How old was she?",
+            "Congratulations! Well done!",
+        ),
         ("I got the job", "happy", "good", "You got it! When do you start?", "I'm so sorry to hear that. How awful."),
-        ("the boiler's broken again", "angry", "bad", "Again! Who is coming to fix the boiler?", "boiler fix again to coming Who is!"),
+        (
+            "the boiler's broken again",
+            "angry",
+            "bad",
+            "Again! Who is coming to fix the boiler?",
+            "boiler fix again to coming Who is!",
+        ),
     ],
 )
 def test_what_fits_scores_above_what_does_not(reranker, text, tone, news, right, wrong):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 
 import chat_server
+import model_server
 import pytest
 
 from emotion_omni import emotion
 from emotion_omni.response.config import OpenAIResponderConfig
+from emotion_omni.response.guard import Guard
 from emotion_omni.response.openai_responder import OpenAIResponder
 from emotion_omni.response.responder import Responder
 from emotion_omni.response.safe_replies import CRISIS
@@ -23,10 +25,32 @@ def server():
         yield running
 
 
-@pytest.fixture(params=["smollm2", "transformers", "openai"])
+@pytest.fixture(scope="module")
+def served(checkpoints, tmp_path_factory):
+    """A real server with a tiny random model."""
+    pytest.importorskip("openai", reason="transformers serve needs openai (requirements-dev.txt)")
+    with model_server.serve(checkpoints / "responder", tmp_path_factory.mktemp("served") / "log.txt") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def guard() -> Guard:
+    return Guard.load()
+
+
+@pytest.fixture(
+    params=["smollm2", "transformers", "openai", pytest.param("transformers serve", marks=pytest.mark.slow)]
+)
 def responder(request) -> Responder:
     if request.param == "openai":
-        return OpenAIResponder(OpenAIResponderConfig(request.getfixturevalue("server").url, "mine"))
+        url = request.getfixturevalue("server").url
+        return OpenAIResponder(OpenAIResponderConfig(url, "mine"), request.getfixturevalue("guard"))
+    if request.param == "transformers serve":
+        served = request.getfixturevalue("served")
+        config = OpenAIResponderConfig(
+            served.url, served.model, max_tokens=12, timeout=200.0, gap_timeout=60.0, total_timeout=300.0
+        )
+        return OpenAIResponder(config, request.getfixturevalue("guard"))
     return request.getfixturevalue("embedded" if request.param == "smollm2" else "hub").responder
 
 
