@@ -27,7 +27,7 @@ from emotion_omni.types import Exchange, Heard, Plan
 SHIPPED = Path(__file__).parent / "weights" / "reranker.safetensors"  # trained by us, with its card
 CONDITIONS = len(NAMES) + len(NEWS)
 COUNTS = 20
-HIDDEN = 96
+HIDDEN = 32
 MAX_EARLIER = 2  # exchanges that count as context
 
 _STOP_WORDS = """
@@ -76,7 +76,7 @@ class ReplyScorer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Dropout(0.2), nn.Linear(4 * WIDTH + CONDITIONS + COUNTS, HIDDEN), nn.GELU(), nn.Dropout(0.3)
+            nn.Dropout(0.5), nn.Linear(4 * WIDTH + CONDITIONS + COUNTS, HIDDEN), nn.GELU(), nn.Dropout(0.5)
         )
         self.output = nn.Linear(HIDDEN, 1)
         self.direction = nn.Linear(CONDITIONS, WIDTH, bias=False)  # what replies to this tone and news are like

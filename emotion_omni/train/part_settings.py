@@ -43,13 +43,13 @@ class ResponderSettings(Strict):
 
 @dataclass(frozen=True)
 class RerankerSettings(Strict):
-    learning_rate: float = setting(2e-3, "peak learning rate, one cycle")
-    weight_decay: float = setting(0.05, "of AdamW")
+    learning_rate: float = setting(1e-3, "peak learning rate, one cycle")
+    weight_decay: float = setting(1.0, "of AdamW")
     epochs: int = setting(8, "passes over the situations")
     batch_size: int = setting(64, "situations per step, each with its right and wrong replies")
     random_each: int = setting(3, "wrong replies at random, for each situation")
     near_each: int = setting(3, "wrong replies to something similar, for each situation")
-    damaged_each: int = setting(3, "damaged replies, for each situation")
+    damaged_each: int = setting(1, "damaged replies, for each situation")
     seed: int = setting(0, "of weights, order and wrong replies")
 
     def __post_init__(self) -> None:
