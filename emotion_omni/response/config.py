@@ -49,7 +49,7 @@ class RerankedConfig(Strict):
 
     kind: Literal["reranked"] = "reranked"
     retrieved: int = 12
-    min_similarity: float = 0.3
+    min_similarity: float = 0.55
     written: int = 8
     weights: str = ""
     bank: str = ""

@@ -55,13 +55,7 @@ def heard_and_plan(text: str, tone: str, news: str) -> tuple[Heard, Plan]:
             "Congratulations! Well done!",
         ),
         ("I got the job", "happy", "good", "You got it! When do you start?", "I'm so sorry to hear that. How awful."),
-        (
-            "the boiler's broken again",
-            "angry",
-            "bad",
-            "Again! Who is coming to fix the boiler?",
-            "boiler fix again to coming Who is!",
-        ),
+        ("the boiler's broken", "angry", "bad", "Again! Who is coming to fix it?", "How lovely! Enjoy your holiday!"),
     ],
 )
 def test_what_fits_scores_above_what_does_not(reranker, text, tone, news, right, wrong):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 import torch
 
 from emotion_omni.response.reply_bank import ReplyBank
 from emotion_omni.response.reranker import Reranker
-from emotion_omni.train import exchanges, reranker
+from emotion_omni.train import exchanges, reranker, responder
 from emotion_omni.train.part_settings import RerankerSettings
 
 WRITTEN = exchanges.read()
@@ -58,14 +59,40 @@ def test_the_loss_falls_when_the_right_reply_rises():
     assert reranker.loss_of(good, places, right) == pytest.approx((listwise + 0.25 * weighted).item())
 
 
-def test_it_learns_from_a_few_exchanges(tmp_path):
+@pytest.fixture
+def few_replies(tmp_path) -> Path:
+    """Two texts of the reply corpus, each in several tones."""
+    rows = responder.read_rows(Path(responder.__file__).with_name("replies.jsonl.gz"))[:6]
+    (tmp_path / "replies").mkdir()
+    (tmp_path / "replies" / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return tmp_path / "replies" / "few.jsonl"
+
+
+def test_it_learns_from_a_few_exchanges(tmp_path, few_replies):
     rows = [row for _, row in exchanges.rows_of(exchanges.FOLDER)]
     chosen = [row for row in rows if row["kind"] in ("thanks", "joke")]
     (tmp_path / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in chosen), encoding="utf-8")
-    log = reranker.train(tmp_path, tmp_path / "out", RerankerSettings(epochs=2, random_each=1, near_each=1))
-    assert log["groups"]["train"] + log["groups"]["validation"] == len(chosen)
+    log = reranker.train(
+        tmp_path, few_replies, tmp_path / "out", RerankerSettings(epochs=2, random_each=1, near_each=1)
+    )
+    of_exchanges = log["groups"]["bank"] + log["groups"]["validation"]
+    assert of_exchanges <= len(chosen) < log["groups"]["train"] + log["groups"]["validation"] <= len(chosen) + 6
     assert 0 <= log["validation"]["recall at 1"] <= log["validation"]["recall at 5"] <= 1
     loaded = Reranker.load(tmp_path / "out" / "reranker.safetensors")
     bank = ReplyBank.load(loaded.encoder, tmp_path / "out" / "reply_bank.safetensors")
     assert len(bank.turns) == log["groups"]["bank"]
     assert json.loads((tmp_path / "out" / "reranker.log.json").read_text()) == log
+
+
+def test_the_responder_reads_exchanges_with_tone_news_and_history():
+    rows = responder.read_rows(exchanges.FOLDER)
+    assert len(rows) == len(WRITTEN)
+    for row, one in zip(rows, WRITTEN, strict=True):
+        assert (row["text"], row["event"], row["reply"]) == (one.turns[-1].text, one.news, one.turns[-1].reply)
+        earlier = responder.earlier_of(row)
+        assert [(said.transcript, said.heard, said.reply) for said in earlier] == [
+            (turn.text, turn.tone, turn.reply) for turn in one.turns[:-1]
+        ]
+        assert responder.is_validation(row, 0.04) == (one.split == "dev")
+    unsure = [row["emotion"] for row, one in zip(rows, WRITTEN, strict=True) if one.kind == "unsure"]
+    assert unsure and all(" or " in tone for tone in unsure)
