@@ -64,8 +64,9 @@ def few_replies(tmp_path) -> Path:
     """Two texts of the reply corpus, each in several tones."""
     rows = responder.read_rows(Path(responder.__file__).with_name("replies.jsonl.gz"))[:6]
     (tmp_path / "replies").mkdir()
-    (tmp_path / "replies" / "few.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return tmp_path / "replies" / "few.jsonl"
+    path = tmp_path / "replies" / "few.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
 
 
 def test_it_learns_from_a_few_exchanges(tmp_path, few_replies):
