@@ -31,7 +31,7 @@ from typing import Protocol, runtime_checkable
 
 from emotion_omni import zero_gpu
 from emotion_omni.strict import nearest
-from emotion_omni.types import Audio, EmotionOmniError, Event, Turn
+from emotion_omni.types import Audio, Delivery, EmotionOmniError, Event, Turn
 
 
 @runtime_checkable
@@ -46,11 +46,12 @@ class Engine(Protocol):
 
 @runtime_checkable
 class SpeaksText(Protocol):
-    """An engine that also speaks given words."""
+    """An engine that also speaks given words. ``voices``: those that a delivery may name, the menu of a page."""
 
     hz: int
+    voices: tuple[str, ...]
 
-    def speak(self, text: str, emotion: str) -> Iterator[Audio]: ...
+    def speak(self, text: str, delivery: Delivery) -> Iterator[Audio]: ...
 
 
 NAMES = ("embedded", "hub", "cascade", "llm", "omni", "fake")
@@ -151,6 +152,13 @@ def offered() -> list[str]:
         names += [f"omni:{one.name}" for one in checkpoint.listed()]
         names += ["hub"] if shutil.which("nvidia-smi") else []  # torch would be more exact, and takes seconds to ask
     return list(dict.fromkeys([*names, "fake"]))
+
+
+def offered_voices() -> list[tuple[str, str]]:
+    """(label, name) of the voices that a menu shows; an engine's ``voices`` may hold more. "" is the engine's own."""
+    from emotion_omni.synthesis.config import VOICE_MENU
+
+    return [("The engine's own", ""), *((label, name) for name, label in VOICE_MENU.items())]
 
 
 def _omni(source: str) -> Engine:

@@ -15,6 +15,7 @@ import numpy as np
 from emotion_omni import audio, emotion
 from emotion_omni.types import (
     Audio,
+    Delivery,
     Done,
     Emotion,
     EmotionOmniError,
@@ -33,6 +34,7 @@ QUIET_DBFS = -60.0
 class FakeEngine:
     name = "fake"
     hz = 16_000
+    voices: tuple[str, ...] = ()
 
     def respond(self, turn: Turn, *, seed: int = 0) -> Iterator[Event]:
         started = time.perf_counter()
@@ -47,15 +49,15 @@ class FakeEngine:
         for piece in (f"[{seed}] ", said):
             yield Text(piece)
             if turn.speak:
-                yield from map(Speech, self.speak(piece, planned))
+                yield from map(Speech, self.speak(piece, turn.voice.delivery(planned)))
                 timings.setdefault("first_speech", time.perf_counter() - started)
         timings["done"] = time.perf_counter() - started
         yield Done(timings)
 
-    def speak(self, text: str, emotion: str) -> Iterator[Audio]:
+    def speak(self, text: str, delivery: Delivery) -> Iterator[Audio]:
         """A short tone whose pitch is the text's and the emotion's."""
-        pitch = 200 + int(hashlib.sha256(f"{text}{emotion}".encode()).hexdigest(), 16) % 200
-        times = np.arange(int(0.25 * self.hz)) / self.hz
+        pitch = 200 + int(hashlib.sha256(f"{text}{delivery.emotion}".encode()).hexdigest(), 16) % 200
+        times = np.arange(int(0.25 / delivery.rate * self.hz)) / self.hz
         yield Audio((0.2 * np.sin(2 * np.pi * pitch * times)).astype(np.float32), self.hz)
 
     def _recognize(self, turn: Turn) -> Heard:

@@ -103,11 +103,34 @@ class Exchange:
 
 
 @dataclass(frozen=True)
+class Delivery:
+    """How a text is spoken. ``emotion``: a label; ``intensity``: 0 flat, 1 as designed; ``voice``: empty for the
+    synthesizer's own choice; ``rate``: factor of the speaking rate."""
+
+    emotion: str
+    intensity: float = 1.0
+    voice: str = ""
+    rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class VoiceSettings:
+    """What a listener chooses of the voice that replies, as in :class:`Delivery`; the emotion is the planner's."""
+
+    name: str = ""
+    intensity: float = 1.0
+    rate: float = 1.0
+
+    def delivery(self, emotion: str) -> Delivery:
+        return Delivery(emotion, self.intensity, self.name, self.rate)
+
+
+@dataclass(frozen=True)
 class Turn:
     """One query. ``transcript`` and ``emotion`` are corrections: given, they replace what is heard.
 
     With both given, ``audio`` may be ``None``. ``speak=False`` asks for words only. ``speaker``: the estimate that
-    recognition of the person's last turn handed out; ``None`` for somebody new.
+    recognition of the person's last turn handed out; ``None`` for somebody new. ``voice``: the voice to reply in.
     """
 
     audio: Audio | None
@@ -116,6 +139,7 @@ class Turn:
     emotion: str | None = None
     speak: bool = True
     speaker: SpeakerEstimate | None = None
+    voice: VoiceSettings = VoiceSettings()
 
     def __post_init__(self) -> None:
         if self.audio is None and (self.transcript is None or self.emotion is None):
@@ -159,17 +183,6 @@ class Plan:
     tone: str = "neutral"
     unsure_between: tuple[str, ...] = ()
     conflict: bool = False
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """How a text is spoken. ``emotion``: a label; ``intensity``: 0 flat, 1 as designed; ``voice``: empty for the
-    synthesizer's own choice; ``rate``: factor of the speaking rate."""
-
-    emotion: str
-    intensity: float = 1.0
-    voice: str = ""
-    rate: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from emotion_omni import engine, processors
-from emotion_omni.types import Audio, EmotionOmniError
+from emotion_omni.types import Audio, Delivery, EmotionOmniError
 
 processors.disable_thread_spinning()
 
@@ -37,7 +37,7 @@ def spoken(embedded) -> Audio:
     """A real sentence, spoken by our own voice."""
     from emotion_omni import audio
 
-    pieces = list(embedded.speak("I have lost my keys, and I do not know what to do.", "neutral"))
+    pieces = list(embedded.speak("I have lost my keys, and I do not know what to do.", Delivery("neutral")))
     return audio.resample(audio.join(pieces), 16_000)
 
 

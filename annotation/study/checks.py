@@ -20,7 +20,7 @@ import numpy as np
 from annotation.study.clips import HZ, Clips, Encoded, encoded, equalized
 from annotation.study.templates import Template
 from emotion_omni import audio, emotion
-from emotion_omni.types import Audio, EmotionOmniError
+from emotion_omni.types import Audio, Delivery, EmotionOmniError
 
 FOLDER = Path(__file__).with_name("voice")
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -312,6 +312,6 @@ def record(folder: Path = FOLDER) -> int:
         raise EmotionOmniError(f"{voice.name} cannot speak given words.", "no-voice")
     folder.mkdir(exist_ok=True)
     for line in LINES.values():
-        sound = audio.resample(audio.join(list(voice.speak(line.text, line.emotion))), 24_000)
+        sound = audio.resample(audio.join(list(voice.speak(line.text, Delivery(line.emotion)))), 24_000)
         soundfile.write(folder / f"{line.name}.ogg", sound.samples, sound.hz, format="OGG", subtype="OPUS")
     return len(LINES)

@@ -69,18 +69,22 @@ class CascadeEngine:
         with closing(self._respond_lent(turn, seed)) as events:
             yield from events
 
-    def speak(self, text: str, emotion: str) -> Iterator[Audio]:
-        """Given words in a given emotion."""
-        with closing(self._speak_lent(text, emotion)) as pieces:
+    @property
+    def voices(self) -> tuple[str, ...]:
+        return self.synthesizer.voices
+
+    def speak(self, text: str, delivery: Delivery) -> Iterator[Audio]:
+        """Given words in a given manner."""
+        with closing(self._speak_lent(text, delivery)) as pieces:
             yield from pieces
 
     def _respond(self, turn: Turn, seed: int) -> Generator[Event, None, None]:
         with memory_explained("answering"):
             yield from self._events(turn, seed)
 
-    def _speak(self, text: str, emotion: str) -> Generator[Audio, None, None]:
+    def _speak(self, text: str, delivery: Delivery) -> Generator[Audio, None, None]:
         with memory_explained("speaking"):
-            yield from self.synthesizer.synthesize(text, Delivery(emotion))
+            yield from self.synthesizer.synthesize(text, delivery)
 
     def _events(self, turn: Turn, seed: int) -> Iterator[Event]:
         started = time.perf_counter()
@@ -109,7 +113,7 @@ class CascadeEngine:
 
     def _spoken(self, piece: str, plan: Plan, turn: Turn, seed: int) -> Iterator[Audio]:
         if turn.speak:
-            yield from self.synthesizer.synthesize(piece, Delivery(plan.emotion), seed=seed)
+            yield from self.synthesizer.synthesize(piece, turn.voice.delivery(plan.emotion), seed=seed)
 
 
 def _identity(task: Callable[..., Generator]) -> Callable[..., Generator]:

@@ -93,7 +93,7 @@ class OldHub(Strict):
     def converted(self) -> CascadeConfig:
         recognizer = WhisperHFConfig(transcriber=self.transcriber, emotion=self.recogniser.converted())
         responder, synthesizer = self.writer.converted(), self.speaker.converted()
-        return CascadeConfig(recognizer, PlannerConfig("none"), responder, synthesizer, self.device)
+        return CascadeConfig(recognizer, PlannerConfig("guard"), responder, synthesizer, self.device)
 
 
 def find() -> CascadeConfig:

@@ -81,7 +81,12 @@ def _lines(name: str, patterns: tuple[str, ...], ours: str, endpoint: str | None
 
 
 def _embedded_lines(folder: str) -> list[str]:
-    sources = [source for file in weights.FILES if file.name.startswith(folder) for source in file.sources]
+    sources = [
+        source
+        for file in weights.FILES
+        if file.name.startswith(folder) and not file.optional
+        for source in file.sources
+    ]
     files = [source for source in sources if isinstance(source, weights.Hub)]
     repos = dict.fromkeys((file.repo, file.revision) for file in files)
     return [_line(repo, [file.path for file in files if file.repo == repo], commit) for repo, commit in repos]

@@ -26,6 +26,7 @@ from emotion_omni.types import (
     Speech,
     Text,
     Turn,
+    VoiceSettings,
 )
 
 PAUSE_BETWEEN_TURNS = 0.6  # seconds, in the joined file of a conversation
@@ -45,6 +46,7 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("--text", type=streams.text_argument, required=True, help="the text to speak")
     emotions = f"one of: {', '.join(emotion.NAMES)}; default: %(default)s"
     command.add_argument("--emotion", type=_emotion_name, default="neutral", help=emotions)
+    _add_voice_options(command)
     command.add_argument("--out", required=True, help=out_help)
     command = add_command(commands, "talk", talk, "talk one.wav two.wav --out reply.wav", uses_engine=True)
     command.add_argument("files", nargs="+", metavar="FILE", help="one file per turn; several are one conversation")
@@ -52,6 +54,15 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("--emotion", type=_emotion_name, help="correct the heard emotion, for every file")
     transcript_help = "correct the heard words, for every file"
     command.add_argument("--transcript", type=streams.text_argument, help=transcript_help)
+    _add_voice_options(command)
+
+
+def _add_voice_options(command: argparse.ArgumentParser) -> None:
+    voice_help = "a voice of the engine, such as am_michael; a wrong name lists all; default: the engine's own"
+    command.add_argument("--voice", default="", help=voice_help)
+    intensity_help = "of the emotion: 0 none, 1 as designed, up to 2; default: %(default)s"
+    command.add_argument("--intensity", type=float, default=1.0, help=intensity_help)
+    command.add_argument("--rate", type=float, default=1.0, help="of speaking, 0.5 to 2; default: %(default)s")
 
 
 def _emotion_name(text: str) -> str:
@@ -175,7 +186,8 @@ def speak(options: argparse.Namespace) -> int:
     chosen = load_engine(options)
     if not isinstance(chosen, engine.SpeaksText):
         raise EmotionOmniError(f"The engine {chosen.name!r} only answers; it cannot speak a given text.", "no-reader")
-    pieces = list(chosen.speak(options.text, options.emotion))
+    delivery = _voice_settings(options).delivery(options.emotion)
+    pieces = list(chosen.speak(options.text, delivery))
     if not pieces:
         raise EmotionOmniError(f"Nothing in {options.text!r} can be spoken. Give some words.", "empty")
     sound = audio.join(pieces)
@@ -183,12 +195,19 @@ def speak(options: argparse.Namespace) -> int:
     result = {
         "text": options.text,
         "emotion": options.emotion,
+        "intensity": options.intensity,
+        "voice": options.voice,
+        "rate": options.rate,
         "audio": options.out,
         "seconds": round(sound.seconds, 3),
         "hz": sound.hz,
     }
     emit(options, result, f"{options.out}: {sound.seconds:.1f} s, {options.emotion}")
     return 0
+
+
+def _voice_settings(options: argparse.Namespace) -> VoiceSettings:
+    return VoiceSettings(options.voice, options.intensity, options.rate)
 
 
 # --- talk ---------------------------------------------------------------------------------------------------------
@@ -229,7 +248,8 @@ class _Conversation:
 
     def take_turn(self, file: str, target: Path) -> None:
         options = self.options
-        turn = Turn(audio.decode(file), tuple(self.earlier), options.transcript, options.emotion)
+        query, voice = audio.decode(file), _voice_settings(options)
+        turn = Turn(query, tuple(self.earlier), options.transcript, options.emotion, voice=voice)
         answer = _collect(self.engine.respond(turn, seed=options.seed))
         if not answer.speech:
             raise EmotionOmniError(

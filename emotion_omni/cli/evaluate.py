@@ -1,4 +1,4 @@
-"""evaluate: how good the parts are, on recordings with labels and on written lines."""
+"""evaluate: how good the parts are. Each writes its report to the folder of ``--out``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from emotion_omni import streams
 from emotion_omni.cli.output import Commands, add_command, emit
 from emotion_omni.types import EmotionOmniError
 
-PARTS = ("recognition", "reading", "replies")
+PARTS = ("recognition", "reading", "synthesis", "replies")
 SPLITS = ("train", "dev", "test", "all")
 DATA = "EMOTION_OMNI_SPEECH"  # environment: the folders of --data
 
@@ -21,7 +21,10 @@ def add_commands(commands: Commands) -> None:
     example = "evaluate --only recognition --data FOLDER --out FOLDER"
     command = add_command(commands, "evaluate", evaluate, example)
     command.add_argument("--only", choices=PARTS, action="append", help="only this part; default: every part")
-    data_help = f"folders with recordings and their manifest.csv, joined by {os.pathsep!r}; default: what {DATA} names"
+    data_help = (
+        f"for recognition: folders with recordings and their manifest.csv, joined by {os.pathsep!r}; default: what "
+        f"{DATA} names"
+    )
     command.add_argument("--data", metavar="FOLDERS", default=os.environ.get(DATA), help=data_help)
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for the report and its page")
     recognizer_help = "embedded, embedded:FOLDER, hub, cascade:FILE or functionals; default: %(default)s"
@@ -37,15 +40,21 @@ def add_commands(commands: Commands) -> None:
     draws_help = "random orders of turns; default: %(default)s"
     command.add_argument("--draws", type=int, default=3, metavar="N", help=draws_help)
     command.add_argument("--cache", type=Path, help="folder for features; default: in the weights cache")
-    responders_help = "whose replies to read: embedded, cascade:FILE, …; default: %(default)s"
+    responders_help = "for replies: whose to read: embedded, cascade:FILE, …; default: %(default)s"
     command.add_argument("--responders", nargs="+", default=["embedded"], metavar="NAME", help=responders_help)
+    voices_help = "for synthesis: voices of the engine, by comma; default: those of the page's menu"
+    command.add_argument("--voices", metavar="NAMES", default="", help=voices_help)
+    sentences_help = "for synthesis: at most N sentences; default: all"
+    command.add_argument("--sentences", type=int, default=0, metavar="N", help=sentences_help)
+    samples_help = "for synthesis: also write the clips of the first sentence here, as Ogg Opus"
+    command.add_argument("--samples", type=Path, metavar="FOLDER", help=samples_help)
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Measure the parts on recordings with labels; writes JSON and a page of plots. A second call resumes."""
+    """Measure the parts; writes JSON, and a page of plots for recognition. A second call of recognition resumes."""
     if options.limit < 0 or options.draws < 1:
         options.command.error("--limit is 0 or more, --draws 1 or more")
-    measured = {"recognition": _recognition, "reading": _reading, "replies": _replies}
+    measured = {"recognition": _recognition, "reading": _reading, "synthesis": _synthesis, "replies": _replies}
     for part in PARTS:
         if part in (options.only or PARTS):
             measured[part](options)
@@ -65,19 +74,30 @@ def _recognition(options: argparse.Namespace) -> None:
     recognizer = evaluated_recognizers.load(options.recognizer)
     cache = options.cache or weights.cache() / "features" / "clips"
     report = recognition.measure(recognizer, chosen, cache, streams.note)
-    options.out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-    _write(options.out / "recognition.json", text)
+    _write(options.out / "recognition.json", _as_json(report))
     _write(options.out / "recognition.html", page(report))
     emit(options, report, _as_text(report, options.out))
+
+
+def _synthesis(options: argparse.Namespace) -> None:
+    from emotion_omni import engine
+    from emotion_omni.evaluate import synthesis
+
+    voices = [name for name in options.voices.split(",") if name] or [name for _, name in engine.offered_voices()[1:]]
+    chosen = synthesis.Options(tuple(voices), options.sentences or len(synthesis.SENTENCES))
+    embedded = engine.load("embedded")
+    assert isinstance(embedded, engine.SpeaksText)
+    samples = {"keep": synthesis.writing_samples(options.samples)} if options.samples else {}
+    report = synthesis.measure(embedded, chosen, streams.note, **samples)
+    _write(options.out / "synthesis.json", _as_json(report))
+    emit(options, report, synthesis.as_text(report))
 
 
 def _reading(options: argparse.Namespace) -> None:
     from emotion_omni.evaluate import reading
 
     report = reading.measure(reading.lines(), options.limit, streams.note)
-    options.out.mkdir(parents=True, exist_ok=True)
-    _write(options.out / "reading.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    _write(options.out / "reading.json", _as_json(report))
     emit(options, report, f"{reading.as_text(report)}\nReport: {options.out / 'reading.json'}")
 
 
@@ -96,7 +116,12 @@ def _replies(options: argparse.Namespace) -> None:
     emit(options, found, f"{found['rows']} replies to read: {options.out}/sheet-1.csv … Rubric: rubric.txt")
 
 
+def _as_json(report: dict[str, Any]) -> str:
+    return json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+
+
 def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(path.suffix + ".part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)

@@ -37,7 +37,7 @@ def fetch(options: argparse.Namespace) -> int:
     from emotion_omni import weights
     from emotion_omni.response.smollm2_responder import prepare_model
 
-    for file in weights.FILES:
+    for file in (each for each in weights.FILES if not each.optional):
         path = weights.fetch(file.name)
         result = {"file": file.name, "path": str(path), "sha256": file.sha256, "licence": file.licence}
         emit(options, result, f"{file.name}  {file.megabytes} MB  {file.licence}  verified")

@@ -19,6 +19,7 @@ from emotion_omni.train.part_settings import (
     CrisisSettings,
     G2PSettings,
     GuardSettings,
+    ProsodySettings,
     RecognizerSettings,
     RerankerSettings,
     ResponderSettings,
@@ -133,6 +134,12 @@ def _add_parts(group: Commands) -> None:
     command.add_argument("--leave-one-corpus-out", action="store_true", help=argparse.SUPPRESS)  # always done now
     add_settings(command, RecognizerSettings)
 
+    command = add_command(group, "prosody", prosody, "train prosody --data FOLDER --out FOLDER", uses_seed=True)
+    command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FOLDER", help=data_help)
+    command.add_argument("--out", required=True, **out)
+    command.add_argument("--cache", type=Path, help="folder for features; default: in the weights cache")
+    add_settings(command, ProsodySettings)
+
     command = add_command(group, "functionals", functionals, "train functionals --data FOLDER --out FOLDER")
     data_help = "folders with recordings and their manifest.csv"
     command.add_argument("--data", type=Path, nargs="+", required=True, metavar="FOLDER", help=data_help)
@@ -192,6 +199,16 @@ def recognizer(options: argparse.Namespace) -> int:
     cache = options.cache or weights.cache() / "features"
     if options.evaluate:
         return _print_log(options, part.evaluate(options.data, options.evaluate, cache))
+    return _print_log(options, part.train(options.data, options.out, cache, settings))
+
+
+def prosody(options: argparse.Namespace) -> int:
+    """What each emotion does to Kokoro's prosody; about an hour. A second call goes on with the samples so far."""
+    settings = settings_from(options, ProsodySettings)
+    from emotion_omni import weights
+    from emotion_omni.train import prosody as part
+
+    cache = options.cache or weights.cache() / "features"
     return _print_log(options, part.train(options.data, options.out, cache, settings))
 
 

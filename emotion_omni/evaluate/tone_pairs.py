@@ -16,7 +16,7 @@ from typing import Any
 
 from emotion_omni import audio, emotion, json_lines
 from emotion_omni.cascade.engine import CascadeEngine
-from emotion_omni.types import EmotionOmniError
+from emotion_omni.types import Delivery, EmotionOmniError
 
 SENTENCES = 32
 MAX_CLIPS = 6  # per pair from training speakers, so that no corpus outweighs the others
@@ -122,7 +122,7 @@ def synthesize_answers(pairs: list[Pair], folder: Path) -> dict[str, Path]:
     if missing:
         embedded = CascadeEngine.load()
         for pair in missing:
-            sound = audio.join(list(embedded.speak(pair.reply, pair.reply_emotion)))
+            sound = audio.join(list(embedded.speak(pair.reply, Delivery(pair.reply_emotion))))
             files[pair.reply].write_bytes(audio.wav_bytes(sound))
     return files
 

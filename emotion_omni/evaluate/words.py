@@ -23,7 +23,7 @@ from emotion_omni import audio, engine, processors
 from emotion_omni.engine import SpeaksText
 from emotion_omni.recognition.recognizer import SpeechRecognizer
 from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer, fetch_whisper
-from emotion_omni.types import Audio, EmotionOmniError, Turn
+from emotion_omni.types import Audio, Delivery, EmotionOmniError, Turn
 
 HZ = 16_000
 READ = "read by our own voice"
@@ -131,7 +131,7 @@ def read_aloud() -> list[Recording]:
 
 
 def _spoken(voice: SpeaksText, text: str, emotion: str) -> Callable[[], Audio]:
-    sound = audio.join(list(voice.speak(text, emotion)))
+    sound = audio.join(list(voice.speak(text, Delivery(emotion))))
     return lambda: sound
 
 

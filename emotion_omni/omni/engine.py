@@ -39,7 +39,7 @@ from emotion_omni.response.crisis import is_crisis
 from emotion_omni.response.planner import reliable_tone
 from emotion_omni.synthesis import vocoder as voice
 from emotion_omni.synthesis.vocoder import Vocoder
-from emotion_omni.types import Audio, Done, EmotionOmniError, Event, Heard, Plan, Speech, Text, Turn
+from emotion_omni.types import Audio, Delivery, Done, EmotionOmniError, Event, Heard, Plan, Speech, Text, Turn
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,7 @@ class OmniEngine:
     vocoder: Vocoder | None
     name: str = NAME
     hz: int = voice.HZ
+    voices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._on_gpu, self._speak_on_gpu = zero_gpu.lent(self._reply), zero_gpu.lent(self._speak)
@@ -130,18 +131,20 @@ class OmniEngine:
 
     def respond(self, turn: Turn, *, seed: int = 0) -> Iterator[Event]:
         started = time.perf_counter()
+        _check_voice(turn.voice.delivery(""), self.name)
         heard, samples = self._hear(turn)
         stopwatch = Stopwatch(self.model.device, {"heard": time.perf_counter() - started}, started)
         yield heard
         with closing(self._on_gpu(turn, heard, samples, seed, stopwatch)) as events:
             yield from events
 
-    def speak(self, text: str, emotion: str) -> Iterator[Audio]:
+    def speak(self, text: str, delivery: Delivery) -> Iterator[Audio]:
         """A given text in a given emotion, as if it were the model's answer to silence."""
         if self.vocoder is None:
             raise no_voice(self.name)
+        _check_voice(delivery, self.name)
         if any(letter.isalnum() for letter in text):
-            with closing(self._speak_on_gpu(text, emotion)) as sounds:
+            with closing(self._speak_on_gpu(text, delivery.emotion)) as sounds:
                 yield from sounds
 
     def _reply(
@@ -251,6 +254,16 @@ class OmniEngine:
             return None
         vector = self.model.prototypes[emotion.NAMES.index(label)]
         return vector[None] if bool(vector.any()) else None
+
+
+def _check_voice(delivery: Delivery, name: str) -> None:
+    """Raises :class:`EmotionOmniError` (code ``delivery``) for what the model cannot follow."""
+    if delivery != Delivery(delivery.emotion):
+        raise EmotionOmniError(
+            f"{name!r} speaks as its model decides: leave voice, intensity and rate as they are, or choose the engine "
+            "embedded.",
+            "delivery",
+        )
 
 
 def no_voice(name: str) -> EmotionOmniError:

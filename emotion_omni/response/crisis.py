@@ -1,8 +1,7 @@
 """Words that tell of danger: to oneself, or from other people.
 
-Plain patterns find the open statements, after idioms, titles and denials have been taken out. MiniLM, fine-tuned by
-:mod:`emotion_omni.train.crisis`, finds indirect words ("I gave my things away, I won't need
-them"). Long turns are read whole and in parts, because one sentence among many hardly moves a mean.
+Plain patterns find the open statements, after idioms, titles and denials have been taken out. A logistic regression on
+MiniLM sentence vectors (trained by :mod:`emotion_omni.train.crisis`) finds some of the veiled ones.
 
 Axes: B texts, D width 384, K = none, self, others (:data:`RISKS`).
 """
@@ -21,10 +20,6 @@ from emotion_omni.response.sentence_encoder import SentenceEncoder
 
 SHIPPED = Path(__file__).parent / "weights" / "crisis.safetensors"  # trained by us, with its card
 RISKS = ("", "unclear", "others")  # what the classifier can find, in the order of its classes
-LORA_PREFIX = "lora."
-MIN_WORDS = 3  # of a part
-LONG = 16  # words from which a turn is also read in parts
-PART, STEP = 14, 7  # words of a part where there is no punctuation
 
 _NOT_MEANT = re.compile(
     r"\b(?:suicide (?:squad|bomber\w*|note from|prevention|rates?)|(?:my|the|a) (?:phone|battery|laptop|car|\w+ "
@@ -65,26 +60,18 @@ def is_crisis(text: str) -> bool:
 class CrisisHead:
     """Sentence vectors [B, D] → probabilities of none, self, others [B, K].
 
-    ``threshold``: probability of danger of either kind from which there is an alarm. ``lora``: low-rank updates of the
-    encoder (Hu et al. 2021), ``NAME.a`` [R, in] and ``NAME.b`` [out, R] for its matrix NAME.
+    ``threshold``: probability of danger of either kind from which there is an alarm.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, threshold: float, lora: dict[str, Tensor]) -> None:
-        self.weight, self.bias, self.threshold, self.lora = weight, bias, threshold, lora
+    def __init__(self, weight: Tensor, bias: Tensor, threshold: float) -> None:
+        self.weight, self.bias, self.threshold = weight.float(), bias.float(), threshold
 
     @classmethod
     def load(cls, path: Path = SHIPPED) -> CrisisHead:
         """Raises :class:`EmotionOmniError` (code ``checkpoint``)."""
         with weights.part_explained(path, "crisis"):
-            return cls.of(safetensors.torch.load_file(path))
-
-    @classmethod
-    def of(cls, tensors: dict[str, Tensor]) -> CrisisHead:
-        """From the tensors of a file."""
-        tensors = {name: value.float() for name, value in tensors.items()}
-        lora = {name: value for name, value in tensors.items() if name.startswith(LORA_PREFIX)}
-        lora = {name.removeprefix(LORA_PREFIX): value for name, value in lora.items()}
-        return cls(tensors["weight"], tensors["bias"], tensors["threshold"].item(), lora)
+            tensors = safetensors.torch.load_file(path)
+            return cls(tensors["weight"], tensors["bias"], tensors["threshold"].item())
 
     def __call__(self, vectors: Tensor) -> Tensor:
         return (vectors @ self.weight.T + self.bias).softmax(1)
@@ -94,7 +81,7 @@ class CrisisDetector:
     """``encoder``: MiniLM as published."""
 
     def __init__(self, encoder: SentenceEncoder, head: CrisisHead) -> None:
-        self._encoder, self._head = with_lora(encoder, head.lora), head
+        self._encoder, self._head = encoder, head
 
     def risk(self, text: str) -> str:
         """``crisis`` for open words, ``unclear`` for veiled ones, ``others`` for danger from others, else empty."""
@@ -108,30 +95,9 @@ class CrisisDetector:
         return self.probability(text)[0] >= self._head.threshold
 
     def probability(self, text: str) -> tuple[float, str]:
-        """The probability of danger in the most telling part, and the likelier kind of it."""
+        """The probability of danger, and the likelier kind of it."""
         if not re.search(r"\w", text):
             return 0.0, ""
         with torch.inference_mode():
-            found = self._head(self._encoder(parts(text)))  # [B, K]
-        most = found[found[:, 0].argmin()]
-        return 1 - most[0].item(), RISKS[1 + int(most[1:].argmax())]
-
-
-def with_lora(encoder: SentenceEncoder, lora: dict[str, Tensor]) -> SentenceEncoder:
-    """The encoder with the updates merged into its matrices: W + B A."""
-    names = [name.removesuffix(".a") for name in lora if name.endswith(".a")]
-    return encoder.with_layers({name: encoder.tensor(name) + lora[f"{name}.b"] @ lora[f"{name}.a"] for name in names})
-
-
-def parts(text: str) -> list[str]:
-    """The text, and where it is long its sentences or windows of words."""
-    words = text.split()
-    if len(words) <= LONG:
-        return [text]
-    sentences = [one.strip() for one in re.split(r"(?<=[.!?;])\s+", text)]
-    found = [one for one in sentences if len(one.split()) >= MIN_WORDS]
-    for one in list(found):
-        if len(one.split()) > LONG:
-            run = one.split()
-            found += [" ".join(run[at : at + PART]) for at in range(0, len(run) - PART + STEP, STEP)]
-    return list(dict.fromkeys([text, *found]))
+            (found,) = self._head(self._encoder([text]))  # [K]
+        return 1 - found[0].item(), RISKS[1 + int(found[1:].argmax())]

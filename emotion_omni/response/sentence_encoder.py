@@ -38,9 +38,6 @@ class SentenceEncoder:
             raise ValueError(f"No such tensors in the encoder: {sorted(unknown)[:3]}")
         return SentenceEncoder(self._tensors | tensors, self._tokenizer)
 
-    def tensor(self, name: str) -> Tensor:
-        return self._tensors[name]
-
     def layers(self, first: int) -> dict[str, Tensor]:
         """The tensors of layer ``first`` and all above it, by name."""
         above = tuple(f"encoder.layer.{index}." for index in range(first, LAYERS))
@@ -52,26 +49,20 @@ class SentenceEncoder:
 
     def vectors(self, texts: list[str]) -> Tensor:
         """The same with gradients."""
-        ids, mask = self.tokens(texts)
-        return mean(self.hidden_states(ids, mask), mask)
-
-    def tokens(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        """Token ids [B, T] and which of them are no padding [B, T]."""
         encodings = self._tokenizer.encode_batch(texts)
         ids = torch.tensor([encoding.ids for encoding in encodings])
-        return ids, torch.tensor([encoding.attention_mask for encoding in encodings], dtype=torch.bool)
+        mask = torch.tensor([encoding.attention_mask for encoding in encodings], dtype=torch.bool)
+        weight = mask[..., None].float()
+        mean = (self.hidden_states(ids, mask) * weight).sum(1) / weight.sum(1)
+        return F.normalize(mean, dim=1)
 
-    def hidden_states(self, ids: Tensor, mask: Tensor, layers: int = LAYERS) -> Tensor:
-        """ids [B, T], mask [B, T] → hidden states [B, T, D] after so many layers, by default all."""
+    def hidden_states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """ids [B, T], mask [B, T] → last hidden states [B, T, D]."""
         get = self._tensors.__getitem__
         x = get("embeddings.word_embeddings.weight")[ids]
         x = x + get("embeddings.position_embeddings.weight")[: ids.shape[1]]
         x = self._norm(x + get("embeddings.token_type_embeddings.weight")[0], "embeddings.LayerNorm")
-        return self.further(x, mask, 0, layers)
-
-    def further(self, x: Tensor, mask: Tensor, first: int, layers: int = LAYERS) -> Tensor:
-        """Hidden states [B, T, D] before layer ``first`` → those after ``layers`` layers."""
-        for index in range(first, layers):
+        for index in range(LAYERS):
             x = self._block(x, mask[:, None, None, :], f"encoder.layer.{index}")
         return x
 
@@ -88,9 +79,3 @@ class SentenceEncoder:
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
         return F.layer_norm(x, (WIDTH,), self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"], EPSILON)
-
-
-def mean(hidden_states: Tensor, mask: Tensor) -> Tensor:
-    """Hidden states [B, T, D], mask [B, T] → unit vectors [B, D]."""
-    weight = mask[..., None].float()
-    return F.normalize((hidden_states * weight).sum(1) / weight.sum(1), dim=1)

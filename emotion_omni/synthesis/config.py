@@ -6,18 +6,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 from emotion_omni.strict import Precision, Strict
+from emotion_omni.weights import KOKORO_VOICES, MENU_VOICES
+
+_KINDS = {"f": "a woman", "m": "a man"}
+VOICE_MENU = {name: f"{name[3:].capitalize()}, {_KINDS[name[1]]}" for name in MENU_VOICES}  # name → what people read
 
 
 @dataclass(frozen=True)
 class KokoroConfig(Strict):
-    """Kokoro-82M on the CPU. ``voice``: the one that speaks where a delivery chooses none.
+    """Kokoro-82M on the CPU. ``voice``: the one that speaks where a delivery chooses none, any of Kokoro's.
 
-    ``g2p``: a ``g2p.safetensors``; empty for the one that comes with the package.
+    ``level``: whether an emotion also makes the voice louder or softer. ``g2p``: a ``g2p.safetensors``; empty for the
+    one that comes with the package.
     """
 
     kind: Literal["kokoro"] = "kokoro"
-    voice: Literal["af_bella", "af_heart", "af_jessica", "af_nicole"] = "af_heart"
+    voice: str = "af_heart"
+    level: bool = False
     g2p: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require(self.voice in KOKORO_VOICES, "voice", f"one of {', '.join(KOKORO_VOICES)}")
 
 
 @dataclass(frozen=True)

@@ -28,17 +28,16 @@ from emotion_omni.types import Audio, Delivery
 
 HZ = cosyvoice2_networks.HZ
 CHUNK = 15  # speech tokens passed on at a time, 0.6 s
-INSTRUCTIONS = {
-    "neutral": "",  # as the voice speaks by itself
-    "happy": "用开心的语气说",
-    "sad": "用伤心的语气说",
-    "angry": "用生气的语气说",
-    "fearful": "用恐惧的情感表达",
-    "disgusted": "用恶心的情感表达",
-    "surprised": "用惊讶的语气说",
-    "calm": "用平静的语气说",
+INSTRUCTIONS = {  # with a place for the degree
+    "happy": "用{}开心的语气说",
+    "sad": "用{}伤心的语气说",
+    "angry": "用{}生气的语气说",
+    "fearful": "用{}恐惧的情感表达",
+    "disgusted": "用{}恶心的情感表达",
+    "surprised": "用{}惊讶的语气说",
+    "calm": "用{}平静的语气说",
 }
-FAINT = 0.5  # an intensity below it is spoken without an instruction, which has no degrees
+DEGREES = ((1.5, "非常"), (0.75, ""), (0.25, "有点"))  # intensity from which → "very", as it is, "a little"
 
 
 @dataclass
@@ -48,6 +47,7 @@ class CosyVoice2Synthesizer:
     text2token: Text2Token
     token2wav: Token2Wav
     hz: int = HZ
+    voices: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, config: CosyVoice2Config, device: torch.device) -> CosyVoice2Synthesizer:
@@ -63,9 +63,9 @@ class CosyVoice2Synthesizer:
         return cls(Text2Token.load(folder, config.dtype, device), token2wav)
 
     def synthesize(self, text: str, delivery: Delivery, *, seed: int = 0) -> Iterator[Audio]:
-        """See :class:`~emotion_omni.synthesis.synthesizer.Synthesizer`. It has one voice; intensity is on or off."""
+        """See :class:`~emotion_omni.synthesis.synthesizer.Synthesizer`. It has one voice."""
         delivery = check_delivery(delivery)
-        instruction = INSTRUCTIONS[delivery.emotion] if delivery.intensity >= FAINT else ""
+        instruction = instruction_of(delivery)
         for clause in prepare_clauses(text):
             yield from self._clause(clause, instruction, delivery.rate, seed)
 
@@ -78,6 +78,14 @@ class CosyVoice2Synthesizer:
                     yield from _pieces(stream.push(chunk))
                     chunk = []
         yield from _pieces(stream.push(chunk, last=True))
+
+
+def instruction_of(delivery: Delivery) -> str:
+    """In words, as it has no numbers: a little, as such, very. Empty for the voice as it speaks by itself."""
+    for from_intensity, degree in DEGREES:
+        if delivery.intensity >= from_intensity and delivery.emotion in INSTRUCTIONS:
+            return INSTRUCTIONS[delivery.emotion].format(degree)
+    return ""
 
 
 def prepare_clauses(text: str) -> list[str]:

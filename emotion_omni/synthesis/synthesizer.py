@@ -25,10 +25,12 @@ class Synthesizer(Protocol):
     """Text → speech at ``hz``, piece by piece; the same arguments give the same bytes.
 
     It keeps nothing between calls: closing the iterator stops the work and frees its state. Text without anything to
-    pronounce yields nothing. Raises :class:`EmotionOmniError` as :func:`check_delivery` does.
+    pronounce yields nothing. ``voices``: those that a delivery may name. Raises :class:`EmotionOmniError` as
+    :func:`check_delivery` does.
     """
 
     hz: int
+    voices: tuple[str, ...]
 
     def synthesize(self, text: str, delivery: Delivery, *, seed: int = 0) -> Iterator[Audio]: ...
 

@@ -20,7 +20,7 @@ from emotion_omni.pitch_tracking import track_pitch
 from emotion_omni.recognition.utterance import Utterance
 from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer, encode_windows
 from emotion_omni.synthesis.codec import HZ
-from emotion_omni.types import Audio
+from emotion_omni.types import Audio, Delivery
 
 CORPUS = Path(__file__).with_name("replies.jsonl.gz")
 SENTENCE = re.compile(r"[^.!?]+[.!?]+")
@@ -62,7 +62,7 @@ def record(embedded: CascadeEngine, folder: Path, sentences: list[tuple[str, str
         path = folder / f"{hashlib.sha256(f'{tone} {text}'.encode()).hexdigest()[:16]}.wav"
         if not path.is_file():
             part = path.with_suffix(".part")
-            part.write_bytes(audio.wav_bytes(audio.join(list(embedded.speak(text, tone)))))
+            part.write_bytes(audio.wav_bytes(audio.join(list(embedded.speak(text, Delivery(tone))))))
             part.rename(path)
         samples = audio.decode(path).samples
         recordings.append(Recording(text, samples, *track_pitch(samples, HZ), whisper_states(recognizer, samples)))

@@ -24,6 +24,24 @@ class RecognizerSettings(Strict):
 
 
 @dataclass(frozen=True)
+class ProsodySettings(Strict):
+    rounds: int = setting(4, "of sampling; each samples around what the one before found")
+    samples: int = setting(400, "clips a round, about two seconds each")
+    decay: float = setting(30.0, "of the ridge regression")
+    steps: int = setting(700, "of the optimizer on the surface")
+    restraint: float = setting(0.05, "weight of the squared distance from the voice as it is")
+    own_mixture: float = setting(0.5, "share of the voice's own emotions in what a clip is judged against")
+    least_alike: float = setting(0.87, "likeness to the neutral voice below which it counts as another one")
+    most_loss: float = setting(0.1, "of the opinion score, that costs nothing")
+    seed: int = setting(0, "of the samples")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive("rounds", "samples", "decay", "steps", "restraint")
+        self._share("own_mixture", "least_alike")
+
+
+@dataclass(frozen=True)
 class ResponderSettings(Strict):
     rank: int = setting(16, "of LoRA")
     alpha: int = setting(32, "of LoRA; the adaptation is scaled by alpha / rank")
@@ -68,18 +86,15 @@ class GuardSettings(Strict):
 
 @dataclass(frozen=True)
 class CrisisSettings(Strict):
-    epochs: int = setting(4, "passes over the phrases")
-    rank: int = setting(8, "of LoRA")
-    first_layer: int = setting(4, "of the encoder that is adapted; those below stay as they are")
-    learning_rate: float = setting(1e-3, "peak learning rate of LoRA; the head's is ten times it")
-    batch_size: int = setting(32, "texts per step")
-    real_texts: int = setting(500, "ordinary texts of each corpus")
+    decay: float = setting(3e-5, "weight of |W|²/2 beside the mean loss")
+    iterations: int = setting(200, "of L-BFGS")
+    real_texts: int = setting(1600, "ordinary texts of each corpus")
     false_alarms: float = setting(0.01, "share of the look-alikes for development that may raise an alarm")
-    seed: int = setting(0, "of weights, choice and order")
+    seed: int = setting(0, "of the choice of ordinary texts")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._positive("epochs", "rank", "learning_rate", "batch_size", "real_texts")
+        self._positive("decay", "iterations", "real_texts")
         self._share("false_alarms")
 
 

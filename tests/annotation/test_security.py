@@ -44,6 +44,7 @@ FOREIGN = {
 MARK = "Zebra"  # in the title of the study that only researchers may see
 TAG = "<img src=x onerror=alert(1)>"
 WAV = audio.wav_bytes(tone(0.5))
+VOICE = ("", 1, 1)  # of the reply: its name, the intensity, the rate
 # Private endpoints of the researchers' tabs with inputs that pass Gradio's own checks.
 RESEARCHERS = {
     "invite": [None, "rater", "", ""],
@@ -418,8 +419,8 @@ def test_a_study_takes_turns_of_strangers_only_if_its_maker_says_so(studio: Stud
 
 def test_corrected_words_of_a_stranger_are_bounded(studio: Studio, people: dict, addresses: dict) -> None:
     client, session = people["stranger"], uuid.uuid4().hex
-    assert call(client, addresses["respond_2"], [uploaded(client, "a.wav", WAV), "fake", 0, None], session)[0]
-    call(client, addresses["again"], ["sad", "W" * 100_000, "fake", 0, None], session)
+    assert call(client, addresses["respond_2"], [uploaded(client, "a.wav", WAV), "fake", 0, None, *VOICE], session)[0]
+    call(client, addresses["again"], ["sad", "W" * 100_000, "fake", 0, None, *VOICE], session)
     done, reply = call(client, addresses["save"], [None, True, ""], session)
     code = re.search(r"[0-9a-f]{32}", reply)
     with studio.store.read() as view:

@@ -200,6 +200,9 @@ def test_a_recording_with_an_empty_name_is_asked_for(run):
 def test_speak(run, tmp_path):
     status, rows, _ = run("speak", "--text", "hello", "--emotion", "sad", "--out", str(tmp_path / "s.wav"))
     assert status == 0 and soundfile.info(rows[0]["audio"]).samplerate == rows[0]["hz"]
+    slow = str(tmp_path / "slow.wav")
+    run("speak", "--text", "hello", "--rate", "0.5", "--intensity", "0.6", "--voice", "am_echo", "--out", slow)
+    assert soundfile.info(slow).duration == pytest.approx(2 * rows[0]["seconds"], abs=0.01)
     status, rows, err = run("speak", "--text", "hello", "--out", str(tmp_path / "no" / "where.wav"))
     assert status == 1 and rows[0]["error"]["code"] == "cannot-write" and "where.wav" in err
 

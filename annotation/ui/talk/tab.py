@@ -22,7 +22,8 @@ from annotation.ui.talk.answer_queue import CAPACITY, AnswerQueue
 from annotation.ui.talk.conversation import LONGEST_TRANSCRIPT, REMEMBERED_TURNS, ChatTurn, Conversation, save_sound
 from annotation.ui.talk.page_update import NOTHING_HEARD, PageUpdate
 from emotion_omni import audio, emotion
-from emotion_omni.types import EmotionOmniError, Turn
+from emotion_omni.engine import offered_voices
+from emotion_omni.types import EmotionOmniError, Turn, VoiceSettings
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +45,12 @@ class Handlers:
         self.engines, self.queue = engines, queue
 
     def respond(
-        self, path: str | None, name: str, seed: float | None, conversation: Conversation
+        self, path: str | None, name: str, seed: float | None, conversation: Conversation, *voice: Any
     ) -> Iterator[list[Any]]:
-        """Answer a new recording, step by step. A recording that cannot be used stays in its component."""
+        """Answer a new recording, step by step. A recording that cannot be used stays in its component.
+
+        ``voice``: the arguments of :class:`VoiceSettings`, as its components hold them.
+        """
         if not path:
             yield _refused("There is no recording yet. Press the microphone and speak.", conversation)
             return
@@ -56,17 +60,24 @@ class Handlers:
             yield _refused(str(error), conversation)
             return
         turn = ChatTurn(query, save_sound(query), upload=path)
-        yield from self._answer(turn, Turn(query), name, seed, conversation.turns, conversation)
+        spoken_to = Turn(query, voice=voice_settings(*voice))
+        yield from self._answer(turn, spoken_to, name, seed, conversation.turns, conversation)
 
     def again(
-        self, label: str | None, transcript: str | None, name: str, seed: float | None, conversation: Conversation
+        self,
+        label: str | None,
+        transcript: str | None,
+        name: str,
+        seed: float | None,
+        conversation: Conversation,
+        *voice: Any,
     ) -> Iterator[list[Any]]:
         """Answer the last recording again, with the visitor's corrections. The new turn replaces the old one."""
         if not conversation.turns:
             yield _refused("There is nothing to answer again yet. Record something first.", conversation)
             return
         *before, last = conversation.turns
-        query = _corrected(last, label, transcript)
+        query = replace(_corrected(last, label, transcript), voice=voice_settings(*voice))
         turn = replace(
             last,
             heard=None,
@@ -136,6 +147,11 @@ def _corrected(last: ChatTurn, label: str | None, transcript: str | None) -> Tur
     return Turn(last.query, transcript=None if same_transcript else transcript, emotion=None if same_label else label)
 
 
+def voice_settings(name: str | None = "", intensity: float | None = 1.0, rate: float | None = 1.0) -> VoiceSettings:
+    """Of the components' values, any of which may be empty."""
+    return VoiceSettings(name or "", 1.0 if intensity is None else float(intensity), float(rate or 1.0))
+
+
 @contextmanager
 def _closed_at_exit(events: Iterator[Any]) -> Iterator[Iterator[Any]]:
     """Close the engine's iterator also when the visitor presses Stop or closes the page: this stops the work."""
@@ -168,6 +184,9 @@ class Components:
     fresh: gr.Button
     engine: gr.Dropdown
     seed: gr.Number
+    voice_name: gr.Dropdown
+    intensity: gr.Slider
+    rate: gr.Slider
     examples: list[tuple[gr.Button, Path]]
 
     def outputs(self) -> list[gr.components.Component]:
@@ -261,6 +280,7 @@ def _draw_heard() -> dict[str, Any]:
 
 
 def _draw_settings(default_engine: str) -> dict[str, Any]:
+    spoken = _draw_voice()
     with gr.Accordion("Settings", open=False):
         engine = gr.Dropdown(
             menu(default_engine),
@@ -280,7 +300,24 @@ def _draw_settings(default_engine: str) -> dict[str, Any]:
         )
     with gr.Accordion("Timings", open=False):
         timings = gr.HTML('<div class="empty">After the first answer.</div>', elem_id="timings", container=False)
-    return {"engine": engine, "seed": seed, "timings": timings}
+    return spoken | {"engine": engine, "seed": seed, "timings": timings}
+
+
+def _draw_voice() -> dict[str, Any]:
+    with gr.Accordion("Voice of the reply", open=False):
+        name = gr.Dropdown(
+            offered_voices(),
+            value="",
+            label="Voice",
+            allow_custom_value=True,
+            elem_id="voice-name",
+            info="Or type the name of another Kokoro voice, such as bf_emma.",
+        )
+        intensity = gr.Slider(
+            0, 2, 1, step=0.1, label="Expressiveness", elem_id="intensity", info="0 is neutral, 1 is as designed."
+        )
+        rate = gr.Slider(0.5, 2, 1, step=0.05, label="Speed", elem_id="rate")
+    return {"voice_name": name, "intensity": intensity, "rate": rate}
 
 
 def _title(file: Path) -> str:
@@ -317,8 +354,8 @@ def _wire_answers(handlers: Handlers, parts: Components, conversation: gr.State,
         "concurrency_limit": CAPACITY + 1,
         **HIDDEN,
     }
-    asked = [parts.query, parts.engine, parts.seed, conversation]
-    corrected = [parts.emotion, parts.transcript, parts.engine, parts.seed, conversation]
+    settings = [parts.engine, parts.seed, conversation, parts.voice_name, parts.intensity, parts.rate]
+    asked, corrected = [parts.query, *settings], [parts.emotion, parts.transcript, *settings]
     running = [
         parts.query.stop_recording(handlers.respond, asked, **answering),
         parts.query.upload(handlers.respond, asked, **answering),

@@ -22,7 +22,7 @@ from annotation.ui.talk.page_update import chat_messages
 from annotation.ui.talk.tab import Handlers
 from emotion_omni import engine
 from emotion_omni.fake import FakeEngine
-from emotion_omni.types import NO_WORDS, Audio, EmotionOmniError, Event, Turn
+from emotion_omni.types import NO_WORDS, Audio, EmotionOmniError, Event, Turn, VoiceSettings
 
 
 class RecordingEngine(FakeEngine):
@@ -356,3 +356,11 @@ def test_an_engine_that_fails_leaves_the_conversation_whole():
     path = save_sound(Audio(tone(1.0).samples, 16_000))
     *_, last = handlers.respond(path, "fake", 0, conversation)
     assert last[-1] is conversation and conversation.turns == [] and "no speech" in last[7]
+
+
+def test_the_voice_that_is_chosen_speaks_the_reply_and_is_asked_for_another_answer():
+    chosen = RecordingEngine()
+    handlers = Handlers(EnginePool(lambda name: chosen), AnswerQueue())
+    *_, last = handlers.respond(save_sound(tone(1.0)), "fake", 0, Conversation(), "am_echo", 0.5, 1.5)
+    *_, last = handlers.again("sad", "Hello", "fake", 0, last[-1], None, None, None)
+    assert [turn.voice for turn in chosen.turns] == [VoiceSettings("am_echo", 0.5, 1.5), VoiceSettings()]

@@ -23,7 +23,7 @@ from engine_contract import (  # noqa: F401 (the whole contract, run again for t
 from emotion_omni import emotion, engine
 from emotion_omni.cascade.engine import CascadeEngine
 from emotion_omni.response.safe_replies import no_words_reply
-from emotion_omni.types import Done, EmotionOmniError, Exchange, Heard, Plan, Text, Turn
+from emotion_omni.types import Delivery, Done, EmotionOmniError, Exchange, Heard, Plan, Text, Turn
 
 
 @pytest.fixture(params=["kokoro", "cosyvoice2", pytest.param("mixed", marks=pytest.mark.slow)])
@@ -64,7 +64,7 @@ def test_a_file_makes_the_engine_that_it_describes(mixed, embedded, hub):
 def test_it_is_an_engine_that_also_reads_aloud(hub):
     assert isinstance(hub, engine.Engine) and isinstance(hub, engine.SpeaksText)
     assert (hub.name, hub.hz) == ("hub", 24_000)
-    assert sum(piece.seconds for piece in hub.speak("Good to see you.", "happy")) > 0.5
+    assert sum(piece.seconds for piece in hub.speak("Good to see you.", Delivery("happy"))) > 0.5
 
 
 def test_the_stages_are_timed_as_in_the_embedded_engine(hub, spoken):
@@ -150,7 +150,7 @@ def test_on_zero_gpu_a_turn_crosses_into_another_process_and_back(embedded, sett
     with pytest.raises(EmotionOmniError, match="recording is silent") as caught:
         list(lent.respond(Turn(tone(1, level=0.0))))
     assert caught.value.code == "silent"
-    assert list(lent.speak("Hello.", "calm"))
+    assert list(lent.speak("Hello.", Delivery("calm")))
 
 
 @pytest.mark.slow

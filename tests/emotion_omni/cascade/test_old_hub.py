@@ -45,7 +45,7 @@ def test_an_old_file_is_converted_whole(monkeypatch, tmp_path):
         "me/mine", "v2", "transformers", "float16", True, 0.5, 0.9, 5, 60
     )
     assert found.synthesizer == CosyVoice2Config(folder="voice", dtype="float32")
-    assert (found.planner.news, found.device) == ("none", "cuda:1")
+    assert (found.planner.news, found.device) == ("guard", "cuda:1")
 
 
 def test_the_parts_of_the_embedded_engine_keep_their_old_names():

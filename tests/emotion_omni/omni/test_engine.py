@@ -28,7 +28,7 @@ from emotion_omni.response import safe_replies
 from emotion_omni.response.safe_replies import CRISIS
 from emotion_omni.synthesis import codec, cosyvoice2_folder
 from emotion_omni.synthesis import vocoder as voice
-from emotion_omni.types import Audio, Done, EmotionOmniError, Exchange, Heard, Plan, Speech, Text, Turn
+from emotion_omni.types import Audio, Delivery, Done, EmotionOmniError, Exchange, Heard, Plan, Speech, Text, Turn
 
 ROOT = Path(__file__).parents[3]
 
@@ -74,8 +74,8 @@ def written(omni, said: str = "My cat is back.", tone: str = "happy", **more) ->
 
 def test_it_is_named_after_its_checkpoint_and_can_read_aloud(omni):
     assert omni.name == "omni:tiny" and isinstance(omni, engine.Engine) and isinstance(omni, engine.SpeaksText)
-    assert sum(piece.seconds for piece in omni.speak("Good to see you.", "happy")) > 0.5
-    assert list(omni.speak("?!", "happy")) == []
+    assert sum(piece.seconds for piece in omni.speak("Good to see you.", Delivery("happy"))) > 0.5
+    assert list(omni.speak("?!", Delivery("happy"))) == []
 
 
 def test_the_stages_of_a_turn_are_timed_in_their_order(omni, query):
@@ -202,7 +202,7 @@ def test_without_stage_two_it_answers_in_words(mute):
     events = written(mute)
     assert words(events).strip() and not any(isinstance(event, Speech) for event in events)
     with pytest.raises(EmotionOmniError, match="train speak") as caught:
-        list(mute.speak("Hello", "happy"))
+        list(mute.speak("Hello", Delivery("happy")))
     assert caught.value.code == "no-voice"
 
 
@@ -293,7 +293,7 @@ def test_on_zero_gpu_a_turn_is_heard_here_and_answered_on_loan(omni, home, monke
     assert fingerprint(lent.respond(Turn(query))) == here
     with pytest.raises(EmotionOmniError, match="silent"):
         list(lent.respond(Turn(Audio(np.zeros(16_000, np.float32), 16_000))))
-    assert list(lent.speak("Hello.", "calm"))
+    assert list(lent.speak("Hello.", Delivery("calm")))
 
 
 @pytest.mark.slow

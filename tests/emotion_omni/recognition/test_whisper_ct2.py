@@ -9,7 +9,7 @@ from conftest import noise, tone
 
 from emotion_omni import audio, emotion, weights
 from emotion_omni.recognition.whisper_encoder import HOP, HZ, WINDOW_SECONDS, mel_filters, valid_frames
-from emotion_omni.types import Audio, Turn
+from emotion_omni.types import Audio, Delivery, Turn
 
 
 def test_mel_filters_are_those_of_transformers():
@@ -56,7 +56,8 @@ def test_words_survive_rate_and_channels(embedded, spoken):
 )
 def test_a_short_sentence_is_heard_once(embedded, sentence):
     """Whisper on a clip with little silence after it says a short sentence again and again."""
-    heard = embedded.recognizer.recognize(Turn(audio.join(list(embedded.speak(sentence, "neutral"))))).transcript
+    spoken = audio.join(list(embedded.speak(sentence, Delivery("neutral"))))
+    heard = embedded.recognizer.recognize(Turn(spoken)).transcript
     assert heard.lower().strip(".!") == sentence.lower().strip("."), heard
 
 
@@ -69,7 +70,7 @@ def test_a_long_turn_is_heard_to_its_end(embedded):
         "My camera fell into the water, which made the children laugh. Then the wind turned, and it was time "
         "to take the last train home. The final word is pineapple."
     )
-    told = audio.resample(audio.join(list(embedded.speak(story, "sad"))), HZ)
+    told = audio.resample(audio.join(list(embedded.speak(story, Delivery("sad")))), HZ)
     assert told.seconds > WINDOW_SECONDS, "longer than one window of the encoder"
     words = embedded.recognizer.recognize(Turn(told)).transcript.lower()
     assert all(word in words for word in ("coast", "canada", "coffee", "lighthouse", "children", "pineapple")), words

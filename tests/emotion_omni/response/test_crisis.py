@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from emotion_omni.evaluate.crisis import measure, read_phrases
-from emotion_omni.response.crisis import LONG, is_crisis, parts
+from emotion_omni.response.crisis import is_crisis
 from emotion_omni.response.guard import Guard
 from emotion_omni.response.safe_replies import CRISIS, CRISIS_OTHERS, CRISIS_UNCLEAR, crisis_reply
 
@@ -50,15 +50,6 @@ def test_look_alikes_raise_no_alarm(text):
     assert not is_crisis(text)
 
 
-def test_a_long_turn_is_also_read_in_parts():
-    assert parts("I lost my keys.") == ["I lost my keys."]
-    buried = " ".join(["the bus was late and we got soup"] * 3 + ["nobody will find me"])
-    found = parts(buried)
-    assert found[0] == buried and len(found) > 2 and any(len(one.split()) < LONG for one in found)
-    assert all(any(word in one for one in found[1:]) for word in set(buried.split()))
-    assert "It rained." not in parts("It rained. " + "So we stayed inside and played cards until it was late. " * 2)
-
-
 def test_each_danger_has_its_reply():
     assert [crisis_reply(risk) for risk in ("crisis", "unclear", "others")] == [
         CRISIS[0],
@@ -88,4 +79,4 @@ def test_the_guard_reads_open_words_before_anything_else():
     assert guard.risk("I want to kill myself.") == "crisis" and guard.risk("The bus was late.") == ""
     harmless = [phrase for phrase in read_phrases() if phrase.split == "test" and phrase.kind == "none"]
     found = measure(guard._crisis, harmless)
-    assert found["both"]["false alarms"] <= 0.04
+    assert found["both"]["false alarms"] <= 0.03

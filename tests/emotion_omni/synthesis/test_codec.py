@@ -18,7 +18,7 @@ from emotion_omni.train.codec_evaluation import transcribe, words_of
 from emotion_omni.train.codec_recordings import WHISPER_WIDTH, Recording
 from emotion_omni.train.g2p import distance
 from emotion_omni.train.part_settings import CodecSettings
-from emotion_omni.types import Audio, EmotionOmniError
+from emotion_omni.types import Audio, Delivery, EmotionOmniError
 
 SAMPLES = 960  # of a token
 ROUNDING = 1e-4  # networks over windows of other lengths add up in another order
@@ -169,7 +169,7 @@ def test_the_tokenizer_gives_twenty_five_tokens_a_second_at_any_rate(tokenizer, 
 
 
 def test_a_recording_of_16_khz_gives_the_tokens_of_one_of_24(embedded, tokenizer):
-    wide = audio.join(list(embedded.speak("Tell me what happened at the station.", "calm")))
+    wide = audio.join(list(embedded.speak("Tell me what happened at the station.", Delivery("calm"))))
     tokens, narrow = tokenizer(wide), tokenizer(audio.resample(wide, 16_000))
     assert abs(len(tokens) - len(narrow)) <= 1
     count = min(len(tokens), len(narrow))

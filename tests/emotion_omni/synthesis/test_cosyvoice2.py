@@ -10,12 +10,13 @@ from tiny_cosyvoice2 import CPU
 
 from emotion_omni import emotion
 from emotion_omni.synthesis.config import CosyVoice2Config
-from emotion_omni.synthesis.cosyvoice2 import INSTRUCTIONS, CosyVoice2Synthesizer
+from emotion_omni.synthesis.cosyvoice2 import INSTRUCTIONS, CosyVoice2Synthesizer, instruction_of
 from emotion_omni.types import Delivery, EmotionOmniError
 
 
 def test_every_emotion_has_an_instruction_of_its_own():
-    assert INSTRUCTIONS.keys() == set(emotion.NAMES) and len(set(INSTRUCTIONS.values())) == len(emotion.NAMES)
+    assert INSTRUCTIONS.keys() == set(emotion.NAMES[1:]) and len(set(INSTRUCTIONS.values())) == len(emotion.NAMES) - 1
+    assert instruction_of(Delivery("neutral")) == ""
 
 
 def test_sound_comes_while_tokens_are_still_being_generated(cosyvoice2, monkeypatch):
@@ -73,11 +74,14 @@ def test_only_english_is_normalized():
     assert texts == ["It costs five dollars.", "我很难过，1998年的事。你还好吗？ Ça va à 5 km?"]
 
 
-@pytest.mark.parametrize(("intensity", "instructed"), [(0.0, False), (0.4, False), (0.5, True), (1.0, True)])
-def test_a_low_intensity_is_spoken_without_an_instruction(intensity, instructed):
+@pytest.mark.parametrize(
+    ("intensity", "instruction"),
+    [(0.0, ""), (0.2, ""), (0.5, "用有点开心的语气说"), (1.0, "用开心的语气说"), (2.0, "用非常开心的语气说")],
+)
+def test_the_instruction_has_degrees(intensity, instruction):
     synthesizer, given = recording()
     list(synthesizer.synthesize("Hello.", Delivery("happy", intensity)))
-    assert given == [("Hello.", INSTRUCTIONS["happy"] if instructed else "")]
+    assert given == [("Hello.", instruction)]
 
 
 def test_a_folder_that_does_not_exist_is_refused_with_the_command(monkeypatch, tmp_path):

@@ -33,6 +33,7 @@ from emotion_omni.train.settings import modernize
 from emotion_omni.train.understand import UnderstandTask
 from emotion_omni.types import EmotionOmniError
 
+OLD = ROOT / "tests" / "data"  # as release 0.1 wrote it
 DROPPING = dataclasses.replace(
     TINY, lora=dataclasses.replace(TINY.lora, dropout=0.2), head=dataclasses.replace(TINY.head, dropout=0.2)
 )
@@ -138,13 +139,13 @@ def test_a_nan_gradient_is_never_applied(sounds, tmp_path, monkeypatch):
 
 
 def test_a_run_of_the_last_release_is_resumed(tmp_path):
-    """Written by release 0.1 on assets/examples/dialogues.jsonl and stopped after 3 of 6 steps."""
-    saved, data, folder = ROOT / "tests/data/understand-run-0.1", "assets/examples/dialogues.jsonl", tmp_path / "run"
+    """Written by release 0.1 on its example dialogues and stopped after 3 of 6 steps."""
+    saved, data, folder = OLD / "understand-run-0.1", OLD / "dialogues-0.1/dialogues.jsonl", tmp_path / "run"
     shutil.copytree(saved, folder)
     options = ["--steps=6", "--batch=2", "--accumulate=2", "--adapter-rate=3e-3", "--lora-rate=3e-3", "--warm-up=0.3"]
     options += ["--clip=2", "--told=0.3", "--held-out=0.25", "--evaluate-every=2", "--save-every=2"]
     options += ["--weight-decay=0.02", "--emotion-weight=0.5"]
-    start = ["train", "understand", "--config=tiny", "--data", str(ROOT / data), "--out", str(folder), "--resume"]
+    start = ["train", "understand", "--config=tiny", "--data", str(data), "--out", str(folder), "--resume"]
     assert cli.main([*start, *options, "--batch=3"]) == 1, "other settings"
     assert cli.main([*start, *options]) == 0
     lines = [json.loads(line) for line in (saved / "uninterrupted.jsonl").read_text().splitlines()]
