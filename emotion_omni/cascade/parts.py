@@ -6,7 +6,12 @@ import torch
 
 from emotion_omni.recognition.config import RecognizerConfig, WhisperHFConfig
 from emotion_omni.recognition.recognizer import Recognizer
-from emotion_omni.response.config import OpenAIResponderConfig, ResponderConfig, TransformersResponderConfig
+from emotion_omni.response.config import (
+    OpenAIResponderConfig,
+    RerankedConfig,
+    ResponderConfig,
+    TransformersResponderConfig,
+)
 from emotion_omni.response.guard import Guard
 from emotion_omni.response.responder import Responder
 from emotion_omni.synthesis.config import CosyVoice2Config, SynthesizerConfig
@@ -33,6 +38,10 @@ def load_responder(config: ResponderConfig, device: torch.device, guard: Guard) 
         from emotion_omni.response.openai_responder import OpenAIResponder
 
         return OpenAIResponder.load(config, guard)
+    if isinstance(config, RerankedConfig):
+        from emotion_omni.response.reranked_responder import RerankedResponder
+
+        return RerankedResponder.load(config, guard)
     from emotion_omni.response.smollm2_responder import SmolLM2Responder
 
     return SmolLM2Responder.load(config, guard)

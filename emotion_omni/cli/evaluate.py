@@ -12,7 +12,7 @@ from emotion_omni import streams
 from emotion_omni.cli.output import Commands, add_command, emit
 from emotion_omni.types import EmotionOmniError
 
-PARTS = ("recognition", "reading", "synthesis")
+PARTS = ("recognition", "reading", "synthesis", "replies")
 SPLITS = ("train", "dev", "test", "all")
 DATA = "EMOTION_OMNI_SPEECH"  # environment: the folders of --data
 
@@ -40,6 +40,8 @@ def add_commands(commands: Commands) -> None:
     draws_help = "random orders of turns; default: %(default)s"
     command.add_argument("--draws", type=int, default=3, metavar="N", help=draws_help)
     command.add_argument("--cache", type=Path, help="folder for features; default: in the weights cache")
+    responders_help = "for replies: whose to read: embedded, cascade:FILE, …; default: %(default)s"
+    command.add_argument("--responders", nargs="+", default=["embedded"], metavar="NAME", help=responders_help)
     voices_help = "for synthesis: voices of the engine, by comma; default: those of the page's menu"
     command.add_argument("--voices", metavar="NAMES", default="", help=voices_help)
     sentences_help = "for synthesis: at most N sentences; default: all"
@@ -52,7 +54,7 @@ def evaluate(options: argparse.Namespace) -> int:
     """Measure the parts; writes JSON, and a page of plots for recognition. A second call of recognition resumes."""
     if options.limit < 0 or options.draws < 1:
         options.command.error("--limit is 0 or more, --draws 1 or more")
-    measured = {"recognition": _recognition, "reading": _reading, "synthesis": _synthesis}
+    measured = {"recognition": _recognition, "reading": _reading, "synthesis": _synthesis, "replies": _replies}
     for part in PARTS:
         if part in (options.only or PARTS):
             measured[part](options)
@@ -97,6 +99,21 @@ def _reading(options: argparse.Namespace) -> None:
     report = reading.measure(reading.lines(), options.limit, streams.note)
     _write(options.out / "reading.json", _as_json(report))
     emit(options, report, f"{reading.as_text(report)}\nReport: {options.out / 'reading.json'}")
+
+
+def _replies(options: argparse.Namespace) -> None:
+    """The sheets, or, where they are filled, what the readers found."""
+    from emotion_omni.evaluate import reply_sheets
+
+    if (options.out / "key.json").exists():
+        found = reply_sheets.summary(options.out)
+        _write(options.out / "reading-of-replies.json", json.dumps(found, indent=1) + "\n")
+        emit(options, found, reply_sheets.as_text(found))
+        return
+    chosen = reply_sheets.prompts(options.limit)
+    replies = {name: reply_sheets.replies_of(name, chosen, options.out, options.seed) for name in options.responders}
+    found = reply_sheets.write(chosen, replies, options.out)
+    emit(options, found, f"{found['rows']} replies to read: {options.out}/sheet-1.csv … Rubric: rubric.txt")
 
 
 def _as_json(report: dict[str, Any]) -> str:

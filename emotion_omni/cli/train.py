@@ -21,6 +21,7 @@ from emotion_omni.train.part_settings import (
     GuardSettings,
     ProsodySettings,
     RecognizerSettings,
+    RerankerSettings,
     ResponderSettings,
 )
 from emotion_omni.train.settings import RENAMED, UNDERSTAND_ONLY, Settings
@@ -38,6 +39,7 @@ WITHOUT_EFFECT = {  # options that release 0.1 accepted in a stage where they di
     "speak": ("--adapter-rate", "--lora-rate", "--emotion-weight", "--config"),
 }
 CORPUS = Path(__file__).parents[1] / "train" / "replies.jsonl.gz"
+EXCHANGES = CORPUS.with_name("exchanges")
 EVENTS = CORPUS.with_name("events.tsv")
 PHRASES = CORPUS.with_name("crisis.tsv")
 
@@ -150,9 +152,17 @@ def _add_parts(group: Commands) -> None:
     command.add_argument("--out", required=True, **out)
 
     command = add_command(group, "responder", responder, "train responder --out FOLDER", uses_seed=True)
-    command.add_argument("--data", type=Path, default=CORPUS, help="reply corpus, JSONL or JSONL.gz; default: ours")
+    corpus_help = "reply corpus, JSONL or JSONL.gz, or the folder of written exchanges; default: the first of ours"
+    command.add_argument("--data", type=Path, default=CORPUS, help=corpus_help)
     command.add_argument("--out", required=True, **out)
+    command.add_argument("--parent", type=Path, metavar="WEIGHTS", help="a responder.safetensors to start from")
     add_settings(command, ResponderSettings, {"rate": "learning_rate", "limit_seconds": "max_seconds"})
+
+    command = add_command(group, "reranker", reranker, "train reranker --out FOLDER", uses_seed=True)
+    command.add_argument("--data", type=Path, default=EXCHANGES, help="folder of written exchanges; default: ours")
+    command.add_argument("--replies", type=Path, default=CORPUS, help="a further reply corpus; default: ours")
+    command.add_argument("--out", required=True, **out)
+    add_settings(command, RerankerSettings)
 
     command = add_command(group, "guard", guard, "train guard --out FOLDER")
     command.add_argument("--data", type=Path, default=CORPUS, help="reply corpus; default: ours")
@@ -224,7 +234,15 @@ def responder(options: argparse.Namespace) -> int:
     settings = settings_from(options, ResponderSettings)
     from emotion_omni.train import responder as part
 
-    return _print_log(options, part.train(options.data, options.out, settings))
+    return _print_log(options, part.train(options.data, options.out, settings, options.parent))
+
+
+def reranker(options: argparse.Namespace) -> int:
+    """The reranker of replies, and the bank of written replies; some minutes."""
+    settings = settings_from(options, RerankerSettings)
+    from emotion_omni.train import reranker as part
+
+    return _print_log(options, part.train(options.data, options.replies, options.out, settings))
 
 
 def guard(options: argparse.Namespace) -> int:

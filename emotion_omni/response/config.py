@@ -39,6 +39,30 @@ class SmolLM2Config(Strict):
 
 
 @dataclass(frozen=True)
+class RerankedConfig(Strict):
+    """Replies of a bank and of SmolLM2, the best chosen by the reranker, on the CPU.
+
+    ``retrieved``: replies to the nearest turns of the bank that are proposed, if the cosine of the words is at least
+    ``min_similarity``. ``written``: replies that SmolLM2 proposes; 0 leaves it out. ``weights``, ``bank``,
+    ``reranker``: files; empty for those that come with the package.
+    """
+
+    kind: Literal["reranked"] = "reranked"
+    retrieved: int = 12
+    min_similarity: float = 0.55
+    written: int = 8
+    weights: str = ""
+    bank: str = ""
+    reranker: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive("retrieved")
+        self._share("min_similarity")
+        self._require(self.written >= 0, "written", "0 or more")
+
+
+@dataclass(frozen=True)
 class TransformersResponderConfig(Pinned):
     """Any causal language model of transformers with a chat template.
 
@@ -136,4 +160,4 @@ def _is_object(text: str) -> bool:
         return False
 
 
-ResponderConfig = SmolLM2Config | TransformersResponderConfig | OpenAIResponderConfig
+ResponderConfig = SmolLM2Config | RerankedConfig | TransformersResponderConfig | OpenAIResponderConfig

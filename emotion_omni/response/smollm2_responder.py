@@ -202,7 +202,7 @@ def prepare_model(adapter: Path = SHIPPED) -> Path:
 
     The folder's name holds the hashes of both, so that another adapter gets another folder.
     """
-    tensors, scale = _read_adapter(adapter)
+    tensors, scale = read_adapter(adapter)
     source = weights.find("smollm2/smollm2-135m-instruct-q4_1.gguf")
     folder = weights.cache() / "converted" / f"smollm2-int8-{source.sha256[:8]}-{weights.sha256(adapter)[:8]}"
     with weights.locked(folder):
@@ -218,7 +218,7 @@ def prepare_model(adapter: Path = SHIPPED) -> Path:
     return folder
 
 
-def _read_adapter(path: Path) -> tuple[dict[str, Any], float]:
+def read_adapter(path: Path) -> tuple[dict[str, Any], float]:
     """LoRA tensors by name, and their scale. Raises :class:`EmotionOmniError` (code ``checkpoint``)."""
     with weights.part_explained(path, "responder"):
         with safetensors.safe_open(path, "np") as file:

@@ -60,6 +60,22 @@ class ResponderSettings(Strict):
 
 
 @dataclass(frozen=True)
+class RerankerSettings(Strict):
+    learning_rate: float = setting(1e-3, "peak learning rate, one cycle")
+    weight_decay: float = setting(1.0, "of AdamW")
+    epochs: int = setting(8, "passes over the situations")
+    batch_size: int = setting(64, "situations per step, each with its right and wrong replies")
+    random_each: int = setting(3, "wrong replies at random, for each situation")
+    near_each: int = setting(3, "wrong replies to something similar, for each situation")
+    damaged_each: int = setting(1, "damaged replies, for each situation")
+    seed: int = setting(0, "of weights, order and wrong replies")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive("learning_rate", "epochs", "batch_size", "random_each", "near_each", "damaged_each")
+
+
+@dataclass(frozen=True)
 class GuardSettings(Strict):
     epochs: int = setting(3, "of the head for the user's words and the encoder layers below it")
 

@@ -2,9 +2,9 @@
 
 ``python -m emotion_omni train responder --out FOLDER`` (about half an hour per epoch on one core)
 
-Each row of the corpus holds the user's words, the heard emotion, the kind of news (good, bad or neutral) and a reply.
-The prompt is built by the same function as in the engine. Only the reply's tokens have a loss. The adapter is small;
-the base weights do not change.
+The corpus is a file of replies or the folder of written exchanges. Each row of it holds the user's words, the heard
+emotion, the kind of news (good, bad or neutral) and a reply. The prompt is built by the same function as in the
+engine. Only the reply's tokens have a loss. The adapter is small; the base weights do not change.
 
 Axes: B batch, T tokens, D width. Source: Hu et al. 2021, "LoRA".
 """
@@ -27,7 +27,8 @@ from torch import Tensor
 
 from emotion_omni import json_lines, streams, weights
 from emotion_omni.response import smollm2
-from emotion_omni.response.smollm2_responder import prompt_of
+from emotion_omni.response.smollm2_responder import prompt_of, read_adapter
+from emotion_omni.train import exchanges
 from emotion_omni.train.part_settings import ResponderSettings
 from emotion_omni.types import Exchange
 
@@ -39,12 +40,25 @@ Example = tuple[list[int], list[int]]  # token ids and labels
 
 
 def read_rows(path: Path) -> list[Row]:
-    """JSON lines, gzipped or not."""
+    """JSON lines, gzipped or not, or the folder of written exchanges."""
+    if path.is_dir():
+        return [row_of(exchange) for exchange in exchanges.read(path)]
     return [row for _, row in json_lines.read_file(path)]
 
 
+def row_of(exchange: exchanges.WrittenExchange) -> Row:
+    """Its last turn, answered after the earlier ones; a tone that was unsure as "sad or calm"."""
+    *earlier, turn = exchange.turns
+    history = [message for one in earlier for message in ({"text": one.text, "emotion": one.tone}, {"text": one.reply})]
+    tone = " or ".join(turn.unsure_between) or turn.tone
+    row = {"text": turn.text, "emotion": tone, "event": exchange.news, "reply": turn.reply}
+    return row | {"history": history, "split": exchange.split}
+
+
 def is_validation(row: Row, share: float) -> bool:
-    """By the first words of the conversation, so that all its tones and turns are in one split."""
+    """By its own split, else by the first words of the conversation: all its tones and turns are in one split."""
+    if "split" in row:
+        return row["split"] == "dev"
     first = row["history"][0]["text"] if row.get("history") else row["text"]
     return int(hashlib.sha256(first.encode()).hexdigest(), 16) % 1000 < 1000 * share
 
@@ -105,6 +119,15 @@ def build(checkpoint: smollm2.Checkpoint, settings: ResponderSettings) -> Any:
     return model
 
 
+def load_adapter(model: Any, path: Path) -> None:
+    """Start from a trained adapter in place of a fresh one. It must have the same rank."""
+    tensors, _ = read_adapter(path)
+    for name, parameter in model.named_parameters():
+        if ".lora_" in name:
+            base, half = name.removeprefix("base_model.model.").split(".lora_")
+            parameter.data.copy_(torch.from_numpy(tensors[f"{base}.lora_{half[0]}"]))
+
+
 def adapter_of(model: Any) -> dict[str, Tensor]:
     """The adapter under the base tensors' names, float16."""
     found = {}
@@ -124,13 +147,18 @@ def evaluate(model: Any, examples: list[Example], settings: ResponderSettings) -
     return sum(losses) / len(losses)
 
 
-def train(data: Path, out: Path, settings: ResponderSettings) -> dict[str, Any]:
-    """Write the best epoch's ``responder.safetensors`` and the log to ``out`` → the log."""
+def train(data: Path, out: Path, settings: ResponderSettings, parent: Path | None = None) -> dict[str, Any]:
+    """Write the best epoch's ``responder.safetensors`` and the log to ``out`` → the log.
+
+    ``parent``: an adapter to start from.
+    """
     torch.manual_seed(settings.seed)
     rng = random.Random(settings.seed)
     checkpoint = smollm2.read_gguf(weights.fetch("smollm2/smollm2-135m-instruct-q4_1.gguf"))
     training, validation = _split(read_rows(data), checkpoint.tokenizer, settings)
     model = build(checkpoint, settings)
+    if parent:
+        load_adapter(model, parent)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.0)
     steps = settings.epochs * math.ceil(len(training) / settings.batch_size)

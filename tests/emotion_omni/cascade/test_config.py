@@ -99,9 +99,9 @@ def test_a_file_chooses_parts_by_kind(tmp_path):
         ("recogniser: {kind: whisper-ct2}", r"Unknown setting 'recogniser'.*Did you mean 'recognizer'"),
         (
             "responder: {kind: smolm2}",
-            r"responder\.kind is 'smolm2'; .*'smollm2', 'transformers', 'openai'.*mean 'smollm2'",
+            r"responder\.kind is 'smolm2'; .*'smollm2', 'reranked', 'transformers', 'openai'.*mean 'smollm2'",
         ),
-        ("responder: {name: me/mine}", r"'responder\.kind' is missing.*smollm2, transformers, openai"),
+        ("responder: {name: me/mine}", r"'responder\.kind' is missing.*smollm2, reranked, transformers, openai"),
         ("responder: smollm2", r"responder is 'smollm2'; it must be an object"),
         ("responder: {kind: [smollm2]}", r"responder\.kind is \['smollm2'\]"),
         ("responder: {kind: transformers, top_p: 1.5}", r"top_p is 1\.5; it must be from 0 to 1"),

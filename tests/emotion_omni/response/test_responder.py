@@ -9,9 +9,10 @@ import model_server
 import pytest
 
 from emotion_omni import emotion
-from emotion_omni.response.config import OpenAIResponderConfig
+from emotion_omni.response.config import OpenAIResponderConfig, RerankedConfig
 from emotion_omni.response.guard import Guard
 from emotion_omni.response.openai_responder import OpenAIResponder
+from emotion_omni.response.reranked_responder import RerankedResponder
 from emotion_omni.response.responder import Responder
 from emotion_omni.response.safe_replies import CRISIS
 from emotion_omni.types import Exchange, Heard, Plan
@@ -39,7 +40,7 @@ def guard() -> Guard:
 
 
 @pytest.fixture(
-    params=["smollm2", "transformers", "openai", pytest.param("transformers serve", marks=pytest.mark.slow)]
+    params=["smollm2", "reranked", "transformers", "openai", pytest.param("transformers serve", marks=pytest.mark.slow)]
 )
 def responder(request) -> Responder:
     if request.param == "openai":
@@ -51,6 +52,9 @@ def responder(request) -> Responder:
             served.url, served.model, max_tokens=12, timeout=200.0, gap_timeout=60.0, total_timeout=300.0
         )
         return OpenAIResponder(config, request.getfixturevalue("guard"))
+    if request.param == "reranked":
+        guard = request.getfixturevalue("embedded").responder.guard
+        return RerankedResponder.load(RerankedConfig(written=3), guard)
     return request.getfixturevalue("embedded" if request.param == "smollm2" else "hub").responder
 
 
