@@ -25,9 +25,10 @@ from torch import Tensor, nn
 
 from emotion_omni import weights
 from emotion_omni.evaluate.crisis import CLASSES, measure, read_phrases
-from emotion_omni.response.crisis import CRISIS, CrisisDetector, CrisisHead
+from emotion_omni.response.crisis import CRISIS, CrisisDetector, CrisisHead, is_crisis
 from emotion_omni.response.sentence_encoder import WIDTH, SentenceEncoder
 from emotion_omni.text_encoding import decode_text, split_lines
+from emotion_omni.train import exchanges
 from emotion_omni.train.part_settings import CrisisSettings
 from emotion_omni.train.responder import read_rows
 from emotion_omni.types import EmotionOmniError
@@ -70,7 +71,7 @@ def as_recognized(text: str) -> str:
 
 def examples_of(data: CrisisData, settings: CrisisSettings) -> list[Example]:
     rng = random.Random(settings.seed)
-    own = read_examples(data.phrases)
+    own = read_examples(data.phrases) + [(text, 0) for text in everyday("train")]
     found = [(text, kind, DANGER_WEIGHT if kind else 1.0) for text, kind in own]
     found += [(as_recognized(text), kind, 0.7 * weight) for text, kind, weight in found]
     real: list[str] = []
@@ -80,6 +81,12 @@ def examples_of(data: CrisisData, settings: CrisisSettings) -> list[Example]:
     if data.comments:
         real += _some([row["text"] for row in read_rows(data.comments) if row["split"] == "train"], settings, rng)
     return found + [(text, 0, REAL_WEIGHT) for text in real]
+
+
+def everyday(split: str) -> list[str]:
+    """What people say in the written exchanges, without open words of danger."""
+    turns = [turn for row in exchanges.read() if row.split == split for turn in row.turns]
+    return [turn.text for turn in turns if not is_crisis(turn.text)]
 
 
 def _some(texts: list[str], settings: CrisisSettings, rng: random.Random) -> list[str]:
@@ -119,7 +126,10 @@ def train(data: CrisisData, out: Path, settings: CrisisSettings) -> dict[str, An
     dev, test = ([phrase for phrase in phrases if phrase.split == split] for split in ("dev", "test"))
     detector = CrisisDetector(encoder, CrisisHead(head.weight.detach(), head.bias.detach(), 0.5))
     safe = torch.tensor([detector.probability(phrase.text)[0] for phrase in dev if phrase.kind == "none"])
-    threshold = torch.quantile(safe, 1 - settings.false_alarms)
+    ordinary = torch.tensor([detector.probability(text)[0] for text in everyday("dev")])
+    threshold = torch.maximum(
+        torch.quantile(safe, 1 - settings.false_alarms), torch.quantile(ordinary, 1 - settings.everyday_alarms)
+    )
     tensors = {"weight": head.weight.detach(), "bias": head.bias.detach(), "threshold": threshold}
     out.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.half().contiguous() for name, tensor in tensors.items()}, out / "crisis.safetensors")

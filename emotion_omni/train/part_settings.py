@@ -90,12 +90,13 @@ class CrisisSettings(Strict):
     iterations: int = setting(200, "of L-BFGS")
     real_texts: int = setting(1600, "ordinary texts of each corpus")
     false_alarms: float = setting(0.01, "share of the look-alikes for development that may raise an alarm")
+    everyday_alarms: float = setting(0.002, "share of everyday words for development that may")
     seed: int = setting(0, "of the choice of ordinary texts")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._positive("decay", "iterations", "real_texts")
-        self._share("false_alarms")
+        self._share("false_alarms", "everyday_alarms")
 
 
 @dataclass(frozen=True)
