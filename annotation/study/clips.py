@@ -87,7 +87,7 @@ class Clips:
         """
         kept, oldest = set(used), time.time() - UNCLAIMED_SECONDS
         unused = [path for path in self.folder.glob("??/*.flac*") if path.name.partition(".")[0] not in kept]
-        over = [path for path in unused if path.stat().st_mtime < oldest]
+        over = [path for path in unused if _changed(path) < oldest]
         for path in over:
             path.unlink(missing_ok=True)
         return len(over)
@@ -102,6 +102,14 @@ class Clips:
             make_private_folder(path.parent)
             replace_file(path, data)
         return sha
+
+
+def _changed(path: Path) -> float:
+    """When it was last changed, in seconds of the clock; infinite where another process has renamed it meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
 
 
 def flac(sound: Audio) -> bytes:
