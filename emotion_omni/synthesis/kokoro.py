@@ -21,7 +21,7 @@ from emotion_omni.synthesis import prosody
 from emotion_omni.synthesis.clauses import phonemes_of_clauses
 from emotion_omni.synthesis.config import KokoroConfig
 from emotion_omni.synthesis.g2p import G2P
-from emotion_omni.synthesis.kokoro_graph import KokoroGraph, Predicted, prepare_halves
+from emotion_omni.synthesis.kokoro_graph import KokoroGraph, Predicted
 from emotion_omni.synthesis.prosody import Prosody
 from emotion_omni.synthesis.synthesizer import check_delivery
 from emotion_omni.types import Audio, Delivery
@@ -88,8 +88,8 @@ class KokoroSynthesizer:
         config = config or KokoroConfig()
         if zero_gpu.on_loan():
             threads = 1  # the helper threads of more would not survive the fork, and be waited for
-        halves = prepare_halves(weights.fetch("kokoro/kokoro-82m-int8.onnx"))
-        return cls(KokoroGraph(halves, threads), G2P.load(config.g2p), config.voice, config.level)
+        graph = KokoroGraph.load(weights.fetch("kokoro/kokoro-82m-int8.onnx"), threads)
+        return cls(graph, G2P.load(config.g2p), config.voice, config.level)
 
     def synthesize(self, text: str, delivery: Delivery, *, seed: int = 0) -> Iterator[Audio]:
         """See :class:`~emotion_omni.synthesis.synthesizer.Synthesizer`. Voices: :data:`VOICES`."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,17 @@ class KokoroGraph:
             onnxruntime.InferenceSession(str(folder / f"{half}.onnx"), options, providers=["CPUExecutionProvider"])
             for half in HALVES
         )
+
+    @classmethod
+    def load(cls, source: Path, threads: int) -> KokoroGraph:
+        """From the published file; damaged halves in the cache are made again."""
+        folder = prepare_halves(source)
+        try:
+            return cls(folder, threads)
+        except Exception:  # onnxruntime has no common class for what it finds
+            log.warning("The prepared voice in %s cannot be read; it is made again.", folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            return cls(prepare_halves(source), threads)
 
     def predict(self, ids: np.ndarray, style: np.ndarray, speed: np.ndarray) -> Predicted:
         """Phoneme ids int64 [L], style float32 [256], speed of each phoneme float32 [L] → what the decoder speaks."""

@@ -10,6 +10,7 @@ import pytest
 from emotion_omni import audio, emotion, weights
 from emotion_omni.synthesis.config import VOICE_MENU, KokoroConfig
 from emotion_omni.synthesis.kokoro import HZ, PHONEME_IDS, VOICES, KokoroSynthesizer, style_table
+from emotion_omni.synthesis.kokoro_graph import KokoroGraph, prepare_halves
 from emotion_omni.synthesis.prosody import Prosody
 from emotion_omni.synthesis.text_normalization import normalize_text
 from emotion_omni.types import Audio, Delivery, EmotionOmniError
@@ -34,6 +35,16 @@ def test_the_halves_of_the_graph_speak_as_the_whole(kokoro, g2p):
     (expected,) = whole.run(None, {"tokens": ids[None], "style": style[None], "speed": speed})
     said = kokoro._graph.predict(ids, style, np.ones(len(ids), np.float32))
     assert kokoro._graph.decode(said, style) == pytest.approx(expected.ravel(), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_damaged_half_is_made_again(kokoro, tmp_path, monkeypatch):
+    source = weights.fetch("kokoro/kokoro-82m-int8.onnx")
+    monkeypatch.setattr(weights, "cache", lambda: tmp_path)
+    folder = prepare_halves(source)
+    (folder / "decoder.onnx").write_bytes((folder / "decoder.onnx").read_bytes()[:1000])
+    KokoroGraph.load(source, 1)
+    assert (folder / "decoder.onnx").stat().st_size > 1e6
 
 
 @pytest.mark.slow
