@@ -1,4 +1,4 @@
-"""What the large language models share: the net under a reply, and text → spoken clauses."""
+"""What the large language models share: the filter of a reply, and text → spoken clauses."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from contextlib import closing
 from typing import Protocol
 
 from emotion_omni.response.safe_replies import crisis_reply, safe_reply
+from emotion_omni.sentences import clause_end, sentence_end
 from emotion_omni.types import Exchange, Heard, Plan
 
 log = logging.getLogger(__name__)
@@ -25,8 +26,6 @@ FAULTS = {  # the guard's word for a fault → how the model is told
     "repeats": "repeated an earlier answer",
 }
 
-_FIRST_CLAUSE = re.compile(r"\s*\S+\s+\S.*?[,.!?;:](?=\s)|[^。！？，]+[。！？，]", re.S)
-_SENTENCE = re.compile(r".*?(?:[.!?](?=\s)|[。！？])", re.S)
 _MARKUP = re.compile(r"[*#_`~]+|^\s*[-•]\s+|^\s*\d+[.)]\s+", re.M)
 _UNSPOKEN = ("So", "Sk", "Cc", "Cf", "Co", "Cn")  # Unicode categories of symbols, controls and unassigned code points
 _THOUGHT_TAG = r"(?:think|thinking|thought|reasoning)"
@@ -44,7 +43,7 @@ class ReplyGuard(Protocol):
         """Why this reply to these words may not be spoken, empty if it may."""
 
 
-class Net:
+class ReplyFilter:
     """Lets through what the guard allows. ``counts``: turns, crises, replies cut, refused or replaced, and the faults.
 
     ``write``: (attempt, fault of the last one) → the clauses of an attempt.
@@ -138,10 +137,10 @@ def clauses(texts: Iterable[str], finished: Callable[[], bool]) -> Iterator[str]
     written, given = "", 0
     for text in texts:
         written = without_thoughts(text)
-        match = (_SENTENCE if given else _FIRST_CLAUSE).match(written, given)
-        if match and not written.endswith("\ufffd"):  # half a character
-            yield match[0]
-            given = match.end()
+        end = sentence_end(written, given) if given else clause_end(written)
+        if end and not written.endswith("\ufffd"):  # half a character
+            yield written[given:end]
+            given = end
     rest = written[given:].rstrip("\ufffd").rstrip()
     if rest.strip() and (finished() or rest[-1] in ".!?。！？" or not given):
         yield rest

@@ -4,18 +4,9 @@ from __future__ import annotations
 
 import re
 
+from emotion_omni.abbreviations import BEFORE_NUMBER, TITLES, WITH_PERIOD
 from emotion_omni.synthesis.text_normalization.rules import Rules, any_of
 
-# Before a name. "St." and "Dr." after one are streets; see below.
-_TITLES = {
-    "Mr": "mister", "Mrs": "missus", "Ms": "miz", "Mx": "mix", "Dr": "doctor", "Drs": "doctors", "Prof": "professor",
-    "St": "saint", "Sts": "saints", "Ste": "sainte", "Capt": "captain", "Lt": "lieutenant", "Gov": "governor",
-    "Sen": "senator", "Rep": "representative", "Rev": "reverend", "Mt": "mount", "Mts": "mounts", "Ft": "fort",
-    "Pt": "point", "Pres": "president", "Gen": "general", "Col": "colonel", "Sgt": "sergeant", "Cpl": "corporal",
-    "Maj": "major", "Cmdr": "commander", "Adm": "admiral", "Hon": "honorable", "Fr": "father",
-    "Supt": "superintendent", "Pvt": "private", "Messrs": "messers", "Mme": "madame", "Mlle": "mademoiselle",
-    "Insp": "inspector", "Det": "detective", "Msgr": "monsignor", "Amb": "ambassador",
-}  # fmt: skip
 _STREETS = {
     "St": "Street", "Dr": "Drive", "Ave": "Avenue", "Av": "Avenue", "Rd": "Road", "Blvd": "Boulevard", "Ln": "Lane",
     "Hwy": "Highway", "Pkwy": "Parkway", "Pl": "Place", "Ct": "Court", "Sq": "Square", "Ter": "Terrace",
@@ -27,33 +18,11 @@ _ALWAYS = {
     "b/c": "because", "b/w": "between", "c/o": "care of", "n/a": "not applicable", "s/he": "she or he", "a/c": "A C",
     "&c": "et cetera", "i.a": "among others",
 }  # fmt: skip
-_WITH_PERIOD = {
-    "vs": "versus", "etc": "et cetera", "approx": "approximately", "dept": "department", "depts": "departments",
-    "ave": "avenue", "rd": "road", "blvd": "boulevard", "inc": "incorporated", "ltd": "limited",
-    "corp": "corporation", "bros": "brothers", "jr": "junior", "sr": "senior", "esq": "esquire", "govt": "government",
-    "assn": "association", "assoc": "association", "univ": "university", "dist": "district", "est": "established",
-    "cf": "compare", "viz": "namely", "ca": "circa", "tel": "telephone", "ext": "extension", "avg": "average",
-    "qty": "quantity", "misc": "miscellaneous", "incl": "including", "excl": "excluding", "ref": "reference",
-    "max": "maximum", "temp": "temperature", "intl": "international", "natl": "national", "mgr": "manager",
-    "asst": "assistant", "attn": "attention", "apt": "apartment", "bldg": "building", "eds": "editors",
-    "hwy": "highway", "mtg": "meeting", "acct": "account", "addr": "address", "cont": "continued", "dir": "director",
-    "encl": "enclosed", "equiv": "equivalent", "exec": "executive", "hrs": "hours", "mins": "minutes",
-    "secs": "seconds", "yrs": "years", "wks": "weeks", "lbs": "pounds", "pkg": "package", "tbsp": "tablespoons",
-    "tsp": "teaspoon", "cert": "certificate", "min": "minimum", "vols": "volumes", "ms": "miz",
-}  # fmt: skip
 _BARE = {
     "vs": "versus", "etc": "et cetera", "approx": "approximately", "dept": "department", "govt": "government",
     "hrs": "hours", "mins": "minutes", "secs": "seconds", "yrs": "years", "lbs": "pounds", "tbsp": "tablespoons",
     "incl": "including", "asst": "assistant", "qty": "quantity", "apt": "", "blvd": "boulevard", "kg": "kilograms",
     "km": "kilometers", "cm": "centimeters", "mph": "miles per hour", "kph": "kilometers per hour",
-}  # fmt: skip
-_BEFORE_NUMBER = {
-    "no": "number", "nos": "numbers", "vol": "volume", "vols": "volumes", "ch": "chapter", "chap": "chapter",
-    "fig": "figure", "figs": "figures", "sec": "section", "art": "article", "pp": "pages", "pg": "page", "p": "page",
-    "eq": "equation", "ex": "example", "ver": "version", "op": "opus", "apt": "apartment", "rm": "room",
-    "ext": "extension", "tel": "telephone", "ca": "circa", "pt": "part", "ste": "suite", "fl": "floor",
-    "approx": "approximately", "max": "maximum", "min": "minimum", "par": "paragraph", "bldg": "building",
-    "ph": "phone", "lvl": "level", "sc": "scene", "est": "established",
 }  # fmt: skip
 _ENDERS = r"(?:The|He|She|It|We|They|I|You|But|And|So|Then|This|That|These|Those|There|My|Our|His|Her|Their|Your|In|On|At|If|When|What|Who|How|Why|Where|Please|Let|Do|Does|Did|Is|Are|Was|Were|Can|Could|Will|Would|Should|No|Yes|Oh|Well|Now|A|An|For|After|Before|As|Not|Call|Come|Go|Today|Tomorrow|I'm|It's|He's|She's|We're|They're|Don't|Everyone|Some|All|Many|Most)"  # noqa: E501
 _SENTENCE_ENDS = rf"(?=\s*$|\s+[\"']?{_ENDERS}\b|\s*[\"')]\s*$)"
@@ -91,7 +60,7 @@ _CAPS_WORDS = {
 
 
 def _title(match: re.Match[str]) -> str:
-    return _TITLES[match[1]] + " "
+    return TITLES[match[1]] + " "
 
 
 def _street(match: re.Match[str]) -> str:
@@ -101,7 +70,7 @@ def _street(match: re.Match[str]) -> str:
 
 def _with_period(match: re.Match[str]) -> str:
     ends = "." if re.match(_SENTENCE_ENDS, match.string[match.end() :]) else ""
-    return _WITH_PERIOD[match[1].lower()] + ends
+    return WITH_PERIOD[match[1].lower()] + ends
 
 
 def _initials(match: re.Match[str]) -> str:
@@ -149,8 +118,8 @@ read_numbered = Rules(
         (rf"(?<=[.!?] )No\. ?(?=\d+\b{_AFTER_NO})", "number "),
         (r"\b[Nn]os\. ?(?=\d)", "numbers "),
         (
-            rf"(?i)(?<![\w'])({any_of(set(_BEFORE_NUMBER) - {'no', 'nos'})})\. ?(?=#?\d|(?-i:[IVX]+\b))",
-            lambda m: _BEFORE_NUMBER[m[1].lower()] + " ",
+            rf"(?i)(?<![\w'])({any_of(set(BEFORE_NUMBER) - {'no', 'nos'})})\. ?(?=#?\d|(?-i:[IVX]+\b))",
+            lambda m: BEFORE_NUMBER[m[1].lower()] + " ",
         ),
         (r"\bc\. ?(?=1\d{3}\b)", "circa "),
         (r"(?i)\bapt (?=#?\d)", "apartment "),
@@ -174,15 +143,15 @@ read_abbreviations = Rules(
             r"(?<=[a-z]) (St|Ave|Rd|Blvd|Ln|Hwy|Pkwy)\b(?:\.(?! ?[A-Z])|(?![.']| ?[A-Z]))",
             lambda m: f" {_STREETS[m[1]]}",
         ),
-        (rf"\b({any_of(_TITLES)})\.? (?=[A-ZÀ-Þ](?:[\w']|\.))", _title),
-        (r"\b(Mr|Mrs|Dr|Prof)\b\.?(?=[^\w'.]|\s*$)", lambda m: _TITLES[m[1]]),
+        (rf"\b({any_of(TITLES)})\.? (?=[A-ZÀ-Þ](?:[\w']|\.))", _title),
+        (r"\b(Mr|Mrs|Dr|Prof)\b\.?(?=[^\w'.]|\s*$)", lambda m: TITLES[m[1]]),
         (
-            rf"(?i)\b({any_of(set(_WITH_PERIOD) - _BEFORE_WORDS)})\.(?!\w)",
+            rf"(?i)\b({any_of(set(WITH_PERIOD) - _BEFORE_WORDS)})\.(?!\w)",
             _with_period,
         ),
-        (r"\b(max|temp|ref|est|ca|min)\.(?=\s[a-z])", lambda m: _WITH_PERIOD[m[1]]),
+        (r"\b(max|temp|ref|est|ca|min)\.(?=\s[a-z])", lambda m: WITH_PERIOD[m[1]]),
         (rf"(?i)\b({any_of(_BARE)})\b(?!['/-])", lambda m: _BARE[m[1].lower()] or m[1]),
-        (r",? (Jr|Sr)\b\.?", lambda m: " " + _WITH_PERIOD[m[1].lower()]),
+        (r",? (Jr|Sr)\b\.?", lambda m: " " + WITH_PERIOD[m[1].lower()]),
         (r"\b(Co)\.(?=\s|,|$)", "company"),
         (r"\b(Ph\.? ?D|B\.? ?Sc|M\.? ?Sc)\b\.?", lambda m: _initials(m) if "." in m[0] or m[1] == "PhD" else m[0]),
         (r"\b(?:[A-Za-z]\.){2,}(?!\w)", _initials),
