@@ -21,7 +21,7 @@ from emotion_omni.response.guard import Guard
 from emotion_omni.response.planner import Planner
 from emotion_omni.response.responder import Responder
 from emotion_omni.response.safe_replies import no_words_reply
-from emotion_omni.synthesis.synthesizer import Synthesizer
+from emotion_omni.synthesis.synthesizer import Synthesizer, check_delivery
 from emotion_omni.types import Audio, Delivery, Done, Event, Heard, Plan, Speech, Text, Turn
 
 
@@ -87,6 +87,8 @@ class CascadeEngine:
             yield from self.synthesizer.synthesize(text, delivery)
 
     def _events(self, turn: Turn, seed: int) -> Iterator[Event]:
+        if turn.speak:  # a voice that cannot be is refused before anything is heard
+            check_delivery(turn.voice.delivery("neutral"), self.synthesizer.voices)
         started = time.perf_counter()
         heard = self.recognizer.recognize(turn)
         timings = {**heard.timings, "heard": time.perf_counter() - started}

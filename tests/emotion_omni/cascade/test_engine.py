@@ -23,7 +23,7 @@ from engine_contract import (  # noqa: F401 (the whole contract, run again for t
 from emotion_omni import emotion, engine
 from emotion_omni.cascade.engine import CascadeEngine
 from emotion_omni.response.safe_replies import no_words_reply
-from emotion_omni.types import Delivery, Done, EmotionOmniError, Exchange, Heard, Plan, Text, Turn
+from emotion_omni.types import Delivery, Done, EmotionOmniError, Exchange, Heard, Plan, Text, Turn, VoiceSettings
 
 
 @pytest.fixture(params=["kokoro", "cosyvoice2", pytest.param("mixed", marks=pytest.mark.slow)])
@@ -133,6 +133,21 @@ def test_it_does_not_ask_twice_in_the_same_words(hub):
         return [event for event in engine.respond(Turn(tone(1), earlier, speak=False)) if isinstance(event, Text)]
 
     assert said(()) != said((Exchange("", "sad", "…"),))
+
+
+class Deaf:
+    """A recognizer that must not be asked."""
+
+    def recognize(self, turn: Turn) -> Heard:
+        raise AssertionError("heard before the voice was checked")
+
+
+@pytest.mark.parametrize("settings", [VoiceSettings("af_nobody"), VoiceSettings(rate=9.0), VoiceSettings(intensity=-1)])
+def test_a_voice_that_cannot_be_is_refused_before_anything_is_heard(hub, settings):
+    engine = CascadeEngine(Deaf(), hub.planner, hub.responder, hub.synthesizer)
+    with pytest.raises(EmotionOmniError) as caught:
+        next(engine.respond(Turn(tone(1), voice=settings)))
+    assert caught.value.code in ("unknown-voice", "delivery")
 
 
 def test_a_turn_without_words_is_kept_out_of_the_history(hub):
