@@ -36,14 +36,18 @@ def fetch(options: argparse.Namespace) -> int:
     """Fetch and prepare everything the embedded engine needs, for working offline."""
     from emotion_omni import weights
     from emotion_omni.response.smollm2_responder import prepare_model
+    from emotion_omni.synthesis import kokoro
+    from emotion_omni.synthesis.kokoro_graph import prepare_halves
 
     for file in (each for each in weights.FILES if not each.optional):
         path = weights.fetch(file.name)
         result = {"file": file.name, "path": str(path), "sha256": file.sha256, "licence": file.licence}
         emit(options, result, f"{file.name}  {file.megabytes} MB  {file.licence}  verified")
     folder = prepare_model()
+    emit(options, {"file": "smollm2 with our adapter", "path": str(folder)}, "smollm2 with our adapter  prepared")
+    halves = prepare_halves(weights.fetch(kokoro.MODEL))
     weights.tidy()
-    emit(options, {"file": "smollm2 with our adapter", "path": str(folder)}, f"ready in {weights.cache()}")
+    emit(options, {"file": "kokoro in two halves", "path": str(halves)}, f"ready in {weights.cache()}")
     return 0
 
 

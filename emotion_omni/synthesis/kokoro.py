@@ -27,6 +27,7 @@ from emotion_omni.synthesis.synthesizer import check_delivery
 from emotion_omni.types import Audio, Delivery
 
 HZ = 24_000
+MODEL = "kokoro/kokoro-82m-int8.onnx"  # the published graph
 DIRECTIONS = Path(__file__).parent / "weights" / "kokoro_directions.safetensors"  # its card lies beside it
 STYLE = 256  # dimensions of a style vector
 MAX_PHONEMES = 500  # in one pass; the style table has 510 rows, one for each length
@@ -88,7 +89,7 @@ class KokoroSynthesizer:
         config = config or KokoroConfig()
         if zero_gpu.on_loan():
             threads = 1  # the helper threads of more would not survive the fork, and be waited for
-        graph = KokoroGraph.load(weights.fetch("kokoro/kokoro-82m-int8.onnx"), threads)
+        graph = KokoroGraph.load(weights.fetch(MODEL), threads)
         return cls(graph, G2P.load(config.g2p), config.voice, config.level)
 
     def synthesize(self, text: str, delivery: Delivery, *, seed: int = 0) -> Iterator[Audio]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,8 +74,7 @@ class KokoroGraph:
             return cls(folder, threads)
         except Exception:  # onnxruntime has no common class for what it finds
             log.warning("The prepared voice in %s cannot be read; it is made again.", folder)
-            shutil.rmtree(folder, ignore_errors=True)
-            return cls(prepare_halves(source), threads)
+            return cls(prepare_halves(source, again=True), threads)
 
     def predict(self, ids: np.ndarray, style: np.ndarray, speed: np.ndarray) -> Predicted:
         """Phoneme ids int64 [L], style float32 [256], speed of each phoneme float32 [L] → what the decoder speaks."""
@@ -91,15 +89,17 @@ class KokoroGraph:
         return samples.ravel()
 
 
-def prepare_halves(source: Path) -> Path:
+def prepare_halves(source: Path, *, again: bool = False) -> Path:
     """→ the folder with both halves; its name holds the hashes of the published graph and of the cut.
+
+    ``again``: also where they exist. Each half is replaced whole, so another process never finds one missing.
 
     Raises :class:`EmotionOmniError` (code ``weights``) as :func:`weights.fetch` does.
     """
     cut = hashlib.sha256(repr(HALVES).encode()).hexdigest()
     folder = weights.cache() / "converted" / f"kokoro-{weights.sha256(source)[:8]}-{cut[:8]}"
     with weights.locked(folder):
-        if not all((folder / f"{half}.onnx").exists() for half in HALVES):
+        if again or not all((folder / f"{half}.onnx").exists() for half in HALVES):
             log.info("Preparing the voice, once: %s", folder)
             folder.mkdir(parents=True, exist_ok=True)
             _write_halves(source, folder)

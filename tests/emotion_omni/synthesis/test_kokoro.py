@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pyloudnorm
@@ -10,7 +13,7 @@ import pytest
 from emotion_omni import audio, emotion, weights
 from emotion_omni.synthesis.config import VOICE_MENU, KokoroConfig
 from emotion_omni.synthesis.kokoro import HZ, PHONEME_IDS, VOICES, KokoroSynthesizer, style_table
-from emotion_omni.synthesis.kokoro_graph import KokoroGraph, prepare_halves
+from emotion_omni.synthesis.kokoro_graph import HALVES, KokoroGraph, prepare_halves
 from emotion_omni.synthesis.prosody import Prosody
 from emotion_omni.synthesis.text_normalization import normalize_text
 from emotion_omni.types import Audio, Delivery, EmotionOmniError
@@ -42,9 +45,13 @@ def test_a_damaged_half_is_made_again(kokoro, tmp_path, monkeypatch):
     source = weights.fetch("kokoro/kokoro-82m-int8.onnx")
     monkeypatch.setattr(weights, "cache", lambda: tmp_path)
     folder = prepare_halves(source)
-    (folder / "decoder.onnx").write_bytes((folder / "decoder.onnx").read_bytes()[:1000])
-    KokoroGraph.load(source, 1)
-    assert (folder / "decoder.onnx").stat().st_size > 1e6
+    whole = {half: (folder / f"{half}.onnx").read_bytes() for half in HALVES}
+    (folder / "decoder.onnx").write_bytes(whole["decoder"][:1000])
+    with monkeypatch.context() as patch:  # another process reads the folder meanwhile: no file may vanish from it
+        patch.setattr(Path, "unlink", lambda *given, **named: pytest.fail("a half was taken away"))
+        patch.setattr(shutil, "rmtree", lambda *given, **named: pytest.fail("the folder was taken away"))
+        KokoroGraph.load(source, 1)
+    assert {half: (folder / f"{half}.onnx").read_bytes() for half in HALVES} == whole
 
 
 @pytest.mark.slow
