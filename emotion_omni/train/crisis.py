@@ -19,19 +19,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from emotion_omni import weights
 from emotion_omni.evaluate.crisis import CLASSES, measure, read_phrases
 from emotion_omni.response.crisis import CRISIS, CrisisDetector, CrisisHead, is_crisis
 from emotion_omni.response.sentence_encoder import WIDTH, SentenceEncoder
-from emotion_omni.text_encoding import decode_text, split_lines
 from emotion_omni.train import exchanges
+from emotion_omni.train.labelled_lines import read_labelled_lines
+from emotion_omni.train.logistic_regression import minimize_loss
 from emotion_omni.train.part_settings import CrisisSettings
 from emotion_omni.train.responder import read_rows
-from emotion_omni.types import EmotionOmniError
 
 PHRASES = Path(__file__).with_name("crisis.tsv")
 REAL_WEIGHT, DANGER_WEIGHT = 0.5, 2.0  # of an example of real dialogue, and of danger, in the loss
@@ -47,22 +46,6 @@ class CrisisData:
     comments: Path | None = None
 
 
-def read_examples(path: Path) -> list[tuple[str, int]]:
-    """Lines of class TAB text."""
-    found = []
-    for number, line in enumerate(split_lines(decode_text(path.read_bytes(), path.name)[0])):
-        name, _, text = line.partition("\t")
-        if not line:
-            continue
-        if name not in CLASSES or not text:
-            raise EmotionOmniError(
-                f"Line {number + 1} of {path.name} is {line[:60]!r}. It must be {' or '.join(CLASSES)}, a tab, a text.",
-                "data",
-            )
-        found.append((text, CLASSES.index(name)))
-    return found
-
-
 def as_recognized(text: str) -> str:
     """As a recognizer writes it: lower case, no punctuation, in half of the texts no apostrophes."""
     text = re.sub(r"[.,!?;]", "", text.lower())
@@ -71,7 +54,8 @@ def as_recognized(text: str) -> str:
 
 def examples_of(data: CrisisData, settings: CrisisSettings) -> list[Example]:
     rng = random.Random(settings.seed)
-    own = read_examples(data.phrases) + [(text, 0) for text in everyday("train")]
+    own = [(line.text, line.label) for line in read_labelled_lines(data.phrases, CLASSES)]
+    own += [(text, 0) for text in everyday("train")]
     found = [(text, kind, DANGER_WEIGHT if kind else 1.0) for text, kind in own]
     found += [(as_recognized(text), kind, 0.7 * weight) for text, kind, weight in found]
     real: list[str] = []
@@ -96,24 +80,13 @@ def _some(texts: list[str], settings: CrisisSettings, rng: random.Random) -> lis
 
 
 def fit(examples: list[Example], encoder: SentenceEncoder, settings: CrisisSettings) -> nn.Linear:
-    """A regularized logistic regression by L-BFGS: the mean loss plus ``decay`` · |W|²/2."""
+    """A regularized logistic regression on sentence vectors."""
     texts = [text for text, _, _ in examples]
     vectors = torch.cat([encoder(texts[at : at + 64]) for at in range(0, len(texts), 64)]).clone()  # [N, D]
     classes = torch.tensor([kind for _, kind, _ in examples])
     importance = torch.tensor([one for _, _, one in examples])
     head = nn.Linear(WIDTH, len(CLASSES))
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
-    optimizer = torch.optim.LBFGS(head.parameters(), max_iter=settings.iterations, line_search_fn="strong_wolfe")
-
-    def step() -> Tensor:
-        optimizer.zero_grad()
-        losses = F.cross_entropy(head(vectors), classes, reduction="none")
-        loss = (losses * importance).sum() / importance.sum() + settings.decay * head.weight.square().sum() / 2
-        loss.backward()
-        return loss
-
-    optimizer.step(step)
+    minimize_loss(head, vectors, classes, importance, decay=settings.decay, iterations=settings.iterations)
     return head
 
 

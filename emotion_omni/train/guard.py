@@ -21,14 +21,15 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from emotion_omni import streams, weights
+from emotion_omni import weights
 from emotion_omni.emotion import NEWS
 from emotion_omni.response.guard import NewsHead
 from emotion_omni.response.sentence_encoder import SentenceEncoder
-from emotion_omni.text_encoding import decode_text, split_lines
+from emotion_omni.train.encoder_tuning import Example as TuningExample
+from emotion_omni.train.encoder_tuning import TuningSettings, tune
+from emotion_omni.train.labelled_lines import read_labelled_lines
 from emotion_omni.train.part_settings import GuardSettings
 from emotion_omni.train.responder import Row, is_validation, read_rows
-from emotion_omni.types import EmotionOmniError
 
 SITUATIONS = {
     "good": "joyful excited proud grateful hopeful confident content impressed trusting",
@@ -67,16 +68,8 @@ def own_words(rows: list[Row]) -> list[Example]:
 def own_events(path: Path) -> dict[bool, list[Example]]:
     """Labelled sentences; True: one in ten, for validation. Minimal pairs are neighbors, so tens stay together."""
     found: dict[bool, list[Example]] = {False: [], True: []}
-    for number, line in enumerate(split_lines(decode_text(path.read_bytes(), path.name)[0])):
-        label, _, text = line.partition("\t")
-        if not line:
-            continue
-        if label not in NEWS or not text:
-            raise EmotionOmniError(
-                f"Line {number + 1} of {path.name} is {line[:60]!r}. It must be {' or '.join(NEWS)}, a tab, a text.",
-                "data",
-            )
-        found[number // 10 % 10 == 0].append((text, NEWS.index(label)))
+    for number, label, text in read_labelled_lines(path, NEWS):
+        found[number // 10 % 10 == 0].append((text, label))
     return found
 
 
@@ -138,30 +131,10 @@ def fit_with_layers(
     examples: list[Example], encoder: SentenceEncoder, epochs: int
 ) -> tuple[NewsHead, dict[str, torch.Tensor]]:
     """The head together with the encoder's upper layers, which represent word order and negation."""
-    rng = random.Random(0)
-    tuned = {name: tensor.clone().requires_grad_() for name, tensor in encoder.layers(TUNED_FROM).items()}
-    head, tunable = NewsHead(), encoder.with_layers(tuned)
-    groups = [{"params": list(tuned.values()), "lr": 6e-5}, {"params": list(head.parameters()), "lr": 1e-3}]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
-    steps = epochs * (len(examples) // 32)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, [6e-5, 1e-3], total_steps=steps, pct_start=0.1)
     class_weight = 1 / torch.bincount(torch.tensor([kind for _, kind in examples]), minlength=len(NEWS)).float()
-    for epoch in range(epochs):
-        order = sorted(examples, key=lambda example: len(example[0]) + rng.random() * 30)
-        chunks = [order[at : at + 32] for at in range(0, len(order) - 31, 32)]
-        rng.shuffle(chunks)
-        for chunk in chunks:
-            logits = head(tunable.vectors([text for text, _ in chunk]))
-            kinds = torch.tensor([kind for _, kind in chunk])
-            loss = torch.nn.functional.cross_entropy(
-                logits, kinds, weight=class_weight / class_weight.mean(), label_smoothing=0.05
-            )
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-        streams.note(f"words, epoch {epoch}: loss {loss.item():.3f}")
-    return head.eval(), {name: tensor.detach() for name, tensor in tuned.items()}
+    weighted = [TuningExample(text, kind, class_weight[kind].item()) for text, kind in examples]
+    head = NewsHead()
+    return head, tune(head, encoder, weighted, TuningSettings(epochs, TUNED_FROM))
 
 
 @torch.no_grad()

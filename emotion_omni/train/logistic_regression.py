@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on clips of several corpora, which do not all have the same emotions.
+"""Multinomial logistic regression; also on clips of several corpora, which do not all have the same emotions.
 
 Axes: N examples, F features, C emotions.
 """
@@ -47,8 +47,24 @@ def maximize_likelihood(
     ``decay``: weight of |W|²/2 beside the mean loss. ``handicap``: taken from the logits of emotions that the source of
     an example does not have; so much that they take no part, unless less is asked for.
     """
-    target, weight = torch.from_numpy(labels), torch.from_numpy(example_weights(labels, sources))
+    weights = torch.from_numpy(example_weights(labels, sources))
     handicaps = handicap * torch.from_numpy(absent_emotions(labels, sources)).float()
+    target = torch.from_numpy(labels)
+    minimize_loss(classifier, inputs, target, weights, decay=decay, iterations=iterations, handicaps=handicaps)
+
+
+def minimize_loss(
+    classifier: nn.Linear,
+    inputs: Tensor,
+    target: Tensor,
+    weights: Tensor,
+    *,
+    decay: float,
+    iterations: int,
+    handicaps: Tensor | float = 0.0,
+) -> None:
+    """Fit the classifier to inputs [N, F] and classes [N] from zero by L-BFGS: the weighted mean of the cross entropy
+    plus ``decay`` · |W|²/2. ``handicaps``: taken from the logits [N, C]."""
     torch.nn.init.zeros_(classifier.weight)
     torch.nn.init.zeros_(classifier.bias)
     optimizer = torch.optim.LBFGS(
@@ -58,7 +74,7 @@ def maximize_likelihood(
     def step() -> Tensor:
         optimizer.zero_grad()
         losses = F.cross_entropy(classifier(inputs) - handicaps, target, reduction="none")
-        loss = (losses * weight).mean() + decay * classifier.weight.square().sum() / 2
+        loss = (losses * weights).sum() / weights.sum() + decay * classifier.weight.square().sum() / 2
         loss.backward()
         return loss
 
