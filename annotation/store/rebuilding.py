@@ -18,7 +18,7 @@ from annotation.store.event_log import EventLog
 from annotation.store.files import delete, sync_folder
 from annotation.store.migrations import version
 from annotation.store.store import Store, database_url
-from annotation.store.writer import Writer
+from annotation.store.writer import GroupCommitWriter
 from emotion_omni.types import EmotionOmniError
 
 ENDS = ("", "-wal", "-shm")  # of the names of a database's files
@@ -89,7 +89,7 @@ def _replace(home: Path, path: Path, fault: str) -> tuple[int, list[str]]:
         )
     try:
         _delete_all(fresh)
-        Writer(create_engine(database_url(path.parent, None, fresh.name), writes=True), log).close()
+        GroupCommitWriter(create_engine(database_url(path.parent, None, fresh.name), writes=True), log).close()
         kept = _set_aside(path)
         os.replace(fresh, path)
     finally:

@@ -26,7 +26,7 @@ from annotation.store.queries import View
 from annotation.store.reader import Reader
 from annotation.store.transaction import Transaction
 from annotation.store.write_ahead_log import WriteAheadLog
-from annotation.store.writer import Writer
+from annotation.store.writer import GroupCommitWriter
 
 Result = TypeVar("Result")
 PATIENCE = 2.0  # seconds that who withdraws waits for short readers, before the rest is done in the background
@@ -45,7 +45,7 @@ class Store:
         self.log = EventLog(home / "log", shared=True)
         self._reader = Reader(self.url)
         with damage_named(self.url):
-            self.writer = Writer(create_engine(self.url, writes=True), self.log)
+            self.writer = GroupCommitWriter(create_engine(self.url, writes=True), self.log)
         self._write_ahead_log, self._erasing = WriteAheadLog(self._reader.engine), threading.Lock()
         self._finish_erasure()
         self._write_ahead_log.empty()  # a crash may have left what had been erased

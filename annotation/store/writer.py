@@ -31,7 +31,7 @@ Waiting = tuple[Operation, Future]  # an operation and where its outcome goes
 BATCH = 256  # operations at most that share one commit
 
 
-class Writer:
+class GroupCommitWriter:
     def __init__(self, engine: sa.Engine, log: EventLog) -> None:
         """Migrate the database, and replay what the log has and the database lacks."""
         self.engine, self._log = engine, log

@@ -70,14 +70,14 @@ class Clip:
         return replace(self.sound, samples=audio.set_level(self.sound.samples, LEVEL_DBFS))
 
 
-class Ear(Protocol):
+class SpeakerAwareRecognizer(Protocol):
     """A recognizer of emotion that can know a voice."""
 
     def features(self, sound: Audio) -> np.ndarray: ...
     def classify(self, features: np.ndarray, speaker: SpeakerEstimate | None) -> tuple[Emotion, SpeakerEstimate]: ...
 
 
-class EngineEar:
+class EmbeddedEmotionRecognizer:
     """The recognizer of the engine ``embedded``."""
 
     def __init__(self, recognizer: WhisperCT2Recognizer) -> None:
@@ -99,8 +99,11 @@ def measure(engine: SpeaksText, options: Options, say: Say, keep: Callable[[Clip
     full = [clip for clip in clips if clip.intensity == 1]
     for clip in full:
         keep(clip)
-    ears: dict[str, Ear] = {"embedded": EngineEar(recognizer), "functionals": FunctionalsRecognizer.load()}
-    heard = {name: judge(ear, clips, say, name) for name, ear in ears.items()}
+    judges: dict[str, SpeakerAwareRecognizer] = {
+        "embedded": EmbeddedEmotionRecognizer(recognizer),
+        "functionals": FunctionalsRecognizer.load(),
+    }
+    heard = {name: judge(recognizes, clips, say, name) for name, recognizes in judges.items()}
     report: dict[str, Any] = {
         "machine": processors.describe(),
         "voices": list(options.voices),
@@ -127,11 +130,11 @@ def writing_samples(folder: Path) -> Callable[[Clip], None]:
 
 def as_text(report: Mapping[str, Any]) -> str:
     lines = [f"{report['clips']} clips, voices {', '.join(report['voices'])}"]
-    for ear, row in report["heard"].items():
+    for name, row in report["heard"].items():
         recalls = "  ".join(f"{label} {value:.2f}" for label, value in row["recall"].items())
-        rising = report["by_intensity"][ear]["monotone"]
+        rising = report["by_intensity"][name]["monotone"]
         lines.append(
-            f"  heard by {ear}: {row['uar']:.2f}, quadrant {row['right_quadrant']:.2f}; {recalls}; {rising} of 7 rise"
+            f"  heard by {name}: {row['uar']:.2f}, quadrant {row['right_quadrant']:.2f}; {recalls}; {rising} of 7 rise"
         )
     for label, row in report["cost"].items():
         lines.append(
@@ -157,9 +160,9 @@ def speak_all(engine: SpeaksText, options: Options, say: Say) -> Iterator[Clip]:
 # --- hearing ------------------------------------------------------------------------------------------------------
 
 
-def judge(ear: Ear, clips: Sequence[Clip], say: Say, name: str) -> dict[Clip, Emotion]:
+def judge(recognizer: SpeakerAwareRecognizer, clips: Sequence[Clip], say: Say, name: str) -> dict[Clip, Emotion]:
     """What is heard in each clip, with the voice known from its other clips at full intensity."""
-    features = {clip: ear.features(clip.equalized) for clip in clips}
+    features = {clip: recognizer.features(clip.equalized) for clip in clips}
     say(f"{name}: heard {len(clips)} clips")
     found = {}
     for clip in clips:
@@ -167,8 +170,8 @@ def judge(ear: Ear, clips: Sequence[Clip], say: Say, name: str) -> dict[Clip, Em
         for other in clips:
             same_voice = other.voice == clip.voice and other.intensity == 1
             if same_voice and (other.sentence != clip.sentence or other.emotion != clip.emotion):
-                speaker = ear.classify(features[other], speaker)[1]
-        found[clip] = ear.classify(features[clip], speaker)[0]
+                speaker = recognizer.classify(features[other], speaker)[1]
+        found[clip] = recognizer.classify(features[clip], speaker)[0]
     return found
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from emotion_omni.response.chat import Net, ReplyGuard, clauses
+from emotion_omni.response.chat import ReplyFilter, ReplyGuard, clauses
 from emotion_omni.response.config import OpenAIResponderConfig
 from emotion_omni.response.openai_stream import ChatStream, Limits, ServerError
 from emotion_omni.response.prompt import messages
@@ -28,7 +28,7 @@ class OpenAIResponder:
     def __init__(
         self, config: OpenAIResponderConfig, guard: ReplyGuard, transport: httpx.BaseTransport | None = None
     ) -> None:
-        self.config, self.net = config, Net(guard)
+        self.config, self.filter = config, ReplyFilter(guard)
         limits = Limits(
             config.connect_timeout, config.timeout, config.gap_timeout, config.total_timeout, config.retries
         )
@@ -50,7 +50,7 @@ class OpenAIResponder:
         def write(attempt: int, refused: str) -> Generator[str, None, None]:
             return self._clauses(self.request(heard, plan, history, seed + attempt, refused))
 
-        return self.net.reply(heard, plan, history, seed, write)
+        return self.filter.reply(heard, plan, history, seed, write)
 
     def request(
         self, heard: Heard, plan: Plan, history: Sequence[Exchange] = (), seed: int = 0, refused: str = ""

@@ -14,7 +14,7 @@ import transformers
 
 from emotion_omni.chat_prompt import ChatPrompt, slot
 from emotion_omni.loading import explained, load, load_tokenizer
-from emotion_omni.response.chat import Net, ReplyGuard, clauses
+from emotion_omni.response.chat import ReplyFilter, ReplyGuard, clauses
 from emotion_omni.response.config import TransformersResponderConfig
 from emotion_omni.response.prompt import messages
 from emotion_omni.sampling import sample_one
@@ -25,7 +25,7 @@ class TransformersResponder:
     """Keeps nothing between replies but counts, in ``net``."""
 
     def __init__(self, model: Any, tokenizer: Any, config: TransformersResponderConfig, guard: ReplyGuard) -> None:
-        self.net = Net(guard)
+        self.filter = ReplyFilter(guard)
         self.model, self.tokenizer, self.config = model, tokenizer, config
         self._chat = ChatPrompt(tokenizer, config.name)
         eos = model.generation_config.eos_token_id
@@ -58,7 +58,7 @@ class TransformersResponder:
         def write(attempt: int, refused: str) -> Generator[str, None, None]:
             return self._clauses(self.prompt(heard, plan, history, seed + attempt, refused), seed + attempt)
 
-        return self.net.reply(heard, plan, history, seed, write)
+        return self.filter.reply(heard, plan, history, seed, write)
 
     def prompt(
         self, heard: Heard, plan: Plan, history: Sequence[Exchange] = (), seed: int = 0, refused: str = ""

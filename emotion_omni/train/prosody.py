@@ -85,7 +85,7 @@ class Samples:
     neutral: np.ndarray
 
 
-class SampleRoom:
+class Sampler:
     """Speaks a manner and measures the clip."""
 
     def __init__(self) -> None:
@@ -128,16 +128,16 @@ def draw(around: np.ndarray | None, rng: np.random.Generator) -> np.ndarray:
 def collect(folder: Path, round_: int, count: int, around: np.ndarray | None, seed: int) -> None:
     """Speak and measure so many manners; those of an earlier call count."""
     folder.mkdir(parents=True, exist_ok=True)
-    studio = None
+    sampler = None
     for number in range(count):
         file = folder / f"{round_}-{number:05}.npz"
         if file.exists():
             continue
-        studio = studio or SampleRoom()
+        sampler = sampler or Sampler()
         rng = np.random.default_rng([seed, round_, number])
         manner, voice, sentence = draw(around, rng), rng.choice(VOICES), rng.choice(SENTENCES)
         part = file.with_suffix(".part.npz")
-        np.savez(part, **studio.sample(manner, str(voice), str(sentence)))
+        np.savez(part, **sampler.sample(manner, str(voice), str(sentence)))
         part.rename(file)
         if number % 25 == 24:
             streams.note(f"round {round_}: {number + 1} of {count} clips")
@@ -247,14 +247,14 @@ class Spoken:
     alike: np.ndarray
 
 
-def choose(room: SampleRoom, tops: np.ndarray, judges: Judges, settings: ProsodySettings) -> np.ndarray:
+def choose(sampler: Sampler, tops: np.ndarray, judges: Judges, settings: ProsodySettings) -> np.ndarray:
     """Tops [T, E, P] → of each emotion the manner that is heard best beside the others, if it sounds well [E, P].
 
     Candidates are the tops and their means in pairs.
     """
     pairs = [(tops[one] + tops[other]) / 2 for one in range(len(tops)) for other in range(one)]
     candidates = np.concatenate([tops, pairs]).transpose(1, 0, 2)
-    spoken = speak_candidates(room, candidates)
+    spoken = speak_candidates(sampler, candidates)
     good = (spoken.quality >= -settings.most_loss) & (spoken.alike >= settings.least_alike)
     allowed = [
         np.flatnonzero(row) if row.any() else [int(spoken.quality[label].argmax())] for label, row in enumerate(good)
@@ -267,11 +267,11 @@ def choose(room: SampleRoom, tops: np.ndarray, judges: Judges, settings: Prosody
     return np.stack([candidates[label, one] for label, one in enumerate(chosen)])
 
 
-def speak_candidates(room: SampleRoom, candidates: np.ndarray) -> Spoken:
+def speak_candidates(sampler: Sampler, candidates: np.ndarray) -> Spoken:
     """Candidates [E, K, P], each spoken by every voice with every sentence of :data:`OTHER_SENTENCES`."""
     voices = VOICES[:4]
     rows = [
-        [[[room.sample(manner, voice, text) for text in OTHER_SENTENCES] for manner in row] for row in candidates]
+        [[[sampler.sample(manner, voice, text) for text in OTHER_SENTENCES] for manner in row] for row in candidates]
         for voice in voices
     ]
 
@@ -311,7 +311,7 @@ def train(data: Sequence[Path], out: Path, cache: Path, settings: ProsodySetting
         write(manners, out)
     heights = [replace(settings, restraint=factor * settings.restraint) for factor in HEIGHTS]
     tops = [climb(surface, judges, samples.neutral, height) for height in heights]
-    write(choose(SampleRoom(), np.stack(tops), judges, settings), out)
+    write(choose(Sampler(), np.stack(tops), judges, settings), out)
     log = {"settings": asdict(settings), "clips": len(samples.manners), "minutes": (time.monotonic() - started) / 60}
     (out / "prosody.log.json").write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
     return log

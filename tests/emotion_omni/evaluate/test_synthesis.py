@@ -19,7 +19,7 @@ from emotion_omni.types import Audio, SpeakerEstimate
 HZ = 16_000
 
 
-class LoudnessEar:
+class LoudnessRecognizer:
     """Hears an emotion by the pitch of a tone, and counts the clips it knows of the voice."""
 
     def features(self, sound: Audio) -> np.ndarray:
@@ -30,7 +30,7 @@ class LoudnessEar:
         turns = speaker.turns if speaker else 0
         label = emotion.NAMES[int(features[0] // 100) % len(emotion.NAMES)]
         weights = dict.fromkeys(emotion.NAMES, 0.1) | {label: 1.0 + turns}
-        return emotion.mixture(weights), SpeakerEstimate(turns + 1, features, "ear")
+        return emotion.mixture(weights), SpeakerEstimate(turns + 1, features, "loudness")
 
 
 def tone(number: int, level: float = 0.2) -> Audio:
@@ -44,18 +44,18 @@ def clips(voice: str = "a", level: float = 0.2) -> list[Clip]:
 
 def test_a_clip_is_judged_knowing_the_other_clips_of_its_voice_alone():
     both = [*clips("a"), *clips("b")]
-    heard = synthesis.judge(LoudnessEar(), both, lambda text: None, "ear")
+    heard = synthesis.judge(LoudnessRecognizer(), both, lambda text: None, "loudness")
     assert all(felt.label == clip.emotion for clip, felt in heard.items())
     confidences = {round(felt.confidence, 6) for felt in heard.values()}
     assert len(confidences) == 1, "each knows the same number of other clips"
-    alone = synthesis.judge(LoudnessEar(), both[:1], lambda text: None, "ear")[both[0]]
+    alone = synthesis.judge(LoudnessRecognizer(), both[:1], lambda text: None, "loudness")[both[0]]
     assert heard[both[0]].confidence > alone.confidence
 
 
 def test_loudness_gives_nothing_away():
-    ear = LoudnessEar()
+    recognizer = LoudnessRecognizer()
     quiet, loud = clips(level=0.01)[1], clips(level=0.5)[1]
-    assert ear.features(quiet.equalized) == pytest.approx(ear.features(loud.equalized), rel=1e-3)
+    assert recognizer.features(quiet.equalized) == pytest.approx(recognizer.features(loud.equalized), rel=1e-3)
 
 
 def test_recall_confusion_and_quadrants():

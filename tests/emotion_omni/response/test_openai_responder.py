@@ -378,7 +378,7 @@ def test_an_unfinished_last_sentence_is_dropped_only_where_the_length_ended_it(s
 def test_a_server_that_writes_nothing_is_spoken_for(server, responder, written):
     server.write = lambda body: iter(written)
     assert len(reply(responder)) > 20
-    assert responder.net.counts["replaced"] == 1
+    assert responder.filter.counts["replaced"] == 1
 
 
 # --- the net ------------------------------------------------------------------------------------------------------
@@ -386,28 +386,28 @@ def test_a_server_that_writes_nothing_is_spoken_for(server, responder, written):
 
 def test_self_harm_is_answered_without_the_server(server, responder):
     assert reply(responder, "I want to kill myself.") == CRISIS[0]
-    assert server.requests == [] and responder.net.counts["crisis"] == 1
+    assert server.requests == [] and responder.filter.counts["crisis"] == 1
 
 
 def test_a_refused_first_clause_is_asked_for_again_with_the_reason(server, responder):
-    responder.net.guard.refused = {"Congratulations": "direction"}
+    responder.filter.guard.refused = {"Congratulations": "direction"}
     server.write = lambda body: iter(["Congratulations!" if len(server.requests) == 1 else "Oh no, your keys."])
     assert reply(responder) == "Oh no, your keys."
     assert "cheered where" in server.requests[1]["messages"][-1]["content"]
     assert server.requests[0]["seed"] != server.requests[1]["seed"]
-    assert (responder.net.acted, responder.net.turns, responder.net.counts["direction"]) == (1, 1, 1)
+    assert (responder.filter.acted, responder.filter.turns, responder.filter.counts["direction"]) == (1, 1, 1)
 
 
 def test_a_model_that_is_refused_twice_is_replaced(server, responder):
-    responder.net.guard.refused = {"You're": "presumes"}
+    responder.filter.guard.refused = {"You're": "presumes"}
     server.write = lambda body: iter(["You're angry with yourself."])
     said = reply(responder)
     assert len(server.requests) == 2 and len(said) > 20 and "angry" not in said
-    assert responder.net.counts["replaced"] == 1
+    assert responder.filter.counts["replaced"] == 1
 
 
 def test_a_refused_later_clause_ends_the_reply(server, responder, caplog):
-    responder.net.guard.refused = {"500 mg": "advice"}
+    responder.filter.guard.refused = {"500 mg": "advice"}
     server.write = lambda body: iter(["Oh, your poor head. ", "Take 500 mg of it. ", "Then sleep."])
     with caplog.at_level(logging.INFO):
         assert reply(responder) == "Oh, your poor head."
@@ -415,7 +415,7 @@ def test_a_refused_later_clause_ends_the_reply(server, responder, caplog):
 
 
 def test_half_a_sentence_is_completed_by_a_fixed_reply(server, responder):
-    responder.net.guard.refused = {"500 mg": "advice"}
+    responder.filter.guard.refused = {"500 mg": "advice"}
     server.write = lambda body: iter(["For your head, ", "take 500 mg of it."])
     said = reply(responder)
     assert said.startswith("For your head,") and said[-1] in ".?!" and "mg" not in said

@@ -49,7 +49,7 @@ def test_samples_are_kept_and_a_second_call_goes_on(tmp_path, monkeypatch):
             row = {"manner": manner, "change": np.ones(3), "neutral": np.zeros(3), "quality": 0.0, "alike": 1.0}
             return row | {"is_female": voice[1] == "f"}
 
-    monkeypatch.setattr(prosody, "SampleRoom", Stand)
+    monkeypatch.setattr(prosody, "Sampler", Stand)
     prosody.collect(tmp_path, 0, 12, None, seed=1)
     prosody.collect(tmp_path, 0, 20, None, seed=1)
     assert len(spoken) == 20 and len(prosody.read_samples(tmp_path).manners) == 20
@@ -113,12 +113,12 @@ def test_a_draw_near_an_emotion_is_like_it():
 
 @pytest.mark.slow
 def test_a_manner_is_spoken_and_measured(embedded):
-    room = prosody.SampleRoom()
+    sampler = prosody.Sampler()
     manner = np.zeros(WIDTH)
-    same = room.sample(manner, "af_heart", prosody.SENTENCES[0])
+    same = sampler.sample(manner, "af_heart", prosody.SENTENCES[0])
     assert not same["change"].any() and same["quality"] == 0 and same["alike"] == pytest.approx(1, abs=1e-5)
     manner[0] = 1.0
-    higher = room.sample(manner, "af_heart", prosody.SENTENCES[0])
+    higher = sampler.sample(manner, "af_heart", prosody.SENTENCES[0])
     assert np.abs(higher["change"]).max() > 0.01 and higher["alike"] < 1 and isinstance(higher["quality"], float)
 
 
