@@ -40,11 +40,9 @@ def _abbreviates(before: str, following: str) -> bool:
     if not token:
         return False
     word = token[0]
-    if word.lower() in ("e.g", "i.e"):
-        return True
     initial = len(word) == 1 and word.isupper() and word != "I"
-    if word in TITLES or initial:
-        return not following or following.isupper()
+    if initial or word in TITLES or word.lower() in ("e.g", "i.e"):
+        return True
     if "." in word or word.lower() in WITH_PERIOD:  # "3.50" is a number and no abbreviation
         return not word[-1].isdigit() and (not following or following.islower())
     return word.lower() in BEFORE_NUMBER and (not following or following.isdigit())
