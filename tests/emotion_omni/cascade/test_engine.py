@@ -142,11 +142,11 @@ class Deaf:
         raise AssertionError("heard before the voice was checked")
 
 
-@pytest.mark.parametrize("settings", [VoiceSettings("af_nobody"), VoiceSettings(rate=9.0), VoiceSettings(intensity=-1)])
-def test_a_voice_that_cannot_be_is_refused_before_anything_is_heard(hub, settings):
+@pytest.mark.parametrize("voice", [VoiceSettings("af_nobody"), VoiceSettings(rate=9.0), VoiceSettings(intensity=-1)])
+def test_a_voice_that_cannot_be_is_refused_before_anything_is_heard(hub, voice):
     engine = CascadeEngine(Deaf(), hub.planner, hub.responder, hub.synthesizer)
     with pytest.raises(EmotionOmniError) as caught:
-        next(engine.respond(Turn(tone(1), voice=settings)))
+        next(engine.respond(Turn(tone(1), voice=voice)))
     assert caught.value.code in ("unknown-voice", "delivery")
 
 
