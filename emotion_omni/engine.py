@@ -12,7 +12,7 @@ The contract, checked for every engine by ``tests/engine_contract.py``:
 
 Names of engines, the same for the command line, the page, ``produce`` and stored ratings::
 
-    embedded              embedded:CHECKPOINT    (a folder with weights of single parts)
+    embedded              embedded:CHECKPOINT    (a promoted name, or a folder with weights of single parts)
     hub                   hub:light
     cascade               cascade:FILE           (a YAML or JSON file that chooses the parts)
     llm                   llm:MODEL              (of the server that EMOTION_OMNI_LLM_URL names)
@@ -146,12 +146,23 @@ def _llm() -> str:
 def offered() -> list[str]:
     """What a menu can offer here: every engine that has what it needs, each checkpoint by its own name."""
     from emotion_omni import checkpoint
+    from emotion_omni.checkpoint import promotion
 
     names = [default(), *filter(None, [_llm()]), "embedded"]
+    names += [f"embedded:{one.name}" for one in promotion.listed()]
     if not zero_gpu.on_loan():  # there only the engine that the page began with can use the GPU
         names += [f"omni:{one.name}" for one in checkpoint.listed()]
         names += ["hub"] if shutil.which("nvidia-smi") else []  # torch would be more exact, and takes seconds to ask
     return list(dict.fromkeys([*names, "fake"]))
+
+
+def version(name: str) -> str:
+    """What a promoted name means now; empty for other engines. A page loads an engine again when it changes."""
+    from emotion_omni.checkpoint import promotion
+
+    parsed = parse(name)
+    found = promotion.find(parsed.source) if parsed.kind == "embedded" and parsed.source else None
+    return found[0] if found else ""
 
 
 def offered_voices() -> list[tuple[str, str]]:
@@ -179,17 +190,8 @@ def _omni(source: str) -> Engine:
 
 
 def _cascade(name: EngineName) -> Engine:
-    from emotion_omni.cascade import old_hub, presets
     from emotion_omni.cascade.engine import CascadeEngine
+    from emotion_omni.cascade.resolve import resolve
 
-    if name.kind == "cascade":
-        shown, config = presets.find(name.source)
-    elif name.kind == "embedded" and name.source:
-        shown, config = presets.embedded_with(name.source)
-    elif name.kind == "llm":
-        shown, config = presets.llm(name.source)
-    elif str(name) == "hub":
-        shown, config = "hub", old_hub.find()
-    else:
-        shown, config = str(name), presets.preset(str(name))
+    shown, config = resolve(name.kind, name.source)
     return CascadeEngine.load(config, shown)

@@ -10,7 +10,7 @@ from emotion_omni.types import EmotionOmniError
 
 
 class EnginePool:
-    """Engines by name.
+    """Engines by name; one whose name was promoted to another version is loaded anew for the next turn.
 
     Only the engines that the menu offers can be loaded, and ``also``: a name may contain a folder or a hub id, and
     visitors must choose neither.
@@ -19,7 +19,7 @@ class EnginePool:
     def __init__(self, load: Callable[[str], engine.Engine] = engine.load, also: str = "") -> None:
         self._load, self._also = load, also
         self._locks: dict[str, threading.Lock] = {}  # one per engine: a long download does not block the others
-        self._ready: dict[str, engine.Engine] = {}
+        self._ready: dict[str, tuple[str, engine.Engine]] = {}  # with its version
 
     def get(self, name: str) -> engine.Engine:
         """Raises :class:`EmotionOmniError` (``unknown-engine``) for an engine that is not offered."""
@@ -29,12 +29,13 @@ class EnginePool:
                 "unknown-engine",
             )
         with self._locks.setdefault(name, threading.Lock()):
-            if name not in self._ready:
-                self._ready[name] = self._load(name)
-            return self._ready[name]
+            version = engine.version(name)
+            if name not in self._ready or self._ready[name][0] != version:
+                self._ready[name] = version, self._load(name)
+            return self._ready[name][1]
 
     def is_ready(self, name: str) -> bool:
-        return name in self._ready
+        return name in self._ready and self._ready[name][0] == engine.version(name)
 
 
 def menu(default_engine: str) -> list[str]:

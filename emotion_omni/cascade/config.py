@@ -28,6 +28,8 @@ from emotion_omni.types import EmotionOmniError
 class CascadeConfig(Strict):
     """The defaults are the parts of the preset ``embedded``.
 
+    ``crisis``: a ``crisis.safetensors``; empty for the one that comes with the package.
+
     ``device``: ``auto`` (the first GPU, if there is one), ``cpu``, ``cuda`` or ``cuda:1``.
     """
 
@@ -36,6 +38,7 @@ class CascadeConfig(Strict):
     responder: ResponderConfig = SmolLM2Config()
     synthesizer: SynthesizerConfig = KokoroConfig()
     device: str = "auto"
+    crisis: str = ""
 
     @property
     def uses_device(self) -> bool:

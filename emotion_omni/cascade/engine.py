@@ -17,7 +17,6 @@ from emotion_omni.cascade import parts, presets
 from emotion_omni.cascade.config import CascadeConfig
 from emotion_omni.loading import find_device, memory_explained
 from emotion_omni.recognition.recognizer import Recognizer
-from emotion_omni.response.guard import Guard
 from emotion_omni.response.planner import Planner
 from emotion_omni.response.responder import Responder
 from emotion_omni.response.safe_replies import no_words_reply
@@ -59,7 +58,7 @@ class CascadeEngine:
         config.check_packages()
         with memory_explained("loading the models"):
             synthesizer = parts.load_synthesizer(config.synthesizer, device)  # first: it fails most often, and soon
-            guard = Guard.load(config.planner.weights)  # every responder has it under it
+            guard = parts.load_guard(config.planner, config.crisis)  # every responder has it under it
             planner = Planner(guard if config.planner.news == "guard" else None)
             responder = parts.load_responder(config.responder, device, guard)
             recognizer = parts.load_recognizer(config.recognizer, device)

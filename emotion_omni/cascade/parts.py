@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from emotion_omni.recognition.config import RecognizerConfig, WhisperHFConfig
 from emotion_omni.recognition.recognizer import Recognizer
 from emotion_omni.response.config import (
     OpenAIResponderConfig,
+    PlannerConfig,
     RerankedConfig,
     ResponderConfig,
     TransformersResponderConfig,
 )
+from emotion_omni.response.crisis import CrisisDetector, CrisisHead
 from emotion_omni.response.guard import Guard
 from emotion_omni.response.responder import Responder
 from emotion_omni.synthesis.config import CosyVoice2Config, SynthesizerConfig
@@ -26,6 +30,14 @@ def load_recognizer(config: RecognizerConfig, device: torch.device) -> Recognize
     from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer
 
     return WhisperCT2Recognizer.load(config)
+
+
+def load_guard(config: PlannerConfig, crisis: str = "") -> Guard:
+    """``crisis``: weights of the detector of danger in its place; empty for the shipped ones."""
+    guard = Guard.load(config.weights)
+    if crisis:
+        guard._crisis = CrisisDetector(guard._encoder, CrisisHead.load(Path(crisis)))
+    return guard
 
 
 def load_responder(config: ResponderConfig, device: torch.device, guard: Guard) -> Responder:

@@ -8,9 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from emotion_omni.cascade.config import CascadeConfig
+from emotion_omni.checkpoint import promotion
+from emotion_omni.checkpoint.part_files import PART_FILES, files_of
 from emotion_omni.recognition.config import SpeechEmotionConfig, TranscriberConfig, WhisperCT2Config, WhisperHFConfig
 from emotion_omni.response.config import (
     PlannerConfig,
+    RerankedConfig,
+    ResponderConfig,
     SmolLM2Config,
     TransformersResponderConfig,
     openai_from_environment,
@@ -84,30 +88,44 @@ def find(source: str = "") -> tuple[str, CascadeConfig]:
     return f"cascade:{path.stem}", CascadeConfig.read(path)
 
 
-PART_WEIGHTS = ("speech_emotion.safetensors", "responder.safetensors", "guard.safetensors", "g2p.safetensors")
+_RERANKED = ("reranker.safetensors", "reply_bank.safetensors")
 
 
 def embedded_with(source: str) -> tuple[str, CascadeConfig]:
-    """The preset ``embedded`` with weights of a folder in place of the shipped ones → the engine's name, its settings.
+    """The preset ``embedded`` with weights of a checkpoint in place of the shipped ones → its name, its settings.
 
-    ``source``: a folder with any of :data:`PART_WEIGHTS`. Raises :class:`EmotionOmniError` (code ``checkpoint``).
+    ``source``: a promoted name, which may be followed by ``@VERSION``, or a folder with any of
+    :data:`~emotion_omni.checkpoint.part_files.PART_FILES`. Raises :class:`EmotionOmniError` (code ``checkpoint``).
     """
-    folder = Path(source)
+    shown, folder = promotion.find(source) or (Path(source).resolve().name, Path(source))
     if not folder.is_dir():
-        raise EmotionOmniError(f"There is no folder {source!r}, which embedded:FOLDER needs.", "checkpoint")
-    found = {name: str(folder / name) for name in PART_WEIGHTS if (folder / name).is_file()}
-    if not found:
+        names = [one.name for one in promotion.listed()]
+        known = f" Promoted here: {', '.join(names)}." if names else ""
         raise EmotionOmniError(
-            f"The checkpoint {folder.name!r} of the embedded engine holds none of {', '.join(PART_WEIGHTS)}. Name a "
-            "folder that train recognizer, responder, guard or g2p has written.",
-            "checkpoint",
+            f"There is no folder {source!r}, which embedded:FOLDER needs.{known}{nearest(source, names)}", "checkpoint"
         )
-    speech_emotion, responder, guard, g2p = (found.get(name, "") for name in PART_WEIGHTS)
+    files_of(folder)  # none: says so
+    file = {name: str(folder / name) if (folder / name).is_file() else "" for name in PART_FILES}
+    if any(file[name] for name in _RERANKED):
+        responder: ResponderConfig = RerankedConfig(
+            weights=file["responder.safetensors"],
+            bank=file["reply_bank.safetensors"],
+            reranker=file["reranker.safetensors"],
+        )
+    elif file["responder.safetensors"]:
+        responder = SmolLM2Config(weights=file["responder.safetensors"])
+    else:
+        responder = embedded().responder
     config = replace(
         embedded(),
-        recognizer=WhisperCT2Config(weights=speech_emotion),
-        planner=PlannerConfig("guard", guard),
-        responder=SmolLM2Config(weights=responder),
-        synthesizer=KokoroConfig(g2p=g2p),
+        recognizer=WhisperCT2Config(weights=file["speech_emotion.safetensors"]),
+        planner=PlannerConfig("guard", file["guard.safetensors"]),
+        crisis=file["crisis.safetensors"],
+        responder=responder,
+        synthesizer=KokoroConfig(
+            g2p=file["g2p.safetensors"],
+            prosody=file["prosody.json"],
+            directions=file["kokoro_directions.safetensors"],
+        ),
     )
-    return f"embedded:{folder.resolve().name}", config
+    return f"embedded:{shown}", config

@@ -5,6 +5,9 @@ A checkpoint is a folder of five files: ``config.json`` (:class:`~emotion_omni.o
 speech decoder), ``about.json`` (:class:`About`) and ``README.md``, the model card. Frozen weights are not in it:
 ``config.json`` names them. A save that is killed at any point leaves the previous checkpoint or the new one, whole.
 
+Checkpoints of single parts of a cascade are simpler: weight files with a ``lineage.json`` (:mod:`.lineage`), promoted
+to a name that menus show (:mod:`.promotion`).
+
 Imports no torch, because a menu lists checkpoints without it. Own and pulled checkpoints are in ``checkpoints`` under
 ``EMOTION_OMNI_HOME`` (default ``./studio-data``).
 """

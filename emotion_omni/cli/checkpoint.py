@@ -1,4 +1,4 @@
-"""checkpoint: list, show, push, pull and preload checkpoints of the omni model."""
+"""checkpoint: list, show, push, pull and preload checkpoints of the omni model; those of single parts: promotion.py."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emotion_omni.cli import promotion
 from emotion_omni.cli.output import Commands, add_command, add_group, emit
 
 if TYPE_CHECKING:
@@ -17,11 +18,14 @@ NAME_HELP = "a listed name, a folder, or user/repo[@revision]"
 
 
 def add_commands(commands: Commands) -> None:
-    group = add_group(commands, "checkpoint", "List, show, send or fetch checkpoints of the omni model.")
+    group = add_group(
+        commands, "checkpoint", "Checkpoints: list, show, send or fetch them, promote those of single parts."
+    )
     add_command(group, "list", list_all, "checkpoint list")
     for name, run in (("show", show), ("pull", pull), ("preload", preload)):
         command = add_command(group, name, run, f"checkpoint {name} user/repo")
         command.add_argument("name", metavar="NAME", help=NAME_HELP)
+    promotion.add_commands(group)
     command = add_command(group, "push", push, "checkpoint push NAME --repo user/name")
     command.add_argument("name", metavar="NAME", help="a listed name or a folder")
     command.add_argument("--repo", metavar="USER/NAME", required=True, help="model repository; created if missing")

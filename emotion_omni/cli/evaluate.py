@@ -12,21 +12,37 @@ from emotion_omni import streams
 from emotion_omni.cli.output import Commands, add_command, emit
 from emotion_omni.types import EmotionOmniError
 
-PARTS = ("recognition", "reading", "synthesis", "replies")
+PARTS = ("recognition", "reading", "synthesis", "replies")  # each with a report of its own, without an engine
+SUITES = ("quick", "full")
 SPLITS = ("train", "dev", "test", "all")
 DATA = "EMOTION_OMNI_SPEECH"  # environment: the folders of --data
 
 
 def add_commands(commands: Commands) -> None:
-    example = "evaluate --only recognition --data FOLDER --out FOLDER"
+    example = "evaluate embedded --against embedded:FOLDER --suite quick --out FOLDER"
     command = add_command(commands, "evaluate", evaluate, example)
-    command.add_argument("--only", choices=PARTS, action="append", help="only this part; default: every part")
+    subject_help = "engine or checkpoint to evaluate as a whole: embedded, embedded:NAME, omni:CHECKPOINT, llm:MODEL, …"
+    command.add_argument("subject", nargs="?", metavar="ENGINE", help=subject_help)
+    command.add_argument(
+        "--against", metavar="PARENT", help="another engine, set beside it, with differences beyond noise"
+    )
+    command.add_argument("--suite", choices=SUITES, default="quick", help="quick: ten minutes; full: an hour or more")
+    only_help = (
+        f"only this measure; may be repeated. Without an engine, a report of its own for one of: {', '.join(PARTS)}"
+    )
+    command.add_argument("--only", metavar="NAME", action="append", help=only_help)
+    command.add_argument("--list", action="store_true", help="print the measures and end")
+    command.add_argument("--questions", type=Path, nargs="+", metavar="FILE", help="question sets, as JSON lines")
+    real_help = "folder with real recordings of counterfactuals and their counterfactuals.csv"
+    command.add_argument("--counterfactuals", type=Path, metavar="FOLDER", help=real_help)
+    ratings_help = "folder that the studio exported, to calibrate the judge by people"
+    command.add_argument("--ratings", type=Path, metavar="FOLDER", help=ratings_help)
     data_help = (
         f"for recognition: folders with recordings and their manifest.csv, joined by {os.pathsep!r}; default: what "
         f"{DATA} names"
     )
     command.add_argument("--data", metavar="FOLDERS", default=os.environ.get(DATA), help=data_help)
-    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for the report and its page")
+    command.add_argument("--out", type=Path, metavar="FOLDER", help="folder for the report and its page")
     recognizer_help = "embedded, embedded:FOLDER, hub, cascade:FILE or functionals; default: %(default)s"
     command.add_argument("--recognizer", default="embedded", metavar="NAME", help=recognizer_help)
     command.add_argument("--split", choices=SPLITS, default="test", help="of the manifests; default: %(default)s")
@@ -51,13 +67,60 @@ def add_commands(commands: Commands) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Measure the parts; writes JSON, and a page of plots for recognition. A second call of recognition resumes."""
+    """Measure an engine beside its parent: one JSON and one page. A second call goes on where the first stopped."""
+    if options.list:
+        return _list(options)
+    if not options.out:
+        options.command.error("the following arguments are required: --out")
     if options.limit < 0 or options.draws < 1:
         options.command.error("--limit is 0 or more, --draws 1 or more")
+    if options.subject:
+        return _engine(options)
+    if options.against:
+        options.command.error("--against needs an engine before it: evaluate ENGINE --against PARENT")
+    if unknown := sorted(set(options.only or ()) - set(PARTS)):
+        options.command.error(f"--only {unknown[0]} needs an engine: evaluate ENGINE --only {unknown[0]}")
     measured = {"recognition": _recognition, "reading": _reading, "synthesis": _synthesis, "replies": _replies}
     for part in PARTS:
         if part in (options.only or PARTS):
             measured[part](options)
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from emotion_omni.evaluate import registry
+
+    for one in registry.MEASURES:
+        row = {"measure": one.name, "section": one.section, "title": one.title, "suites": list(one.sizes)}
+        emit(options, row, f"{one.name:16} {one.section:18} {one.title}" + ("" if "quick" in one.sizes else " (full)"))
+    return 0
+
+
+def _engine(options: argparse.Namespace) -> int:
+    from emotion_omni import engine
+    from emotion_omni.evaluate import registry, report_page, reports, suite
+    from emotion_omni.evaluate.measure import Sources
+    from emotion_omni.evaluate.subject import Subject
+
+    measures = registry.chosen(options.only or [])
+    sources = Sources(
+        tuple(Path(folder) for folder in (options.data or "").split(os.pathsep) if folder),
+        options.counterfactuals,
+        tuple(options.questions or ()),
+        options.ratings,
+        options.split,
+    )
+    cache = options.cache or suite.default_cache()
+    subjects = [Subject(name, cache) for name in (options.subject, options.against) if name]
+    taken = [suite.take_all(one, measures, options.suite, sources, cache, streams.note) for one in subjects]
+    report = suite.report(subjects[0], taken[0], options.suite, *((subjects[1], taken[1]) if options.against else ()))
+    page = report_page.page(report)
+    reports.write(options.out / reports.DATA, _as_json(report))
+    reports.write(options.out / reports.PAGE, page)
+    if not options.only:
+        reports.save(engine.public(options.subject), report, page)  # the studio links it beside the engine
+    where = f"Report: {options.out / 'report.json'}, page: {options.out / 'report.html'}"
+    emit(options, report, f"{suite.as_text(report)}\n{where}")
     return 0
 
 

@@ -17,6 +17,7 @@ from emotion_omni.strict import Strict
 from emotion_omni.train.part_settings import (
     CodecSettings,
     CrisisSettings,
+    CriticSettings,
     G2PSettings,
     GuardSettings,
     ProsodySettings,
@@ -179,6 +180,14 @@ def _add_parts(group: Commands) -> None:
     command.add_argument("--out", required=True, **out)
     add_settings(command, CrisisSettings)
 
+    command = add_command(group, "critic", critic, "train critic --out FOLDER", uses_seed=True)
+    command.add_argument("--dialogues", type=Path, required=True, help="EmpatheticDialogues as JSONL")
+    command.add_argument("--support", type=Path, required=True, help="ESConv as JSONL")
+    command.add_argument("--daily", type=Path, required=True, help="DailyDialog with emotions as JSONL")
+    command.add_argument("--empathy", type=Path, help="ratings of EPITOME as JSONL, to measure with")
+    command.add_argument("--out", required=True, **out)
+    add_settings(command, CriticSettings)
+
     command = add_command(group, "g2p", g2p, "train g2p --out FOLDER", uses_seed=True)
     command.add_argument("--out", required=True, **out)
     add_settings(command, G2PSettings)
@@ -199,7 +208,7 @@ def recognizer(options: argparse.Namespace) -> int:
     cache = options.cache or weights.cache() / "features"
     if options.evaluate:
         return _print_log(options, part.evaluate(options.data, options.evaluate, cache))
-    return _print_log(options, part.train(options.data, options.out, cache, settings))
+    return _recorded(options, part.train(options.data, options.out, cache, settings), options.data)
 
 
 def prosody(options: argparse.Namespace) -> int:
@@ -209,7 +218,7 @@ def prosody(options: argparse.Namespace) -> int:
     from emotion_omni.train import prosody as part
 
     cache = options.cache or weights.cache() / "features"
-    return _print_log(options, part.train(options.data, options.out, cache, settings))
+    return _recorded(options, part.train(options.data, options.out, cache, settings), options.data)
 
 
 def functionals(options: argparse.Namespace) -> int:
@@ -234,7 +243,8 @@ def responder(options: argparse.Namespace) -> int:
     settings = settings_from(options, ResponderSettings)
     from emotion_omni.train import responder as part
 
-    return _print_log(options, part.train(options.data, options.out, settings, options.parent))
+    log = part.train(options.data, options.out, settings, options.parent)
+    return _recorded(options, log, [options.data], options.parent)
 
 
 def reranker(options: argparse.Namespace) -> int:
@@ -242,7 +252,8 @@ def reranker(options: argparse.Namespace) -> int:
     settings = settings_from(options, RerankerSettings)
     from emotion_omni.train import reranker as part
 
-    return _print_log(options, part.train(options.data, options.replies, options.out, settings))
+    log = part.train(options.data, options.replies, options.out, settings)
+    return _recorded(options, log, [options.data, options.replies])
 
 
 def guard(options: argparse.Namespace) -> int:
@@ -251,7 +262,7 @@ def guard(options: argparse.Namespace) -> int:
     from emotion_omni.train import guard as part
 
     data = part.GuardData(options.data, options.events, options.dialogues, options.comments)
-    return _print_log(options, part.train(data, options.out, settings))
+    return _recorded(options, part.train(data, options.out, settings), list(vars(data).values()))
 
 
 def crisis(options: argparse.Namespace) -> int:
@@ -259,9 +270,17 @@ def crisis(options: argparse.Namespace) -> int:
     settings = settings_from(options, CrisisSettings)
     from emotion_omni.train import crisis as part
 
-    return _print_log(
-        options, part.train(part.CrisisData(options.data, options.dialogues, options.comments), options.out, settings)
-    )
+    data = part.CrisisData(options.data, options.dialogues, options.comments)
+    return _recorded(options, part.train(data, options.out, settings), list(vars(data).values()))
+
+
+def critic(options: argparse.Namespace) -> int:
+    """The critic of replies, a judge for evaluation only: sense, direction and kinds of empathy; half an hour."""
+    settings = settings_from(options, CriticSettings)
+    from emotion_omni.evaluate import critic_training as part
+
+    data = part.CriticData(options.dialogues, options.support, options.daily, options.empathy)
+    return _print_log(options, part.train(data, options.out, settings))
 
 
 def g2p(options: argparse.Namespace) -> int:
@@ -269,7 +288,7 @@ def g2p(options: argparse.Namespace) -> int:
     settings = settings_from(options, G2PSettings)
     from emotion_omni.train import g2p as part
 
-    return _print_log(options, part.train(options.out, settings))
+    return _recorded(options, part.train(options.out, settings), [])
 
 
 def codec(options: argparse.Namespace) -> int:
@@ -278,6 +297,18 @@ def codec(options: argparse.Namespace) -> int:
     from emotion_omni.train import codec as part
 
     return _print_log(options, part.run(options.out, settings))
+
+
+def _recorded(
+    options: argparse.Namespace, log: dict[str, Any], data: typing.Iterable[Path | None], parent: Path | None = None
+) -> int:
+    """Prints the log; where the weights come from is written beside them."""
+    from emotion_omni.checkpoint import lineage
+
+    method = f"train {options.command.prog.split()[-1]}"
+    parent_identity = lineage.parent_of(parent) if parent else lineage.SHIPPED
+    lineage.record(options.out, method, [one for one in data if one], parent_identity, options.seed)
+    return _print_log(options, log)
 
 
 def _print_log(options: argparse.Namespace, log: dict[str, Any]) -> int:

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from emotion_omni import audio, emotion, engine, weights
-from emotion_omni.cascade import presets
 from emotion_omni.cascade.config import CascadeConfig
 from emotion_omni.cascade.parts import load_recognizer
+from emotion_omni.cascade.resolve import resolve
 from emotion_omni.evaluate import functionals_recognizer, functionals_training
 from emotion_omni.evaluate.clip_features import Extracted, hash_of_code
 from emotion_omni.evaluate.functionals_recognizer import FunctionalsRecognizer
@@ -65,9 +65,14 @@ def load(name: str) -> EvaluatedRecognizer:
     if name == "functionals":
         return SecondRecognizer(FunctionalsRecognizer.load())
     parsed = engine.parse(name)
-    config, name = _cascade(parsed), parsed.public  # a report names no folder
+    config = _cascade(parsed)
     config.check_packages()
     found = load_recognizer(config.recognizer, find_device(config.device if config.uses_device else "cpu"))
+    return of_part(parsed.public, found, config)  # a report names no folder
+
+
+def of_part(name: str, found: Recognizer, config: CascadeConfig) -> EvaluatedRecognizer:
+    """The recognizer of a cascade, which has been loaded by these settings."""
     head = Path(getattr(config.recognizer, "weights", "") or speech_emotion.SHIPPED)
     code = sorted(Path(speech_emotion.__file__).parent.glob("*.py"))
     code_hash = hash_of_code(*code, Path(audio.__file__))
@@ -78,12 +83,8 @@ def load(name: str) -> EvaluatedRecognizer:
 
 
 def _cascade(parsed: engine.EngineName) -> CascadeConfig:
-    if parsed.kind == "embedded":
-        return presets.embedded_with(parsed.source)[1] if parsed.source else presets.embedded()
-    if parsed.kind == "hub":
-        return presets.preset(str(parsed))
-    if parsed.kind == "cascade":
-        return presets.find(parsed.source)[1]
+    if parsed.kind in ("embedded", "hub", "cascade"):
+        return resolve(parsed.kind, parsed.source)[1]
     raise EmotionOmniError(
         f"{str(parsed)!r} has no recognizer of its own. Choose functionals, embedded, embedded:FOLDER, hub, hub:light "
         "or cascade:FILE.",

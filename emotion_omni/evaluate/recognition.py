@@ -54,8 +54,22 @@ def check(options: Options) -> None:
     choose_clips(read_manifests(options.data), options)
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The report, and what it was made from: predictions of the clips by condition."""
+
+    report: dict[str, Any]
+    clips: list[Clip]
+    predictions: dict[str, Predictions]
+
+
 def measure(recognizer: EvaluatedRecognizer, options: Options, cache: Path, say: Say) -> dict[str, Any]:
     """The report. Raises :class:`EmotionOmniError` (code ``no-data`` and those of the manifests)."""
+    return measure_all(recognizer, options, cache, say).report
+
+
+def measure_all(recognizer: EvaluatedRecognizer, options: Options, cache: Path, say: Say) -> Measured:
+    """Raises as :func:`measure`."""
     chosen, strangers = choose_clips(read_manifests(options.data), options)
     clips = [*chosen, *(strangers if not recognizer.why_no_speaker else [])]
     found = extract_all(recognizer, clips, cache, say)
@@ -67,7 +81,7 @@ def measure(recognizer: EvaluatedRecognizer, options: Options, cache: Path, say:
     _add_or_explain(report, "leave_one_corpus_out", left_out, "the training log holds no such figures")
     if recognizer.why_no_speaker:
         report["not_run"]["earlier turns"] = recognizer.why_no_speaker
-    return report
+    return Measured(report, chosen, predictions)
 
 
 def _add_or_explain(report: dict[str, Any], name: str, value: Any, why: str) -> None:

@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from emotion_omni import emotion
 from emotion_omni.evaluate import svg_charts
+from emotion_omni.evaluate.page_parts import document, escape, table
 from emotion_omni.evaluate.recognition_turns import KS
-
-STYLE = """
-:root { color-scheme: light dark; --ground: #fff; --text: #1b1d21; --quiet: #5a6069; --line: #d8dbe0;
-  --accent: 47 128 208; }
-@media (prefers-color-scheme: dark) {
-  :root { --ground: #15171b; --text: #e8eaee; --quiet: #a2a9b4; --line: #373c45; }
-}
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 70rem; padding: 1rem; background: var(--ground); color: var(--text);
-  font: 15px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.4rem; } h2 { font-size: 1.15rem; margin-top: 2rem; } h3 { font-size: 1rem; margin: .8rem 0 .2rem; }
-p, figcaption { color: var(--quiet); margin: .3rem 0; }
-svg { width: 100%; max-width: 34rem; height: auto; display: block; }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 19rem), 1fr)); gap: 1rem 2rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
-th, td { padding: .2rem .5rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-.matrix td, .matrix th { padding: .2rem .3rem; font-size: .75rem; }
-.legend { display: flex; flex-wrap: wrap; gap: .2rem 1rem; font-size: .8rem; }
-.legend i { display: inline-block; width: .8rem; height: .8rem; margin-right: .35rem; border-radius: .2rem;
-  vertical-align: -.1rem; }
-"""
 
 
 def page(report: Mapping[str, Any]) -> str:
@@ -46,22 +23,7 @@ def page(report: Mapping[str, Any]) -> str:
         _left_section(report),
     ]
     title = f"Speech emotion recognition: {report['recognizer']}"
-    return (
-        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{_escape(title)}</title><style>{STYLE}</style></head>"
-        f"<body><h1>{_escape(title)}</h1>{''.join(sections)}</body></html>\n"
-    )
-
-
-def _escape(value: object) -> str:
-    return html.escape(str(value), quote=True)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    top = "".join(f'<th scope="col">{_escape(cell)}</th>' for cell in head)
-    body = "".join(f"<tr>{''.join(f'<td>{_escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    return document(title, "".join(sections))
 
 
 def _share(value: float | None) -> str:
@@ -98,7 +60,7 @@ def _head(report: Mapping[str, Any]) -> str:
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}, Python "
         f"{machine['python']}; {versions}.",
     ]
-    return "".join(f"<p>{_escape(line)}</p>" for line in lines)
+    return "".join(f"<p>{escape(line)}</p>" for line in lines)
 
 
 def _recall_section(report: Mapping[str, Any]) -> str:
@@ -107,7 +69,7 @@ def _recall_section(report: Mapping[str, Any]) -> str:
         [(name, row["value"], row.get("low"), row.get("high")) for name, row in rows],
         "UAR without earlier turns: " + ", ".join(f"{name} {row['value']:.2f}" for name, row in rows),
     )
-    table = _table(
+    rows_shown = table(
         ["", "clips", "speakers", "classes", "UAR", "eight answers", "calm as neutral"],
         [
             (
@@ -123,7 +85,7 @@ def _recall_section(report: Mapping[str, Any]) -> str:
         ],
     )
     mean = f"<p>Mean over corpora, classes each has: {_share(report['mean_over_corpora'].get('k0'))}.</p>"
-    return f"<h2>A stranger's first turn</h2>{chart}{table}{mean}"
+    return f"<h2>A stranger's first turn</h2>{chart}{rows_shown}{mean}"
 
 
 def _speaker_section(report: Mapping[str, Any]) -> str:
@@ -140,8 +102,8 @@ def _speaker_section(report: Mapping[str, Any]) -> str:
     ]
     mean = report["mean_over_corpora"]
     rows.append(("mean over corpora", *(_share(mean.get(one)) for one in report["conditions"])))
-    note = f"<p>{_escape('; '.join(texts))}.</p>"
-    return f"<h2>When the voice is known: UAR over earlier turns</h2>{chart}{note}{_table(head, rows)}"
+    note = f"<p>{escape('; '.join(texts))}.</p>"
+    return f"<h2>When the voice is known: UAR over earlier turns</h2>{chart}{note}{table(head, rows)}"
 
 
 def _calibration_section(report: Mapping[str, Any]) -> str:
@@ -149,8 +111,8 @@ def _calibration_section(report: Mapping[str, Any]) -> str:
     for name, found in report["pooled"]["calibration"].items():
         caption = f"All corpora, {report['conditions'][name]}: ECE {_share(found['ece'])}"
         chart = svg_charts.reliability_chart(found["reliability"], caption)
-        figures.append(f"<figure style='margin:0'>{chart}<figcaption>{_escape(caption)}</figcaption></figure>")
-    table = _table(
+        figures.append(f"<figure style='margin:0'>{chart}<figcaption>{escape(caption)}</figcaption></figure>")
+    rows_shown = table(
         ["", "condition", "ECE", "mean confidence", "accuracy", "right answers that are sure"],
         [
             (
@@ -166,7 +128,7 @@ def _calibration_section(report: Mapping[str, Any]) -> str:
         ],
     )
     note = "<p>Share of right answers over the probability they were given; on the dashed line it is true.</p>"
-    return f"<h2>Is its confidence true?</h2>{note}<div class='charts'>{''.join(figures)}</div>{table}"
+    return f"<h2>Is its confidence true?</h2>{note}<div class='charts'>{''.join(figures)}</div>{rows_shown}"
 
 
 def _refusal_section(report: Mapping[str, Any]) -> str:
@@ -174,15 +136,15 @@ def _refusal_section(report: Mapping[str, Any]) -> str:
     for name, row in _groups(report).items():
         reasons = ", ".join(f"{code} {count}" for code, count in row["refused"]["reasons"].items()) or "–"
         rows.append((name, f"{row['refused']['share']:.1%}", reasons, _share(row["empty_words"])))
-    table = _table(["", "refused", "reasons", "share with empty words"], rows)
-    return f"<h2>Refused clips, clips without words</h2>{table}"
+    rows_shown = table(["", "refused", "reasons", "share with empty words"], rows)
+    return f"<h2>Refused clips, clips without words</h2>{rows_shown}"
 
 
 def _confusion_section(report: Mapping[str, Any]) -> str:
     parts = []
     for condition in report["pooled"]["confusion"]:
         for name, row in _groups(report).items():
-            heading = f"<h3>{_escape(name)}, {_escape(report['conditions'][condition])}</h3>"
+            heading = f"<h3>{escape(name)}, {escape(report['conditions'][condition])}</h3>"
             parts.append(f"<div>{heading}{_matrix(row['confusion'][condition])}</div>")
     note = "<p>Rows: the label. Columns: the answer among all eight. Stronger color: a larger share of the row.</p>"
     return f"<h2>Confusion</h2>{note}<div class='charts'>{''.join(parts)}</div>"
@@ -214,8 +176,8 @@ def _left_section(report: Mapping[str, Any]) -> str:
         left = report["leave_one_corpus_out"]
         rows = [(name, _in_words(value)) for name, value in left.items()] if isinstance(left, dict) else [("", left)]
         parts.append("<p>From the training log: each corpus judged by a model that was not trained on it.</p>")
-        parts.append(_table(["left out", "UAR"], rows))
-    parts += [f"<p>{_escape(name)}: not run, {_escape(why)}.</p>" for name, why in report["not_run"].items()]
+        parts.append(table(["left out", "UAR"], rows))
+    parts += [f"<p>{escape(name)}: not run, {escape(why)}.</p>" for name, why in report["not_run"].items()]
     return "".join(parts)
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from emotion_omni import emotion, engine, json_lines
-from emotion_omni.cascade import presets
 from emotion_omni.cascade.parts import load_responder
+from emotion_omni.cascade.resolve import resolve
 from emotion_omni.loading import find_device
 from emotion_omni.response.guard import Guard
 from emotion_omni.response.planner import Planner
@@ -75,12 +75,7 @@ def reply_to(prompt: Prompt, responder: Responder, planner: Planner, seed: int =
 def load(name: str) -> tuple[Responder, Planner]:
     """``embedded``, ``embedded:FOLDER``, ``cascade:FILE``, ``hub``: the two parts that write."""
     parsed = engine.parse(name)
-    if parsed.kind == "embedded" and parsed.source:
-        config = presets.embedded_with(parsed.source)[1]
-    elif parsed.kind == "cascade":
-        config = presets.find(parsed.source)[1]
-    else:
-        config = presets.preset(name)
+    config = resolve(parsed.kind, parsed.source)[1]
     guard = Guard.load(config.planner.weights)
     device = find_device(config.device if config.uses_device else "cpu")
     planner = Planner(guard if config.planner.news == "guard" else None)

@@ -67,6 +67,42 @@ def interval_chart(rows: Sequence[tuple[str, float, float | None, float | None]]
     return _svg("".join(parts), summary, height)
 
 
+Interval = tuple[float, float | None, float | None]  # value, low, high
+
+
+def comparison_chart(rows: Sequence[tuple[str, str, Interval, Interval | None]], summary: str) -> str:
+    """For each (title, text on the right, child, parent): a line of words, below it the child's value with its interval
+    and, hollow, the parent's."""
+    step, inner = 44, WIDTH - 16
+    height = step * len(rows) + 18
+    parts = []
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x = 8 + tick * inner
+        parts += [_line(x, 14, x, height - 16, 'stroke-opacity=".15"'), _text(x, height - 4, f"{tick:g}")]
+    for index, (title, text, child, parent) in enumerate(rows):
+        top = step * index
+        parts += [_text(8, top + 12, title, "start"), _text(WIDTH - 8, top + 12, text, "end")]
+        parts.append(_dot(child, 8, inner, top + 23, f'fill="{SERIES_COLORS[0]}"', SERIES_COLORS[0]))
+        if parent is not None:
+            hollow = f'fill="var(--ground)" stroke="{SERIES_COLORS[1]}" stroke-width="2"'
+            parts.append(_dot(parent, 8, inner, top + 34, hollow, SERIES_COLORS[1]))
+    return _svg("".join(parts), summary, height)
+
+
+def _dot(found: Interval, start: float, inner: float, y: float, look: str, color: str) -> str:
+    value, low, high = found
+    parts = []
+    if low is not None and high is not None:
+        ends = (start + min(1.0, max(0.0, end)) * inner for end in (low, high))
+        x1, x2 = ends
+        parts.append(
+            f'<line x1="{x1:.1f}" y1="{y:.1f}" x2="{x2:.1f}" y2="{y:.1f}" stroke="{color}" stroke-width="3" '
+            'stroke-opacity=".45" stroke-linecap="round"/>'
+        )
+    x = start + min(1.0, max(0.0, value)) * inner
+    return "".join([*parts, f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" {look}/>'])
+
+
 def _y(value: float) -> float:
     return TOP + (1 - value) * (HEIGHT - TOP - BOTTOM)
 

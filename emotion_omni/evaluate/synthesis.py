@@ -186,14 +186,14 @@ def heard_row(clips: Sequence[Clip], heard: Mapping[Clip, Emotion]) -> dict[str,
     recalls = {label: row[label] / max(1, sum(row.values())) for label, row in confusion.items()}
     return {
         "uar": round(float(np.mean(list(recalls.values()))), 4),
-        "right_quadrant": round(float(np.mean([_same_quadrant(clip.emotion, heard[clip].label) for clip in clips])), 4),
+        "right_quadrant": round(float(np.mean([same_quadrant(clip.emotion, heard[clip].label) for clip in clips])), 4),
         "recall": {label: round(value, 4) for label, value in recalls.items()},
         "by_voice": _by_voice(clips, [heard[clip].label == clip.emotion for clip in clips]),
         "confusion": confusion,
     }
 
 
-def _same_quadrant(one: str, other: str) -> bool:
+def same_quadrant(one: str, other: str) -> bool:
     """Neutral is only like itself; others agree in the signs of valence and arousal."""
     if "neutral" in (one, other):
         return one == other

@@ -17,13 +17,16 @@ class KokoroConfig(Strict):
     """Kokoro-82M on the CPU. ``voice``: the one that speaks where a delivery chooses none, any of Kokoro's.
 
     ``level``: whether an emotion also makes the voice louder or softer. ``g2p``: a ``g2p.safetensors``; empty for the
-    one that comes with the package.
+    one that comes with the package. ``prosody``, ``directions``: a ``prosody.json`` and its
+    ``kokoro_directions.safetensors``, likewise.
     """
 
     kind: Literal["kokoro"] = "kokoro"
     voice: str = "af_heart"
     level: bool = False
     g2p: str = ""
+    prosody: str = ""
+    directions: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -10,7 +10,7 @@ Source: hexgrad, "Kokoro-82M" (Apache-2.0), after StyleTTS 2 (Li et al. 2023).
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -78,9 +78,19 @@ class KokoroSynthesizer:
     hz = HZ
     voices = VOICES
 
-    def __init__(self, graph: KokoroGraph, g2p: G2P, voice: str = KokoroConfig.voice, level: bool = False) -> None:
-        self._graph, self._g2p, self._voice, self._level = graph, g2p, voice, level
-        self.directions = safetensors.numpy.load_file(DIRECTIONS)
+    def __init__(
+        self,
+        graph: KokoroGraph,
+        g2p: G2P,
+        voice: str = KokoroConfig.voice,
+        level: bool = False,
+        settings: Mapping[str, Prosody] | None = None,
+        directions: Path = DIRECTIONS,
+    ) -> None:
+        """``settings``: of each emotion; without them the shipped ones."""
+        self._graph, self._g2p, self._voice, self._level, self._settings = graph, g2p, voice, level, settings
+        with weights.part_explained(directions, "prosody"):
+            self.directions = safetensors.numpy.load_file(directions)
         style_table(voice)  # fetched now, not in the first reply
 
     @classmethod
@@ -90,13 +100,15 @@ class KokoroSynthesizer:
         if zero_gpu.on_loan():
             threads = 1  # the helper threads of more would not survive the fork, and be waited for
         graph = KokoroGraph.load(weights.fetch(MODEL), threads)
-        return cls(graph, G2P.load(config.g2p), config.voice, config.level)
+        settings = prosody.load(Path(config.prosody)) if config.prosody else None
+        directions = Path(config.directions or DIRECTIONS)
+        return cls(graph, G2P.load(config.g2p), config.voice, config.level, settings, directions)
 
     def synthesize(self, text: str, delivery: Delivery, *, seed: int = 0) -> Iterator[Audio]:
         """See :class:`~emotion_omni.synthesis.synthesizer.Synthesizer`. Voices: :data:`VOICES`."""
         delivery = check_delivery(delivery, VOICES)
         voice = delivery.voice or self._voice
-        settings = prosody.by_emotion()
+        settings = self._settings or prosody.by_emotion()
         manner = settings[delivery.emotion].scaled(delivery.intensity, settings["neutral"], delivery.rate)
         yield from self.speak_in(text, voice, manner)
 

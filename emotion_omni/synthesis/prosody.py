@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from emotion_omni import emotion, weights
+
 SETTINGS = Path(__file__).with_suffix(".json")
 TIMBRE = 128  # dimensions of a style vector; the others are prosody
 FRAME_HZ = 80.0
@@ -167,6 +169,15 @@ def _last_vowel(phonemes: str, end: int) -> int:
 def by_emotion() -> Mapping[str, Prosody]:
     """The shipped settings of each label."""
     return read(SETTINGS)
+
+
+def load(path: Path) -> Mapping[str, Prosody]:
+    """Settings that a training has written. Raises :class:`EmotionOmniError` (code ``checkpoint``)."""
+    with weights.part_explained(path, "prosody"):
+        found = read(path)
+        if missing := [name for name in emotion.NAMES if name not in found]:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+        return found
 
 
 def read(path: Path) -> Mapping[str, Prosody]:

@@ -25,6 +25,7 @@ from emotion_omni.recognition.config import (
 from emotion_omni.response.config import (
     OpenAIResponderConfig,
     PlannerConfig,
+    RerankedConfig,
     SmolLM2Config,
     TransformersResponderConfig,
 )
@@ -206,13 +207,20 @@ def test_embedded_takes_the_weights_of_single_parts_from_a_folder(tmp_path):
     with pytest.raises(EmotionOmniError, match=r"'mine'.*holds none of speech_emotion\.safetensors") as caught:
         presets.embedded_with(str(tmp_path / "mine"))
     assert caught.value.code == "checkpoint" and str(tmp_path) not in str(caught.value)
-    for name in presets.PART_WEIGHTS:
-        (tmp_path / "mine" / name).touch()
+    for name in ("speech_emotion", "responder", "guard", "g2p", "crisis", "kokoro_directions"):
+        (tmp_path / "mine" / f"{name}.safetensors").touch()
+    (tmp_path / "mine" / "prosody.json").touch()
     shown, config = presets.embedded_with(str(tmp_path / "mine"))
     assert shown == "embedded:mine"
     assert Path(config.recognizer.weights) == tmp_path / "mine" / "speech_emotion.safetensors"
     assert config.responder == SmolLM2Config(weights=str(tmp_path / "mine" / "responder.safetensors"))
     assert config.planner.weights.endswith("guard.safetensors") and config.synthesizer.g2p.endswith("g2p.safetensors")
+    assert config.crisis.endswith("crisis.safetensors") and config.synthesizer.prosody.endswith("prosody.json")
+    assert config.synthesizer.directions.endswith("kokoro_directions.safetensors")
+    (tmp_path / "mine" / "reranker.safetensors").touch()
+    reranked = presets.embedded_with(str(tmp_path / "mine"))[1].responder
+    assert isinstance(reranked, RerankedConfig) and reranked.reranker.endswith("reranker.safetensors")
+    assert reranked.weights.endswith("responder.safetensors") and reranked.bank == ""
     (tmp_path / "mine" / "guard.safetensors").unlink()
     assert presets.embedded_with(str(tmp_path / "mine"))[1].planner == PlannerConfig()
 
