@@ -18,7 +18,7 @@ from annotation.people.hub_sign_in import oauth_is_on
 from annotation.rating.public_address import declared_address, trusted_proxies
 from annotation.rating.routes import public_address, routes
 from annotation.studio import Studio
-from annotation.ui import people, rate, results, studies
+from annotation.ui import model_report, people, rate, results, studies
 from annotation.ui.body_limits import BodyLimits
 from annotation.ui.engine_pool import EnginePool
 from annotation.ui.last_slash import LastSlash
@@ -97,7 +97,7 @@ def launch_options(studio: Studio) -> dict:
         "enable_monitoring": False,
         "root_path": "",  # settled by public_address() alone; Gradio would overwrite the path of a mount with it
         "app_kwargs": {
-            "routes": [Mount("/studio", app=routes(studio)), closed],
+            "routes": [Mount("/studio", app=routes(studio)), closed, *([] if rating_only() else [model_report.ROUTE])],
             "middleware": [public_address(), Middleware(LastSlash), limited],
         },
     }

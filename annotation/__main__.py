@@ -115,7 +115,8 @@ def produce(options: argparse.Namespace) -> Result:
     studio = Studio.open()
     rules = Study.read({"title": options.title, "template": options.template})
     queries = producing.read_queries(options.files)
-    engines = [(engine.public(name), engine.load(name)) for name in options.engines]
+    loaded = {engine.public(name): engine.load(name) for name in options.engines}
+    engines = [(engine.rated_as(name, one), one) for name, one in loaded.items()]
     items, refused = producing.produce(engines, queries, rules, studio.clips, options.seed, _show_progress)
     study = lifecycle.create(studio.store, studio.clips, rules, items)
     return {"study": study, "items": len(items), "refused": refused}

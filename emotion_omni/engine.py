@@ -165,6 +165,11 @@ def version(name: str) -> str:
     return found[0] if found else ""
 
 
+def rated_as(name: str, loaded: Engine) -> str:
+    """What a rating keeps of an engine from a menu: its name, with the version that a promoted name means now."""
+    return loaded.name if loaded.name.startswith(f"{name}@") else name
+
+
 def offered_voices() -> list[tuple[str, str]]:
     """(label, name) of the voices that a menu shows; an engine's ``voices`` may hold more. "" is the engine's own."""
     from emotion_omni.synthesis.config import VOICE_MENU

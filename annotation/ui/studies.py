@@ -128,7 +128,8 @@ class Handlers:
             raise EmotionOmniError("Choose at least one engine.", "missing")
         rules = Study.read(settings)
         queries = producing.read_queries(files)
-        engines = [(name, self.engines.get(name)) for name in names]
+        loaded = {name: self.engines.get(name) for name in names}
+        engines = [(engine.rated_as(name, one), one) for name, one in loaded.items()]
         items, refused = producing.produce(engines, queries, rules, self.studio.clips, seed, report, stop.is_set)
         if not items:
             raise EmotionOmniError("No query could be answered. " + " ".join(refused[:3]), "empty")

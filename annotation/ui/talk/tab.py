@@ -16,13 +16,14 @@ from typing import Any
 import gradio as gr
 
 from annotation.studio import Studio
+from annotation.ui import model_report
 from annotation.ui.engine_pool import EnginePool, menu
 from annotation.ui.talk import api, contribute, page_update, player
 from annotation.ui.talk.answer_queue import CAPACITY, AnswerQueue
 from annotation.ui.talk.conversation import LONGEST_TRANSCRIPT, REMEMBERED_TURNS, ChatTurn, Conversation, save_sound
 from annotation.ui.talk.page_update import NOTHING_HEARD, PageUpdate
 from emotion_omni import audio, emotion
-from emotion_omni.engine import offered_voices
+from emotion_omni.engine import offered_voices, rated_as
 from emotion_omni.types import EmotionOmniError, Turn, VoiceSettings
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ class Handlers:
         yield page_update.started(shown, self.engines.is_ready(name)).values(conversation)
         try:
             engine = self.engines.get(name)  # outside the queue: a download must not block other visitors
+            turn.engine = rated_as(name, engine)
             earlier = Conversation(before)
             query = replace(query, earlier=earlier.exchanges(), speaker=earlier.speaker())
             with self.queue.slot(), _closed_at_exit(engine.respond(query, seed=turn.seed)) as events:
@@ -289,6 +291,8 @@ def _draw_settings(default_engine: str) -> dict[str, Any]:
             elem_id="engine",
             info="fake answers without a model; it is for testing the page.",
         )
+        report = gr.HTML(model_report.link(default_engine), elem_id="model-report", container=False)
+        engine.change(model_report.link, engine, report, queue=False, **HIDDEN)
         seed = gr.Number(
             0,
             label="Seed",
