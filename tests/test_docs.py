@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -83,6 +84,31 @@ def test_every_command_and_option_exists(page):
 def test_pictures_and_links_exist(page):
     for target in re.findall(r"\]\((?!http|#)([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+REPORTS = [ROOT / "emotion_omni" / "evaluate" / "results", ROOT / "annotation" / "bench" / "results"]
+FIGURE = re.compile(r"(\d+(?:\.(\d+))?)( %)?<!--(\S+) (\S+)-->")  # a number, its report, where it stands in it
+
+
+@pytest.mark.parametrize("page", READMES, ids=name)
+def test_a_figure_is_that_of_its_report(page):
+    text = page.read_text(encoding="utf-8")
+    assert len(FIGURE.findall(text)) == len(re.findall(r"<!--\S+ \S+-->", text)), (
+        f"{name(page)}: a mark without a number"
+    )
+    for shown, digits, percent, report, place in FIGURE.findall(text):
+        (file,) = [folder / f"{report}.json" for folder in REPORTS if (folder / f"{report}.json").exists()]
+        value = json.loads(file.read_text(encoding="utf-8"))
+        for key in place.split("/"):
+            value = value[int(key)] if isinstance(value, list) else value[key]
+        value = 100 * value if percent else value
+        assert abs(value - float(shown)) <= 0.5 * 10 ** -len(digits) + 1e-9, (
+            f"{name(page)}: {shown} is {value} in {report}"
+        )
+
+
+def test_the_main_figures_are_read_from_reports():
+    assert len(FIGURE.findall(README)) >= 8
 
 
 def test_requirements_hold_no_weights_and_no_gpl():

@@ -195,9 +195,11 @@ def test_python_agrees_that_torch_is_not_imported():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
-def test_nothing_outside_evaluation_uses_the_second_recognizer():
-    """It judges models and data; were they trained on, filtered, chosen or searched by it, it could not."""
-    judge = ("emotion_omni.evaluate.functionals_recognizer", "emotion_omni.evaluate.acoustic_functionals")
+def test_nothing_outside_evaluation_uses_its_judges():
+    """Nor the critic. They judge models and data; were they trained on, filtered or chosen by them, they could not."""
+    judge = tuple(
+        f"emotion_omni.evaluate.{name}" for name in ("functionals_recognizer", "acoustic_functionals", "critic")
+    )
     assert set(judge) <= set(modules())
     assert {name for name in modules() if imports(name) & set(judge)} <= {
         name for name in modules() if within(name, "emotion_omni.evaluate")

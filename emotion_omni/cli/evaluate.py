@@ -35,6 +35,8 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("--questions", type=Path, nargs="+", metavar="FILE", help="question sets, as JSON lines")
     real_help = "folder with real recordings of counterfactuals and their counterfactuals.csv"
     command.add_argument("--counterfactuals", type=Path, metavar="FOLDER", help=real_help)
+    study_help = "with --against: also write the replies of both here, as a study for people to compare"
+    command.add_argument("--study", type=Path, metavar="FOLDER", help=study_help)
     ratings_help = "folder that the studio exported, to calibrate the judge by people"
     command.add_argument("--ratings", type=Path, metavar="FOLDER", help=ratings_help)
     data_help = (
@@ -76,8 +78,8 @@ def evaluate(options: argparse.Namespace) -> int:
         options.command.error("--limit is 0 or more, --draws 1 or more")
     if options.subject:
         return _engine(options)
-    if options.against:
-        options.command.error("--against needs an engine before it: evaluate ENGINE --against PARENT")
+    if options.against or options.study:
+        options.command.error("--against and --study need an engine before them: evaluate ENGINE --against PARENT")
     if unknown := sorted(set(options.only or ()) - set(PARTS)):
         options.command.error(f"--only {unknown[0]} needs an engine: evaluate ENGINE --only {unknown[0]}")
     measured = {"recognition": _recognition, "reading": _reading, "synthesis": _synthesis, "replies": _replies}
@@ -119,9 +121,21 @@ def _engine(options: argparse.Namespace) -> int:
     reports.write(options.out / reports.PAGE, page)
     if not options.only:
         reports.save(engine.public(options.subject), report, page)  # the studio links it beside the engine
+    if options.study:
+        _study(options, subjects, cache)
     where = f"Report: {options.out / 'report.json'}, page: {options.out / 'report.html'}"
     emit(options, report, f"{suite.as_text(report)}\n{where}")
     return 0
+
+
+def _study(options: argparse.Namespace, subjects: list[Any], cache: Path) -> None:
+    if len(subjects) < 2:
+        options.command.error("--study needs two engines: evaluate ENGINE --against PARENT --study FOLDER")
+    from emotion_omni.evaluate import compare_study
+    from emotion_omni.evaluate.made_up_speech import MadeUpSpeech
+
+    found = compare_study.write(*subjects, options.limit, options.study, MadeUpSpeech(cache / "spoken"), streams.note)
+    streams.note(f"{found['comparisons']} comparisons for people: python -m annotation create {options.study}")
 
 
 def _recognition(options: argparse.Namespace) -> None:

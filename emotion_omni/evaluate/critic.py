@@ -2,32 +2,39 @@
 
 For evaluation only, like the second recognizer: nothing may be trained on, filtered, chosen or searched by it, and a
 test on imports holds that. It shares no data with the reranker: it learned from people's own conversations
-(:mod:`emotion_omni.evaluate.critic_training`), the reranker from our written exchanges. Words and reply go through
-MiniLM together, whose upper layers are its own.
+(:mod:`emotion_omni.evaluate.critic_training`), the reranker from our written exchanges. Small networks on MiniLM's
+sentence vectors, and how usual the reply's pairs of words are.
 
-Axes: B pairs, T tokens, D width 384, K = :data:`JUDGED`.
+Axes: B replies, D width 384, K = :data:`JUDGED`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+import re
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
-import tokenizers
 import torch
 from torch import Tensor, nn
 
 from emotion_omni import weights
+from emotion_omni.emotion import NAMES
 from emotion_omni.response.sentence_encoder import WIDTH, SentenceEncoder
 from emotion_omni.types import Exchange
 
 SHIPPED = Path(__file__).parent / "weights" / "critic.safetensors"  # trained by us, with its card
-JUDGED = ("sense", "direction", "emotional_reactions", "interpretations", "explorations")
-MAX_TOKENS = 96
-LONGEST_CONTEXT = 20  # words of the exchange before
-BATCH = 16
+KINDS = ("emotional_reactions", "interpretations", "explorations")  # of empathy, after EPITOME
+JUDGED = ("sense", "direction", *KINDS)
+COUNTS = 6
+BUCKETS = 1 << 18  # of pairs of words, by their hash
+BATCH = 32
+
+Vectors = Callable[[list[str]], Tensor]  # texts → unit vectors [B, D]
 
 
 @dataclass(frozen=True)
@@ -40,63 +47,103 @@ class Answered:
     earlier: tuple[Exchange, ...] = ()
 
     @property
-    def texts(self) -> tuple[str, str]:
-        """The two texts of a pair: tone, last exchange and words; the reply. Lower case, as the corpora are."""
-        before = " ".join(f"{one.transcript} {one.reply}" for one in self.earlier[-1:])
-        context = " ".join([*before.split()[-LONGEST_CONTEXT:], self.words])
-        return f"{self.tone}: {context}".lower(), self.reply.lower()
+    def context(self) -> str:
+        """The last exchange and the words, as one text."""
+        return " ".join([*(f"{one.transcript} {one.reply}".strip() for one in self.earlier[-1:]), self.words])
 
 
-class CriticHead(nn.Module):
-    """Mean hidden states [B, D] → logits [B, K]."""
+class Usage:
+    """How usual pairs of words are: counts by hash, uint8 [BUCKETS], of their logarithms."""
+
+    def __init__(self, counts: np.ndarray) -> None:
+        self.counts = counts
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Usage:
+        counts = np.zeros(BUCKETS)
+        for text in texts:
+            np.add.at(counts, _places(text), 1)
+        return cls(np.minimum(np.round(16 * np.log2(1 + counts)), 255).astype(np.uint8))
+
+    def features(self, text: str) -> list[float]:
+        """Mean and lowest fourth of the logarithms of the counts, and the share of pairs that are unknown."""
+        places = _places(text)
+        found = np.sort(self.counts[places] / 16)
+        if not len(found):
+            return [0.0, 0.0, 1.0]
+        lowest = found[: max(1, len(found) // 4)]
+        return [float(found.mean()) / 8, float(lowest.mean()) / 8, float((found == 0).mean())]
+
+
+def _places(text: str) -> np.ndarray:
+    own = ["^", *re.findall(r"[a-z0-9']+|[.!?]", text.lower())]
+    return np.array([zlib.crc32(f"{a} {b}".encode()) % BUCKETS for a, b in zip(own, own[1:], strict=False)], int)
+
+
+class CriticHeads(nn.Module):
+    """Features of :meth:`Critic.features` → logits [B, K]: a network for each of sense, direction and the kinds."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Dropout(0.1), nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Linear(WIDTH, len(JUDGED)))
+        self.sense = _network(4 * WIDTH + COUNTS, 64, 1)
+        self.direction = _network(3 * WIDTH + len(NAMES), 64, 1)
+        self.kinds = _network(2 * WIDTH + COUNTS, 32, len(KINDS))
 
-    def forward(self, states: Tensor) -> Tensor:
-        return self.layers(states)
+    def forward(self, parts: tuple[Tensor, ...]) -> Tensor:
+        words, context, reply, tones, counts = parts
+        both = words * reply * WIDTH**0.5
+        sense = [both, (words - reply).abs(), reply, context * reply * WIDTH**0.5, counts]
+        direction = [words, reply, both, tones]
+        found = [self.sense(torch.cat(sense, 1)), self.direction(torch.cat(direction, 1))]
+        return torch.cat([*found, self.kinds(torch.cat([reply, both, counts], 1))], 1)
+
+
+def _network(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Dropout(0.3), nn.Linear(inputs, hidden), nn.GELU(), nn.Dropout(0.3), nn.Linear(hidden, outputs)
+    )
 
 
 class Critic:
-    """``encoder``: MiniLM with the critic's upper layers. ``tokenizer``: of pairs."""
+    """``vectors``: MiniLM as published."""
 
-    def __init__(self, encoder: SentenceEncoder, tokenizer: tokenizers.Tokenizer, head: CriticHead) -> None:
-        self.encoder, self._tokenizer, self.head = encoder, tokenizer, head
+    def __init__(self, vectors: Vectors, usage: Usage, heads: CriticHeads) -> None:
+        self.vectors, self.usage, self.heads = vectors, usage, heads
 
     @classmethod
     def load(cls, path: Path = SHIPPED) -> Critic:
         """Fetches the sentence encoder. Raises :class:`EmotionOmniError` (codes ``weights``, ``checkpoint``)."""
-        encoder, tokenizer = load_encoder()
+        encoder = load_encoder()
         with weights.part_explained(path, "critic"):
-            tensors = {name: value.float() for name, value in safetensors.torch.load_file(path).items()}
-            head = CriticHead()
-            head.load_state_dict({name[5:]: one for name, one in tensors.items() if name.startswith("head.")})
-            tuned = {name[6:]: one for name, one in tensors.items() if name.startswith("tuned.")}
-            return cls(encoder.with_layers(tuned), tokenizer, head.eval())
+            tensors = safetensors.torch.load_file(path)
+            heads, usage = CriticHeads(), Usage(tensors.pop("usage").numpy())
+            heads.load_state_dict({name: value.float() for name, value in tensors.items()})
+            return cls(encoder, usage, heads.eval())
 
     @torch.inference_mode()
     def judge(self, answered: Sequence[Answered]) -> list[dict[str, float]]:
         """The probability of each of :data:`JUDGED` for each reply."""
         found: list[dict[str, float]] = []
         for at in range(0, len(answered), BATCH):
-            logits = self.logits([one.texts for one in answered[at : at + BATCH]])
+            logits = self.heads(self.features(answered[at : at + BATCH]))
             found += [dict(zip(JUDGED, row, strict=True)) for row in logits.sigmoid().tolist()]
         return found
 
-    def logits(self, pairs: Sequence[tuple[str, str]]) -> Tensor:
-        """[B, K], with gradients."""
-        encodings = self._tokenizer.encode_batch(list(pairs))
-        ids = torch.tensor([one.ids for one in encodings])
-        mask = torch.tensor([one.attention_mask for one in encodings], dtype=torch.bool)
-        weight = mask[..., None].float()
-        return self.head((self.encoder.hidden_states(ids, mask) * weight).sum(1) / weight.sum(1))
+    def features(self, answered: Sequence[Answered]) -> tuple[Tensor, ...]:
+        """Vectors of words, context and reply [B, D] each, tones [B, 8], counts [B, COUNTS]."""
+        texts = ([one.words for one in answered], [one.context for one in answered], [one.reply for one in answered])
+        vectors = [self.vectors([text.lower() or "." for text in some]) for some in texts]
+        tones = torch.tensor([[float(name == one.tone) for name in NAMES] for one in answered])
+        counts = torch.tensor([self._counts(one) for one in answered])
+        cosines = torch.stack([(vectors[0] * vectors[2]).sum(1), (vectors[1] * vectors[2]).sum(1)], 1)
+        return *vectors, tones, torch.cat([counts, cosines], 1)
+
+    def _counts(self, one: Answered) -> list[float]:
+        length = len(one.reply.split())
+        return [*self.usage.features(one.reply), min(length, 60) / 30]
 
 
-def load_encoder() -> tuple[SentenceEncoder, tokenizers.Tokenizer]:
-    """MiniLM as published and its tokenizer, set up for pairs. Raises :class:`EmotionOmniError` (code ``weights``)."""
-    file = weights.fetch("minilm/tokenizer.json")
-    tokenizer = tokenizers.Tokenizer.from_file(str(file))
-    tokenizer.enable_truncation(MAX_TOKENS)
-    tokenizer.enable_padding()
-    return SentenceEncoder.load(weights.fetch("minilm/model.safetensors"), file), tokenizer
+@functools.cache
+def load_encoder() -> SentenceEncoder:
+    """MiniLM as published. Raises :class:`EmotionOmniError` (code ``weights``)."""
+    return SentenceEncoder.load(weights.fetch("minilm/model.safetensors"), weights.fetch("minilm/tokenizer.json"))

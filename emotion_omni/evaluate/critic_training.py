@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import math
 import random
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,14 +26,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from emotion_omni import streams, weights
-from emotion_omni.evaluate.critic import JUDGED, Answered, Critic, CriticHead, load_encoder
-from emotion_omni.response.sentence_encoder import SentenceEncoder
+from emotion_omni.evaluate.critic import JUDGED, Answered, Critic, CriticHeads, Usage, load_encoder
 from emotion_omni.train.guard import SITUATIONS
 from emotion_omni.train.part_settings import CriticSettings
+from emotion_omni.train.reranker import Vectors
 from emotion_omni.train.responder import Row, read_rows
 from emotion_omni.types import Exchange
 
-TUNED_FROM = 3  # the encoder's layers from here on are the critic's own: 5.3 M parameters
 TONES = {  # of the situations of EmpatheticDialogues
     "happy": "joyful excited proud grateful hopeful impressed",
     "calm": "confident content trusting caring faithful",
@@ -146,9 +144,9 @@ def target(**known: float) -> tuple[float, ...]:
 class Pairs:
     """Right and wrong pairs of a split, drawn anew for each epoch."""
 
-    def __init__(self, corpora: dict[str, list[Example]], encoder: SentenceEncoder) -> None:
+    def __init__(self, corpora: dict[str, list[Example]], vectors: Vectors) -> None:
         self._corpora = corpora
-        self._near = {name: _nearest(encoder, examples) for name, examples in corpora.items()}
+        self._near = {name: _nearest(vectors, examples) for name, examples in corpora.items()}
         spoken = corpora["dialogues"]
         self._by_news = {news: [one for one in spoken if one.news == news] for news in ("good", "bad")}
         daily = [one.answered for one in corpora["daily"]]
@@ -203,15 +201,14 @@ class Pairs:
         yield replace(answered, reply=wrong), target(direction=0.0)
 
 
-def _nearest(encoder: SentenceEncoder, examples: Sequence[Example]) -> list[list[int]]:
+def _nearest(vectors: Vectors, examples: Sequence[Example]) -> list[list[int]]:
     """For each example those whose words are nearest, itself and equal replies left out."""
     if not examples:
         return []
-    texts = [one.answered.words for one in examples]
-    vectors = torch.cat([encoder(texts[at : at + 64]) for at in range(0, len(texts), 64)])
+    own = vectors([one.answered.words.lower() for one in examples])
     found = []
-    for index in range(len(texts)):
-        near = (vectors @ vectors[index]).topk(min(NEAREST, len(texts))).indices.tolist()
+    for index in range(len(examples)):
+        near = (own @ own[index]).topk(min(NEAREST, len(examples))).indices.tolist()
         found.append([other for other in near if other != index] or [index])
     return found
 
@@ -220,7 +217,7 @@ def _nearest(encoder: SentenceEncoder, examples: Sequence[Example]) -> list[list
 
 
 def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross entropy over the targets that are known; wrong pairs are twice as many as right ones."""
+    """Binary cross entropy over the known targets; of the sense, wrong pairs are twice as many as right ones."""
     known = targets.isfinite()
     wanted = torch.where(known, targets, torch.zeros(()))
     each = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
@@ -229,36 +226,25 @@ def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
     return (each * weight * known).sum() / (weight * known).sum()
 
 
-def fit(critic: Critic, tuned: dict[str, Tensor], pairs: Pairs, settings: CriticSettings) -> None:
-    rng = random.Random(settings.seed)
-    groups = [
-        {"params": list(tuned.values()), "lr": settings.learning_rate},
-        {"params": list(critic.head.parameters()), "lr": 10 * settings.learning_rate},
-    ]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
-    epochs = [pairs.draw(rng) for _ in range(settings.epochs)]
-    steps = sum(len(drawn) // settings.batch_size for drawn in epochs)
-    rates = [settings.learning_rate, 10 * settings.learning_rate]
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=max(2, steps), pct_start=0.1)
-    critic.head.train()
-    step, mean, started = 0, 0.0, time.monotonic()
-    for epoch, drawn in enumerate(epochs):
-        drawn.sort(key=lambda pair: len(" ".join(pair[0].texts)) + rng.random() * 60)
-        size = settings.batch_size
-        chunks = [drawn[at : at + size] for at in range(0, len(drawn) - size + 1, size)]
-        rng.shuffle(chunks)
-        for chunk in chunks:
-            logits = critic.logits([answered.texts for answered, _ in chunk])
-            loss = loss_of(logits, torch.tensor([wanted for _, wanted in chunk]))
+def fit(critic: Critic, pairs: Sequence[Pair], settings: CriticSettings) -> None:
+    batches = [critic.features([one for one, _ in pairs[at : at + 512]]) for at in range(0, len(pairs), 512)]
+    inputs = tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
+    targets = torch.tensor([wanted for _, wanted in pairs])
+    optimizer = torch.optim.AdamW(critic.heads.parameters(), settings.learning_rate, weight_decay=0.1)
+    steps = settings.epochs * (len(pairs) // settings.batch_size + 1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps)
+    critic.heads.train()
+    for epoch in range(settings.epochs):
+        total = 0.0
+        for chosen in torch.randperm(len(pairs)).split(settings.batch_size):
+            loss = loss_of(critic.heads(tuple(part[chosen] for part in inputs)), targets[chosen])
             loss.backward()
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-            step, mean = step + 1, 0.98 * mean + 0.02 * loss.item()
-            if step % 100 == 0:
-                seconds = time.monotonic() - started
-                streams.note(f"epoch {epoch}, step {step} of {steps}: loss {mean:.3f}, {seconds:.0f} s")
-    critic.head.eval()
+            total += loss.item() * len(chosen)
+        streams.note(f"epoch {epoch}: loss {total / len(pairs):.3f}")
+    critic.heads.eval()
 
 
 # --- report -------------------------------------------------------------------------------------------------------
@@ -313,21 +299,20 @@ def agreement(critic: Critic, rows: Sequence[Row]) -> dict[str, float]:
 def train(data: CriticData, out: Path, settings: CriticSettings) -> dict[str, Any]:
     """Write ``critic.safetensors`` and its log to ``out`` → the log."""
     torch.manual_seed(settings.seed)
-    published, tokenizer = load_encoder()
-    tuned = {name: tensor.clone().requires_grad_() for name, tensor in published.layers(TUNED_FROM).items()}
-    critic = Critic(published.with_layers(tuned), tokenizer, CriticHead())
+    vectors = Vectors(load_encoder())
     corpora = read(data, "train", settings.examples, settings.seed)
-    fit(critic, tuned, Pairs(corpora, published), settings)
+    usage = Usage.of([one.answered.reply for examples in corpora.values() for one in examples])
+    critic, pairs = Critic(vectors, usage, CriticHeads()), Pairs(corpora, vectors)
+    rng = random.Random(settings.seed)
+    fit(critic, [pair for _ in range(settings.draws) for pair in pairs.draw(rng)], settings)
+    tensors = {name: value.detach().half().contiguous() for name, value in critic.heads.state_dict().items()}
     out.mkdir(parents=True, exist_ok=True)
-    tensors = {f"tuned.{name}": tensor for name, tensor in tuned.items()}
-    tensors |= {f"head.{name}": tensor for name, tensor in critic.head.state_dict().items()}
-    halves = {name: tensor.detach().half().contiguous() for name, tensor in tensors.items()}
-    save_file(halves, out / "critic.safetensors")
+    save_file(tensors | {"usage": torch.from_numpy(usage.counts)}, out / "critic.safetensors")
     log: dict[str, Any] = {"settings": asdict(settings)}
     log["data"] = {name: weights.sha256(path) for name, path in vars(data).items() if path}
     log["examples"] = {name: len(examples) for name, examples in corpora.items()}
-    log["dev"] = report(critic, Pairs(read(data, "dev", settings.report, 1), published), 1)
-    log["test"] = report(critic, Pairs(read(data, "test", settings.report, 2), published), 2)
+    log["dev"] = report(critic, Pairs(read(data, "dev", settings.report, 1), vectors), 1)
+    log["test"] = report(critic, Pairs(read(data, "test", settings.report, 2), vectors), 2)
     if data.empathy:
         rows = [row for row in read_rows(data.empathy) if row["split"] == "dev"]
         log["people of EPITOME, dev"] = agreement(critic, rows)

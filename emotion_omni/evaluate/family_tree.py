@@ -32,7 +32,7 @@ class Member:
     lineage: Lineage
 
     def as_row(self) -> dict[str, Any]:
-        about = {"name": self.name, "version": self.version, "promoted": self.promoted}
+        about: dict[str, Any] = {"name": self.name, "version": self.version, "promoted": self.promoted}
         about |= {"compared_with": self.compared_with, "current": self.is_current}
         return about | {"lineage": lineages.as_row(self.lineage)}
 

@@ -101,16 +101,17 @@ class CrisisSettings(Strict):
 
 @dataclass(frozen=True)
 class CriticSettings(Strict):
-    learning_rate: float = setting(1e-4, "peak learning rate of the encoder's layers; of the head ten times as much")
-    epochs: int = setting(2, "each with other wrong replies")
+    learning_rate: float = setting(2e-3, "peak learning rate, one cycle")
+    epochs: int = setting(8, "passes over the pairs")
     examples: int = setting(4000, "of each corpus, each with its right and two wrong replies")
-    batch_size: int = setting(32, "pairs per step")
+    draws: int = setting(2, "of wrong replies for each example")
+    batch_size: int = setting(256, "pairs per step")
     report: int = setting(400, "examples of each corpus in the report")
     seed: int = setting(0, "of weights, order and wrong replies")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._positive("learning_rate", "epochs", "examples", "batch_size", "report")
+        self._positive("learning_rate", "epochs", "examples", "draws", "batch_size", "report")
 
 
 @dataclass(frozen=True)

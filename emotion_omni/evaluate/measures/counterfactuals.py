@@ -51,7 +51,8 @@ def tone_swap(run: Run) -> Outcome:
 
 def _judge_swaps(outcome: Outcome, replies: dict[tuple[str, str], str], text_of: dict[str, str]) -> None:
     """Of each pair of tones: do the answers differ, and does each fit its own tone better than the other's?"""
-    critic, by_item = Critic.load(), defaultdict(dict)
+    critic = Critic.load()
+    by_item: dict[str, dict[str, str]] = defaultdict(dict)
     for (item, tone), reply in replies.items():
         by_item[item][tone] = reply
     for item, of_tone in by_item.items():
