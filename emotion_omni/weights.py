@@ -213,6 +213,14 @@ FILES: tuple[File, ...] = (
         optional=True,
     ),
     File(
+        "dnsmos/sig_bak_ovr.onnx",
+        "269fbebdb513aa23cddfbb593542ecc540284a91849ac50516870e1ac78f6edd",
+        1.2,
+        "MIT",
+        (_pip(("speechmos==0.0.1.1", "speechmos/dnsmos_models/sig_bak_ovr.onnx")),),
+        optional=True,
+    ),
+    File(
         "resemblyzer/pretrained.pt",
         "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
         17.1,

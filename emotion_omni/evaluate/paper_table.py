@@ -10,12 +10,20 @@ from typing import Any
 
 Report = Mapping[str, Any]
 
-HEAD = ["", "UTMOS", "DistillMOS", "word errors of the reply", "emotional score (1 to 5)", "opinion of people (1 to 5)"]
+HEAD = [
+    "",
+    "UTMOS",
+    "DistillMOS",
+    "DNSMOS",
+    "word errors of the reply",
+    "emotional score (1 to 5)",
+    "opinion of people (1 to 5)",
+]
 PUBLISHED = (
-    ["Emotion Omni, as published", "4.41", "–", "4.61 %", "3.97", "4.23"],
-    ["without fusion, as published", "–", "–", "6.42 %", "3.15", "3.85"],
-    ["OpenS2S, as published", "–", "–", "–", "3.37", "4.11"],
-    ["GLM-4-Voice, as published", "3.88", "–", "–", "2.43", "–"],
+    ["Emotion Omni, as published", "4.41", "–", "–", "4.61 %", "3.97", "4.23"],
+    ["without fusion, as published", "–", "–", "–", "6.42 %", "3.15", "3.85"],
+    ["OpenS2S, as published", "–", "–", "–", "–", "3.37", "4.11"],
+    ["GLM-4-Voice, as published", "3.88", "–", "–", "–", "2.43", "–"],
 )
 
 
@@ -30,7 +38,7 @@ def notes(report: Report) -> list[str]:
     """What is missing in the row, with the reason."""
     measures = {row["name"]: row for row in report["measures"]}
     found = [
-        "UTMOS: its weights want a package that is not permitted here; DistillMOS is another predictor, not comparable."
+        "UTMOS: its weights cannot be had from any package; DistillMOS and DNSMOS are other predictors, not comparable."
     ]
     for name, what in (("voice", "DistillMOS, word errors"), ("judge", "Emotional score")):
         if "why_not" in (row := measures.get(name, {"why_not": "not asked for"})):
@@ -52,11 +60,13 @@ def _values(report: Report, side: str = "") -> dict[tuple[str, str], float]:
 
 
 def _row(name: str, values: Mapping[tuple[str, str], float]) -> list[str]:
-    mos, wer, score = (values.get(key) for key in (("voice", "mos"), ("voice", "wer"), ("judge", "empathy")))
+    keys = (("voice", "mos"), ("voice", "dnsmos"), ("voice", "wer"), ("judge", "empathy"))
+    mos, dnsmos, wer, score = (values.get(key) for key in keys)
     return [
         name,
         "–",
         "–" if mos is None else f"{mos:.2f}",
+        "–" if dnsmos is None else f"{dnsmos:.2f}",
         "–" if wer is None else f"{100 * wer:.1f} %",
         "–" if score is None else f"{score:.2f}",
         "–",

@@ -19,6 +19,8 @@ STYLE = """
 .tile b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; line-height: 1.2; }
 .tile span { color: var(--quiet); font-size: .8rem; display: block; line-height: 1.35; }
 .worse { color: var(--bad); } .better { color: var(--good); }
+.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: .5rem 2rem;
+  align-items: start; } .row svg { max-width: 26rem; } .row .wide { grid-column: 1 / -1; }
 .measure { border-top: 1px solid var(--line); padding: .4rem 0 1rem; }
 .verdict { border-left: 4px solid var(--good); background: var(--card); padding: .5rem .8rem; border-radius: .3rem; }
 .verdict.refused { border-color: var(--bad); }
@@ -97,15 +99,13 @@ def _figures(report: Report) -> Iterator[tuple[Mapping[str, Any], Mapping[str, A
 
 
 def _tiles(report: Report) -> str:
-    by_name = {(row["name"], one["name"]): one for row, one in _figures(report)}
+    by_name = {(row["name"], one["name"]): (row, one) for row, one in _figures(report)}
     tiles = []
-    for key in TILES:
-        if (one := by_name.get(key)) is None:
-            continue
+    for row, one in (by_name[key] for key in TILES if key in by_name):
         beside = f"parent {_shown(one['parent']['value'], one['unit'])}{_star(one)}" if "parent" in one else ""
-        shown = _shown(one["value"], one["unit"])
+        shown, title = _shown(one["value"], one["unit"]), f"{row['title']}: {one['title']}"
         tiles.append(
-            f'<div class="tile"><b>{shown}</b><span>{escape(one["title"])}</span>'
+            f'<div class="tile"><b>{shown}</b><span>{escape(title)}</span>'
             f'<span class="{_side(one)}">{escape(beside)}</span></div>'
         )
     return f'<div class="tiles">{"".join(tiles)}</div>'
@@ -154,8 +154,8 @@ def _measure(row: Mapping[str, Any], report: Report) -> str:
     charts = [_chart(shares)] if shares else []
     charts += [draw(row["details"]) for draw in _PLOTS.get(row["name"], ())]
     figures = "".join(f"<div>{chart}</div>" for chart in charts if chart)
-    more = _examples(row["details"])
-    return f'<div class="measure">{text}<div class="charts">{figures}</div>{_table(row["figures"])}{more}</div>'
+    numbers = f'<div class="wide">{_table(row["figures"])}</div>'
+    return f'<div class="measure">{text}<div class="row">{figures}{numbers}</div>{_examples(row["details"])}</div>'
 
 
 def _chart(figures: Sequence[Mapping[str, Any]]) -> str:
@@ -179,7 +179,7 @@ def _table(figures: Sequence[Mapping[str, Any]]) -> str:
         "better",
         "value [95 %]",
         "items",
-        "drawn as",
+        "clusters",
         *(["parent", "difference [95 %]"] if beside else []),
     ]
     rows = []

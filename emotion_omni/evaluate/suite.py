@@ -136,7 +136,7 @@ def report(
         "suite": suite,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": processors.describe(),
-        "versions": {name: _version(name) for name in ("emotion-omni-studio", *PACKAGES)},
+        "versions": {name: _version(name) for name in PACKAGES},
         "measures": [_row(one, others.get(one.measure.name), level) for one in taken],
     }
     if parent:

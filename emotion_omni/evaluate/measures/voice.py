@@ -8,6 +8,7 @@ import numpy as np
 
 from emotion_omni import audio, emotion
 from emotion_omni.evaluate import synthesis
+from emotion_omni.evaluate.dnsmos import DNSMOS
 from emotion_omni.evaluate.figures import Figure, Sample
 from emotion_omni.evaluate.functionals_recognizer import FunctionalsRecognizer
 from emotion_omni.evaluate.measure import Measure, Outcome, Run
@@ -21,8 +22,8 @@ FRAME = 0.02  # seconds
 SILENT_DBFS = -50.0
 LONG_GAP = 0.6  # seconds of silence inside a sentence
 ABSENT = {
-    "DNSMOS": "its ONNX files come from a repository that no package index holds; DistillMOS stands in its place",
-    "UTMOS": "its weights are a pickle on the hub that wants fairseq; DistillMOS stands in its place",
+    "UTMOS": "its published weights are a pickled checkpoint on the hub that no package holds; DNSMOS and DistillMOS "
+    "are other predictors",
 }
 
 
@@ -39,7 +40,12 @@ def measure(run: Run) -> Outcome:
         "second recognizer": synthesis.heard_row(full, heard),
         "sentences": len({c.sentence for c in full}),
     }
-    for name, values in (("wer", _word_errors), ("mos", _quality), ("similarity", _similarity)):
+    for name, values in (
+        ("wer", _word_errors),
+        ("mos", _quality),
+        ("dnsmos", _background),
+        ("similarity", _similarity),
+    ):
         try:
             outcome.samples += values(full)
         except (EmotionOmniError, ImportError) as error:
@@ -113,6 +119,13 @@ def _quality(clips: Sequence[Clip]) -> Iterator[Sample]:
         yield _sample(f"mos: {clip.emotion}", clip, score)
 
 
+def _background(clips: Sequence[Clip]) -> Iterator[Sample]:
+    judge = DNSMOS.load()
+    for clip in clips:
+        for name, score in judge.scores(clip.sound).items():
+            yield _sample("dnsmos" if name == "overall" else f"dnsmos: {name}", clip, score)
+
+
 def _similarity(clips: Sequence[Clip]) -> Iterator[Sample]:
     embedder = SpeakerEmbedder.load()
     neutral = {clip.sentence: embedder.embed(clip.sound) for clip in clips if clip.emotion == "neutral"}
@@ -127,12 +140,13 @@ MEASURE = Measure(
     section="Voice",
     text="Neutral sentences in eight emotions. Heard by the second recognizer, whose features took no part in the "
     "search of "
-    "the prosody (chance 0.125); predicted opinion score by DistillMOS; words by Whisper base.",
+    "the prosody (chance 0.125); predicted opinion scores by DistillMOS and DNSMOS; words by Whisper base.",
     figures=(
         Figure("heard", "the emotion meant is heard (second recognizer)", guarded=True, margin=0.03),
         Figure("quadrant", "its valence and arousal are heard", guarded=True, margin=0.03),
         Figure("rising", "more intensity is heard as more", guarded=True, margin=0.05),
         Figure("mos", "predicted opinion score (DistillMOS, 1 to 5)", "higher", "", guarded=True, margin=0.05),
+        Figure("dnsmos", "predicted opinion score (DNSMOS P.835, 1 to 5)", "higher", "", guarded=True, margin=0.05),
         Figure("wer", "word error rate of the reply audio", "lower", guarded=True, margin=0.01),
         Figure("similarity", "likeness to the neutral voice (cosine)", "higher", "", guarded=True, margin=0.02),
         Figure("level", "level", "neither", "dBFS"),
