@@ -134,7 +134,9 @@ def _study(options: argparse.Namespace, subjects: list[Any], cache: Path) -> Non
     from emotion_omni.evaluate import compare_study
     from emotion_omni.evaluate.made_up_speech import MadeUpSpeech
 
-    found = compare_study.write(*subjects, options.limit, options.study, MadeUpSpeech(cache / "spoken"), streams.note)
+    found = compare_study.write(
+        subjects[0], subjects[1], options.limit, options.study, MadeUpSpeech(cache / "spoken"), streams.note
+    )
     streams.note(f"{found['comparisons']} comparisons for people: python -m annotation create {options.study}")
 
 

@@ -29,8 +29,8 @@ from emotion_omni.types import Exchange
 
 SHIPPED = Path(__file__).parent / "weights" / "critic.safetensors"  # trained by us, with its card
 KINDS = ("emotional_reactions", "interpretations", "explorations")  # of empathy, after EPITOME
-JUDGED = ("sense", "direction", *KINDS)
-COUNTS = 6
+JUDGED = ("sense", "direction", *KINDS, "fluency")
+COUNTS, COSINES = 4, 2
 BUCKETS = 1 << 18  # of pairs of words, by their hash
 BATCH = 32
 
@@ -81,21 +81,29 @@ def _places(text: str) -> np.ndarray:
 
 
 class CriticHeads(nn.Module):
-    """Features of :meth:`Critic.features` → logits [B, K]: a network for each of sense, direction and the kinds."""
+    """Features of :meth:`Critic.features` → logits [B, K]: a network for each of sense, direction, kinds and fluency.
+
+    The sense sees no reply by itself: it must not prefer a style.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.sense = _network(4 * WIDTH + COUNTS, 64, 1)
+        self.sense = _network(3 * WIDTH + COSINES, 64, 1)
         self.direction = _network(3 * WIDTH + len(NAMES), 64, 1)
-        self.kinds = _network(2 * WIDTH + COUNTS, 32, len(KINDS))
+        self.kinds = _network(2 * WIDTH, 32, len(KINDS))
+        self.fluency = nn.Linear(COUNTS, 1)
 
     def forward(self, parts: tuple[Tensor, ...]) -> Tensor:
         words, context, reply, tones, counts = parts
-        both = words * reply * WIDTH**0.5
-        sense = [both, (words - reply).abs(), reply, context * reply * WIDTH**0.5, counts]
-        direction = [words, reply, both, tones]
-        found = [self.sense(torch.cat(sense, 1)), self.direction(torch.cat(direction, 1))]
-        return torch.cat([*found, self.kinds(torch.cat([reply, both, counts], 1))], 1)
+        both, also = words * reply * WIDTH**0.5, context * reply * WIDTH**0.5
+        cosines = torch.stack([(words * reply).sum(1), (context * reply).sum(1)], 1)
+        found = [
+            self.sense(torch.cat([both, also, (words - reply).abs(), cosines], 1)),
+            self.direction(torch.cat([words, reply, both, tones], 1)),
+            self.kinds(torch.cat([reply, both], 1)),
+            self.fluency(counts),
+        ]
+        return torch.cat(found, 1)
 
 
 def _network(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -134,13 +142,11 @@ class Critic:
         texts = ([one.words for one in answered], [one.context for one in answered], [one.reply for one in answered])
         vectors = [self.vectors([text.lower() or "." for text in some]) for some in texts]
         tones = torch.tensor([[float(name == one.tone) for name in NAMES] for one in answered])
-        counts = torch.tensor([self._counts(one) for one in answered])
-        cosines = torch.stack([(vectors[0] * vectors[2]).sum(1), (vectors[1] * vectors[2]).sum(1)], 1)
-        return *vectors, tones, torch.cat([counts, cosines], 1)
+        return *vectors, tones, self.counts([one.reply for one in answered])
 
-    def _counts(self, one: Answered) -> list[float]:
-        length = len(one.reply.split())
-        return [*self.usage.features(one.reply), min(length, 60) / 30]
+    def counts(self, replies: Sequence[str]) -> Tensor:
+        """How usual pairs of words are, and the length [B, COUNTS]."""
+        return torch.tensor([[*self.usage.features(one), min(len(one.split()), 60) / 30] for one in replies])
 
 
 @functools.cache

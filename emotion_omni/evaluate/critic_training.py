@@ -2,10 +2,10 @@
 
 ``python -m emotion_omni train critic --dialogues … --support … --daily … --out FOLDER``
 
-Sense: what a person really answered, against answers to something else (at random or to something near) and against
-scrambled words. Direction: the answer to good or bad news of EmpatheticDialogues, against one to the opposite; in some
-pairs the words are an everyday remark, so that only the tone tells. Kinds of empathy: ESConv's support strategies, as
-Sharma et al. 2020 ("EPITOME") would name them; ratings of EPITOME itself only measure.
+Sense: what a person really answered, against answers to something else, at random or to something near. Fluency:
+against its own words in disorder. Direction: the answer to good or bad news of EmpatheticDialogues, against one to the
+opposite; in some pairs the words are an everyday remark, so that only the tone tells. Kinds of empathy: the support
+strategies of ESConv, as EPITOME (Sharma et al. 2020) would name them; ratings of EPITOME itself only measure.
 
 Axes: N pairs, K = :data:`~emotion_omni.evaluate.critic.JUDGED`; a target is NaN where it is not known.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from emotion_omni import streams, weights
-from emotion_omni.evaluate.critic import JUDGED, Answered, Critic, CriticHeads, Usage, load_encoder
+from emotion_omni.evaluate.critic import JUDGED, KINDS, Answered, Critic, CriticHeads, Usage, load_encoder
 from emotion_omni.train.guard import SITUATIONS
 from emotion_omni.train.part_settings import CriticSettings
 from emotion_omni.train.reranker import Vectors
@@ -164,29 +165,21 @@ class Pairs:
                 found += self._direction(one, news, rng)
         return found
 
+    def fluent_and_not(self, rng: random.Random) -> tuple[list[str], list[str]]:
+        """All replies, and each in disorder."""
+        own = [one.answered.reply for examples in self._corpora.values() for one in examples]
+        return own, [disordered(reply, rng) for reply in own]
+
     def _sense(self, name: str, index: int, rng: random.Random) -> Iterator[Pair]:
         examples = self._corpora[name]
         one = examples[index]
         known = {"sense": 1.0}
         if one.kinds is not None:
-            known |= {kind: float(kind in one.kinds) for kind in JUDGED[2:]}
+            known |= {kind: float(kind in one.kinds) for kind in KINDS}
         yield one.answered, target(**known)
-        near = examples[rng.choice(self._near[name][index])] if self._near[name] else one
-        for other in (rng.choice([near, rng.choice(examples)]).answered.reply, self._damaged(one, rng)):
-            if other != one.answered.reply:
-                yield replace(one.answered, reply=other), target(sense=0.0)
-
-    @staticmethod
-    def _damaged(one: Example, rng: random.Random) -> str:
-        """Words in another order, or a stretch of them said twice."""
-        words = one.answered.reply.split()
-        if len(words) > 6 and rng.random() < 0.3:
-            at = rng.randrange(len(words) - 3)
-            return " ".join(words[: at + 3] + words[at : at + 3] + words[at:])
-        cuts = sorted(rng.sample(range(len(words) + 1), min(3, len(words) + 1)))
-        parts = [words[a:b] for a, b in zip([0, *cuts], [*cuts, len(words)], strict=True)]
-        rng.shuffle(parts)
-        return " ".join(word for part in parts for word in part)
+        for other in (examples[rng.choice(self._near[name][index])], rng.choice(examples)):
+            if other.answered.reply != one.answered.reply:
+                yield replace(one.answered, reply=other.answered.reply), target(sense=0.0)
 
     def _direction(self, one: Example, news: str, rng: random.Random) -> Iterator[Pair]:
         other_news = "bad" if news == "good" else "good"
@@ -199,6 +192,18 @@ class Pairs:
             wrong, right = f"{rng.choice(OPENERS[other_news])} {wrong}", f"{rng.choice(OPENERS[news])} {right}"
         yield replace(answered, reply=right), target(direction=1.0)
         yield replace(answered, reply=wrong), target(direction=0.0)
+
+
+def disordered(reply: str, rng: random.Random) -> str:
+    """Its words in another order, or a stretch of them said twice."""
+    words = reply.split()
+    if len(words) > 6 and rng.random() < 0.3:
+        at = rng.randrange(len(words) - 3)
+        return " ".join(words[: at + 3] + words[at : at + 3] + words[at:])
+    cuts = sorted(rng.sample(range(len(words) + 1), min(3, len(words) + 1)))
+    parts = [words[a:b] for a, b in zip([0, *cuts], [*cuts, len(words)], strict=True)]
+    rng.shuffle(parts)
+    return " ".join(word for part in parts for word in part)
 
 
 def _nearest(vectors: Vectors, examples: Sequence[Example]) -> list[list[int]]:
@@ -234,6 +239,7 @@ def fit(critic: Critic, pairs: Sequence[Pair], settings: CriticSettings) -> None
     steps = settings.epochs * (len(pairs) // settings.batch_size + 1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps)
     critic.heads.train()
+    critic.heads.fluency.requires_grad_(False)
     for epoch in range(settings.epochs):
         total = 0.0
         for chosen in torch.randperm(len(pairs)).split(settings.batch_size):
@@ -245,6 +251,23 @@ def fit(critic: Critic, pairs: Sequence[Pair], settings: CriticSettings) -> None
             total += loss.item() * len(chosen)
         streams.note(f"epoch {epoch}: loss {total / len(pairs):.3f}")
     critic.heads.eval()
+
+
+def fit_fluency(critic: Critic, pairs: Pairs, rng: random.Random) -> None:
+    """``pairs``: of texts that the usage has not counted, or all their pairs of words would be known."""
+    own, wrong = pairs.fluent_and_not(rng)
+    counts = torch.cat([critic.counts(own), critic.counts(wrong)])
+    right = torch.cat([torch.ones(len(own)), torch.zeros(len(wrong))])
+    layer = critic.heads.fluency.requires_grad_(True)
+    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=100)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(layer(counts)[:, 0], right)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)  # type: ignore[arg-type]
 
 
 # --- report -------------------------------------------------------------------------------------------------------
@@ -276,6 +299,9 @@ def report(critic: Critic, pairs: Pairs, seed: int) -> dict[str, Any]:
         if right and wrong:
             above = {side: round(sum(s > 0.5 for s in some) / len(some), 4) for side, some in _sides(right, wrong)}
             found[name] = {"area": area(right, wrong), **above, "pairs": len(of)}
+    own, wrong_words = pairs.fluent_and_not(random.Random(seed))
+    scores_of = [critic.heads.fluency(critic.counts(some))[:, 0].sigmoid().tolist() for some in (own, wrong_words)]
+    found["fluency"] = {"area": area(*scores_of), "pairs": 2 * len(own)}
     return found
 
 
@@ -287,7 +313,7 @@ def agreement(critic: Critic, rows: Sequence[Row]) -> dict[str, float]:
     """Area under the curve against people's ratings of EPITOME: none against weak or strong."""
     scores = critic.judge([Answered(row["seeker"], "neutral", row["response"]) for row in rows])
     found = {}
-    for kind in JUDGED[2:]:
+    for kind in KINDS:
         sides = [
             [s[kind] for s, r in zip(scores, rows, strict=True) if (r["levels"][kind] > 0) is shown]
             for shown in (True, False)
@@ -301,17 +327,20 @@ def train(data: CriticData, out: Path, settings: CriticSettings) -> dict[str, An
     torch.manual_seed(settings.seed)
     vectors = Vectors(load_encoder())
     corpora = read(data, "train", settings.examples, settings.seed)
-    usage = Usage.of([one.answered.reply for examples in corpora.values() for one in examples])
+    everything = read(data, "train", sys.maxsize, settings.seed)
+    usage = Usage.of([one.answered.reply for examples in everything.values() for one in examples])
     critic, pairs = Critic(vectors, usage, CriticHeads()), Pairs(corpora, vectors)
     rng = random.Random(settings.seed)
     fit(critic, [pair for _ in range(settings.draws) for pair in pairs.draw(rng)], settings)
+    dev = Pairs(read(data, "dev", settings.report, 1), vectors)
+    fit_fluency(critic, dev, rng)
     tensors = {name: value.detach().half().contiguous() for name, value in critic.heads.state_dict().items()}
     out.mkdir(parents=True, exist_ok=True)
     save_file(tensors | {"usage": torch.from_numpy(usage.counts)}, out / "critic.safetensors")
     log: dict[str, Any] = {"settings": asdict(settings)}
     log["data"] = {name: weights.sha256(path) for name, path in vars(data).items() if path}
     log["examples"] = {name: len(examples) for name, examples in corpora.items()}
-    log["dev"] = report(critic, Pairs(read(data, "dev", settings.report, 1), vectors), 1)
+    log["dev"] = report(critic, dev, 1)
     log["test"] = report(critic, Pairs(read(data, "test", settings.report, 2), vectors), 2)
     if data.empathy:
         rows = [row for row in read_rows(data.empathy) if row["split"] == "dev"]

@@ -103,8 +103,8 @@ class CrisisSettings(Strict):
 class CriticSettings(Strict):
     learning_rate: float = setting(2e-3, "peak learning rate, one cycle")
     epochs: int = setting(8, "passes over the pairs")
-    examples: int = setting(4000, "of each corpus, each with its right and two wrong replies")
-    draws: int = setting(2, "of wrong replies for each example")
+    examples: int = setting(4000, "of each corpus, each with its right and two wrong replies in a draw")
+    draws: int = setting(3, "of wrong replies for each example")
     batch_size: int = setting(256, "pairs per step")
     report: int = setting(400, "examples of each corpus in the report")
     seed: int = setting(0, "of weights, order and wrong replies")

@@ -83,6 +83,8 @@ def test_pairs_are_right_and_wrong(data):
     targets = np.array([wanted for _, wanted in pairs])
     sense, direction = targets[:, 0], targets[:, 1]
     assert np.nansum(sense == 1) == 60 + 60 + 30 and np.nansum(sense == 0) > np.nansum(sense == 1)
+    own, wrong = training.Pairs(training.read(data, "train", 1000, 0), vectors).fluent_and_not(random.Random(0))
+    assert len(own) == len(wrong) and sum(a != b for a, b in zip(own, wrong, strict=True)) > len(own) / 2
     assert (direction == 1).sum() == (direction == 0).sum() == 60
     for answered, wanted in pairs:
         if wanted[1] == 1:
@@ -96,7 +98,9 @@ def test_it_learns_what_it_is_shown(data):
     critic = Critic(vectors, usage, CriticHeads())
     drawn = [pair for seed in range(4) for pair in pairs.draw(random.Random(seed))]
     training.fit(critic, drawn, CriticSettings(epochs=20, batch_size=64))
+    training.fit_fluency(critic, pairs, random.Random(0))
     found = training.report(critic, pairs, 9)
+    assert found["fluency"]["area"] > 0.6
     assert found["direction"]["area"] > 0.9 and found["explorations"]["area"] > 0.9 and found["sense"]["area"] > 0.6
     (judged,) = critic.judge([Answered("my thing1 came today", "sad", "", (Exchange("a", "sad", "b"),))])
     assert set(judged) == set(JUDGED) and all(0 <= value <= 1 for value in judged.values())
