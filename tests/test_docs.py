@@ -86,7 +86,11 @@ def test_pictures_and_links_exist(page):
         assert (page.parent / target).exists(), target
 
 
-REPORTS = [ROOT / "emotion_omni" / "evaluate" / "results", ROOT / "annotation" / "bench" / "results"]
+REPORTS = [
+    ROOT / "emotion_omni" / "evaluate" / "weights",
+    ROOT / "emotion_omni" / "evaluate" / "results",
+    ROOT / "annotation" / "bench" / "results",
+]
 FIGURE = re.compile(r"(\d+(?:\.(\d+))?)( %)?<!--(\S+) (\S+)-->")  # a number, its report, where it stands in it
 
 

@@ -83,7 +83,7 @@ MEASURE = Measure(
     "people's conversations, not from the data of the reranker. Novelty and repetition are counted.",
     figures=(
         Figure("sense", "makes sense as an answer (critic)", guarded=True, margin=0.02),
-        Figure("fluency", "words in a usual order (critic)", guarded=True, margin=0.02),
+        Figure("fluency", "words in a usual order (critic, weak)"),
         Figure("direction", "leans the right way (critic)", guarded=True, margin=0.02),
         Figure("emotional_reactions", "shows warmth (critic)", "neither"),
         Figure("interpretations", "shows understanding (critic)", "neither"),
