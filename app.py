@@ -142,10 +142,13 @@ def main(
 
 def _warm_up(engines: EnginePool, name: str) -> None:
     """Fetch and load the default engine before it is used."""
-    size = "about 440 MB of" if name == "embedded" else "its"
+    size = "1.6 GB of" if name == "embedded" else "its"
     logging.info("Preparing the %s engine (the first time, %s weights are fetched) …", name, size)
     try:
-        engines.get(name)
+        ready = engines.get_at_once(name)
+        if ready.name != name:
+            logging.info("The smaller engine %s answers until then.", ready.name)
+            return
     except EmotionOmniError as error:
         logging.error("The %s engine is not ready: %s", name, error)
     except Exception:  # the page loads the engine again when it is needed, and shows the reason

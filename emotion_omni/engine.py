@@ -13,6 +13,7 @@ The contract, checked for every engine by ``tests/engine_contract.py``:
 Names of engines, the same for the command line, the page, ``produce`` and stored ratings::
 
     embedded              embedded:CHECKPOINT    (a promoted name, or a folder with weights of single parts)
+    embedded-small        (with a language model of 135 million parameters)
     hub                   hub:light
     cascade               cascade:FILE           (a YAML or JSON file that chooses the parts)
     llm                   llm:MODEL              (of the server that EMOTION_OMNI_LLM_URL names)
@@ -54,14 +55,16 @@ class SpeaksText(Protocol):
     def speak(self, text: str, delivery: Delivery) -> Iterator[Audio]: ...
 
 
-NAMES = ("embedded", "hub", "cascade", "llm", "omni", "fake")
-GRAMMAR = "embedded, embedded:CHECKPOINT, hub, hub:light, cascade:FILE, llm:MODEL, omni:CHECKPOINT or fake"
+NAMES = ("embedded", "embedded-small", "hub", "cascade", "llm", "omni", "fake")
+GRAMMAR = (
+    "embedded, embedded:CHECKPOINT, embedded-small, hub, hub:light, cascade:FILE, llm:MODEL, omni:CHECKPOINT or fake"
+)
 CHECKPOINT = "EMOTION_OMNI_CHECKPOINT"  # environment: of "omni" without one, which is then the default engine
 CASCADE = "EMOTION_OMNI_CASCADE"  # environment: file or preset of "cascade", which is then the default engine
 HUB = "EMOTION_OMNI_HUB"  # environment, of the last release: the models of "hub", which is then the default engine
 LLM_URL = "EMOTION_OMNI_LLM_URL"  # environment: server of "llm", which with a model is then the default engine
 LLM_MODEL = "EMOTION_OMNI_LLM_MODEL"  # environment: model of "llm" without one
-_NO_SOURCE = {"fake": (), "hub": ("light",)}  # what may follow the colon, where it is not free
+_NO_SOURCE = {"fake": (), "embedded-small": (), "hub": ("light",)}  # what may follow the colon, where it is not free
 
 _sources: dict[str, str] = {}  # public name → path, of engines named by a path in this process
 
@@ -113,7 +116,7 @@ def public(name: str) -> str:
 
 
 def load(name: str = "embedded", checkpoint: str | None = None) -> Engine:
-    """A ready engine by name. The embedded one fetches its weights once (about 440 MB).
+    """A ready engine by name. The embedded one fetches its weights once (about 1.6 GB).
 
     ``omni`` needs a checkpoint and ``cascade`` a file: here, in the name or in the environment. Raises
     :class:`EmotionOmniError` (codes ``unknown-engine``, ``checkpoint`` and those of the engine).
@@ -143,12 +146,21 @@ def _llm() -> str:
     return "llm" if Path(model).exists() else f"llm:{model}"
 
 
+def stand_in(name: str) -> str:
+    """A smaller engine that can answer until the large weights of this one are prepared; empty where none is needed."""
+    if name != "embedded":
+        return ""
+    from emotion_omni.response.qwen2_responder import is_prepared
+
+    return "" if is_prepared() else "embedded-small"
+
+
 def offered() -> list[str]:
     """What a menu can offer here: every engine that has what it needs, each checkpoint by its own name."""
     from emotion_omni import checkpoint
     from emotion_omni.checkpoint import promotion
 
-    names = [default(), *filter(None, [_llm()]), "embedded"]
+    names = [default(), *filter(None, [_llm()]), "embedded", "embedded-small"]
     names += [f"embedded:{one.name}" for one in promotion.listed()]
     if not zero_gpu.on_loan():  # there only the engine that the page began with can use the GPU
         names += [f"omni:{one.name}" for one in checkpoint.listed()]

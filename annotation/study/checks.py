@@ -307,7 +307,7 @@ def record(folder: Path = FOLDER) -> int:
 
     from emotion_omni import engine
 
-    voice = engine.load("embedded")
+    voice = engine.load("embedded-small")
     if not isinstance(voice, engine.SpeaksText):
         raise EmotionOmniError(f"{voice.name} cannot speak given words.", "no-voice")
     folder.mkdir(exist_ok=True)

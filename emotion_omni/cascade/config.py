@@ -14,8 +14,8 @@ import yaml
 from emotion_omni.recognition.config import RecognizerConfig, WhisperCT2Config, WhisperHFConfig
 from emotion_omni.response.config import (
     PlannerConfig,
+    Qwen2Config,
     ResponderConfig,
-    SmolLM2Config,
     TransformersResponderConfig,
 )
 from emotion_omni.strict import Strict, refuse
@@ -35,7 +35,7 @@ class CascadeConfig(Strict):
 
     recognizer: RecognizerConfig = WhisperCT2Config()
     planner: PlannerConfig = PlannerConfig()
-    responder: ResponderConfig = SmolLM2Config()
+    responder: ResponderConfig = Qwen2Config()
     synthesizer: SynthesizerConfig = KokoroConfig()
     device: str = "auto"
     crisis: str = ""

@@ -62,6 +62,8 @@ class CascadeEngine:
             planner = Planner(guard if config.planner.news == "guard" else None)
             responder = parts.load_responder(config.responder, device, guard)
             recognizer = parts.load_recognizer(config.recognizer, device)
+            if responder.openers:
+                synthesizer = parts.with_openers(synthesizer)
         return cls(recognizer, planner, responder, synthesizer, name, uses_gpu=config.uses_device)
 
     def respond(self, turn: Turn, *, seed: int = 0) -> Iterator[Event]:

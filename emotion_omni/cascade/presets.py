@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from emotion_omni.checkpoint.part_files import PART_FILES, files_of
 from emotion_omni.recognition.config import SpeechEmotionConfig, TranscriberConfig, WhisperCT2Config, WhisperHFConfig
 from emotion_omni.response.config import (
     PlannerConfig,
+    Qwen2Config,
     RerankedConfig,
     ResponderConfig,
     SmolLM2Config,
@@ -28,7 +29,12 @@ VARIABLE = "EMOTION_OMNI_CASCADE"  # environment: a preset or a file, for the en
 
 def embedded() -> CascadeConfig:
     """Everything on two CPU cores."""
-    return CascadeConfig(WhisperCT2Config(), PlannerConfig("guard"), SmolLM2Config(), KokoroConfig(), "cpu")
+    return CascadeConfig(WhisperCT2Config(), PlannerConfig("guard"), Qwen2Config(), KokoroConfig(), "cpu")
+
+
+def embedded_small() -> CascadeConfig:
+    """The same with a language model of 135 million parameters: half the memory and a third of the download."""
+    return replace(embedded(), responder=SmolLM2Config())
 
 
 def hub() -> CascadeConfig:
@@ -49,7 +55,12 @@ def hub_light() -> CascadeConfig:
     )
 
 
-PRESETS: dict[str, Callable[[], CascadeConfig]] = {"embedded": embedded, "hub": hub, "hub:light": hub_light}
+PRESETS: dict[str, Callable[[], CascadeConfig]] = {
+    "embedded": embedded,
+    "embedded-small": embedded_small,
+    "hub": hub,
+    "hub:light": hub_light,
+}
 
 
 def llm(model: str = "") -> tuple[str, CascadeConfig]:
@@ -88,14 +99,14 @@ def find(source: str = "") -> tuple[str, CascadeConfig]:
     return f"cascade:{path.stem}", CascadeConfig.read(path)
 
 
-_RERANKED = ("reranker.safetensors", "reply_bank.safetensors")
 
 
 def embedded_with(source: str) -> tuple[str, CascadeConfig]:
     """The preset ``embedded`` with weights of a checkpoint in place of the shipped ones → its name, its settings.
 
     ``source``: a promoted name, which may be followed by ``@VERSION``, or a folder with any of
-    :data:`~emotion_omni.checkpoint.part_files.PART_FILES`. Raises :class:`EmotionOmniError` (code ``checkpoint``).
+    :data:`~emotion_omni.checkpoint.part_files.PART_FILES`; the small language model answers where its
+    files alone are there. Raises :class:`EmotionOmniError` (code ``checkpoint``).
     """
     shown, folder = promotion.find(source) or (Path(source).resolve().name, Path(source))
     if not folder.is_dir():
@@ -106,22 +117,12 @@ def embedded_with(source: str) -> tuple[str, CascadeConfig]:
         )
     files_of(folder)  # none: says so
     file = {name: str(folder / name) if (folder / name).is_file() else "" for name in PART_FILES}
-    if any(file[name] for name in _RERANKED):
-        responder: ResponderConfig = RerankedConfig(
-            weights=file["responder.safetensors"],
-            bank=file["reply_bank.safetensors"],
-            reranker=file["reranker.safetensors"],
-        )
-    elif file["responder.safetensors"]:
-        responder = SmolLM2Config(weights=file["responder.safetensors"])
-    else:
-        responder = embedded().responder
     config = replace(
         embedded(),
         recognizer=WhisperCT2Config(weights=file["speech_emotion.safetensors"]),
         planner=PlannerConfig("guard", file["guard.safetensors"]),
         crisis=file["crisis.safetensors"],
-        responder=responder,
+        responder=_responder_with(file),
         synthesizer=KokoroConfig(
             g2p=file["g2p.safetensors"],
             prosody=file["prosody.json"],
@@ -129,3 +130,14 @@ def embedded_with(source: str) -> tuple[str, CascadeConfig]:
         ),
     )
     return f"embedded:{shown}", config
+
+
+def _responder_with(file: Mapping[str, str]) -> ResponderConfig:
+    """The responder whose files there are, by default that of ``embedded``. ``file``: name → path or empty."""
+    small, bank = file["responder.safetensors"], file["reply_bank.safetensors"]
+    large, reranker = file["qwen2_responder.safetensors"], file["reranker.safetensors"]
+    if large or not (small or bank):
+        return Qwen2Config(weights=large, reranker=reranker)
+    if bank or reranker:
+        return RerankedConfig(weights=small, bank=bank, reranker=reranker)
+    return SmolLM2Config(weights=small)

@@ -14,7 +14,8 @@ from emotion_omni.checkpoint.errors import broken
 
 PART_FILES: Mapping[str, str] = {  # file → part
     "speech_emotion.safetensors": "recognizer",
-    "responder.safetensors": "responder",
+    "qwen2_responder.safetensors": "responder",
+    "responder.safetensors": "small responder",
     "reranker.safetensors": "reranker",
     "reply_bank.safetensors": "reply bank",
     "guard.safetensors": "guard",
@@ -25,7 +26,8 @@ PART_FILES: Mapping[str, str] = {  # file → part
 }
 _BASES = {  # part → a file of the outside model that it is trained on top of
     "recognizer": "whisper-base/model.bin",
-    "responder": "smollm2/smollm2-135m-instruct-q4_1.gguf",
+    "responder": "qwen2/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+    "small responder": "smollm2/smollm2-135m-instruct-q4_1.gguf",
     "reranker": "minilm/model.safetensors",
     "reply bank": "minilm/model.safetensors",
     "guard": "minilm/model.safetensors",
@@ -42,7 +44,7 @@ def files_of(folder: Path) -> dict[str, str]:
     if not found:
         raise broken(
             f"{folder.name!r} holds none of {', '.join(PART_FILES)}. Name a folder that python -m emotion_omni train "
-            "recognizer, responder, reranker, guard, crisis, prosody or g2p has written."
+            "recognizer, qwen2-responder, responder, reranker, guard, crisis, prosody or g2p has written."
         )
     return found
 

@@ -81,7 +81,7 @@ def _of_file(file: str) -> dict[str, Any]:
 
 def hear(options: argparse.Namespace) -> int:
     """What was said in each file, and how."""
-    listening = _Listening(load_engine(options), options)
+    listening = _Listening(load_engine(options, replies=False), options)
     return for_each(options.files, options, listening.hear, _of_file)
 
 
@@ -183,7 +183,7 @@ def speak(options: argparse.Namespace) -> int:
     """Speak a given text in a given emotion."""
     target = Path(options.out)
     sound_files.check_target(target)
-    chosen = load_engine(options)
+    chosen = load_engine(options, replies=False)
     if not isinstance(chosen, engine.SpeaksText):
         raise EmotionOmniError(f"The engine {chosen.name!r} only answers; it cannot speak a given text.", "no-reader")
     delivery = _voice_settings(options).delivery(options.emotion)

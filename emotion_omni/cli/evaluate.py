@@ -164,7 +164,7 @@ def _synthesis(options: argparse.Namespace) -> None:
 
     voices = [name for name in options.voices.split(",") if name] or [name for _, name in engine.offered_voices()[1:]]
     chosen = synthesis.Options(tuple(voices), options.sentences or len(synthesis.SENTENCES))
-    embedded = engine.load("embedded")
+    embedded = engine.load("embedded-small")
     assert isinstance(embedded, engine.SpeaksText)
     samples = {"keep": synthesis.writing_samples(options.samples)} if options.samples else {}
     report = synthesis.measure(embedded, chosen, streams.note, **samples)

@@ -35,7 +35,7 @@ def add_commands(commands: Commands) -> None:
 def fetch(options: argparse.Namespace) -> int:
     """Fetch and prepare everything the embedded engine needs, for working offline."""
     from emotion_omni import weights
-    from emotion_omni.response.smollm2_responder import prepare_model
+    from emotion_omni.response import qwen2_responder, smollm2_responder
     from emotion_omni.synthesis import kokoro
     from emotion_omni.synthesis.kokoro_graph import prepare_halves
 
@@ -43,8 +43,9 @@ def fetch(options: argparse.Namespace) -> int:
         path = weights.fetch(file.name)
         result = {"file": file.name, "path": str(path), "sha256": file.sha256, "licence": file.licence}
         emit(options, result, f"{file.name}  {file.megabytes} MB  {file.licence}  verified")
-    folder = prepare_model()
-    emit(options, {"file": "smollm2 with our adapter", "path": str(folder)}, "smollm2 with our adapter  prepared")
+    for name, module in (("smollm2", smollm2_responder), ("qwen2", qwen2_responder)):
+        prepared = {"file": f"{name} with our adapter", "path": str(module.prepare_model())}
+        emit(options, prepared, f"{name} with our adapter  prepared")
     halves = prepare_halves(weights.fetch(kokoro.MODEL))
     weights.tidy()
     emit(options, {"file": "kokoro in two halves", "path": str(halves)}, f"ready in {weights.cache()}")

@@ -82,8 +82,10 @@ def chosen_engine(options: argparse.Namespace) -> str:
         raise UsageError(f"--checkpoint {options.checkpoint} does not fit --engine {name}: {error}") from error
 
 
-def load_engine(options: argparse.Namespace) -> engine.Engine:
-    return engine.load(chosen_engine(options))
+def load_engine(options: argparse.Namespace, replies: bool = True) -> engine.Engine:
+    """``replies``: whether words are written; where not, the engine that hears and speaks alike is ready sooner."""
+    name = chosen_engine(options)
+    return engine.load("embedded-small" if name == "embedded" and not replies else name)
 
 
 def emit(options: argparse.Namespace, result: dict[str, Any], text: str) -> None:

@@ -1,4 +1,4 @@
-"""Time to the first sound of the reply: the embedded engine beside a naive cascade, in one run.
+"""Time to the first sound and the first content of the reply: the embedded engine beside a naive cascade, in one run.
 
 The naive cascade is what one would write first with the same models: faster-whisper on audio padded to 30 s, the
 language model through transformers, the voice on the whole reply, one after the other. Both answer the same queries
@@ -22,9 +22,13 @@ import numpy as np
 
 from emotion_omni import audio, engine, processors, streams, weights
 from emotion_omni.cascade.engine import CascadeEngine
+from emotion_omni.response.openers import every_opener
+from emotion_omni.response.qwen2 import BOS, EOS
+from emotion_omni.response.qwen2_prompt import Note, user_turn
+from emotion_omni.response.qwen2_responder import Qwen2Responder
 from emotion_omni.response.responder import Responder
-from emotion_omni.response.smollm2_responder import SmolLM2Responder
-from emotion_omni.types import Audio, Delivery, Done, EmotionOmniError, Speech, Turn
+from emotion_omni.synthesis.synthesizer import Synthesizer
+from emotion_omni.types import Audio, Delivery, Done, EmotionOmniError, Speech, Text, Turn
 
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
 WARM_UP = 2  # turns that do not count
@@ -48,7 +52,8 @@ def measure(runs: int, file: str | None = None) -> dict[str, Any]:
     if not queries:
         raise EmotionOmniError("The example clips are missing. Name a clip of 3 to 4 s with --file.", "missing")
     ready, peak = _cold(file or str(sorted(EXAMPLES.glob("*.wav"))[0]))
-    ours, naive = CascadeEngine.load(), _Naive()
+    ours = CascadeEngine.load()
+    naive = _Naive(ours.synthesizer)
     turns: list[dict[str, Any]] = []
     theirs: list[float] = []
     for number in range(runs + WARM_UP):
@@ -58,7 +63,7 @@ def measure(runs: int, file: str | None = None) -> dict[str, Any]:
             turns.append(turn)
             theirs.append(plain)
         streams.note(f"turn {number + 1}/{runs + WARM_UP}: {turn['first_audio']:.2f} s, naive {plain:.2f} s")
-    first = [turn["first_audio"] for turn in turns]
+    first, content = ([turn[name] for turn in turns] for name in ("first_audio", "first_content"))
     stages = list(turns[0]["stages"])
     return {
         "machine": processors.describe(),
@@ -66,9 +71,14 @@ def measure(runs: int, file: str | None = None) -> dict[str, Any]:
         "query_seconds": [round(query.seconds, 2) for query in queries],
         "first_audio_p50": _percentile(first, 50),
         "first_audio_p95": _percentile(first, 95),
+        "first_content_p50": _percentile(content, 50),
+        "first_content_p95": _percentile(content, 95),
+        "gap_p50": _percentile([turn["gap"] for turn in turns], 50),
+        "gap_p95": _percentile([turn["gap"] for turn in turns], 95),
         "naive_first_audio_p50": _percentile(theirs, 50),
         "naive_first_audio_p95": _percentile(theirs, 95),
         "first_audio_ratio": round(_percentile(first, 50) / _percentile(theirs, 50), 3),
+        "first_content_ratio": round(_percentile(content, 50) / _percentile(theirs, 50), 3),
         "stages_p50": {stage: _percentile([turn["stages"][stage] for turn in turns], 50) for stage in stages},
         "stages_p95": {stage: _percentile([turn["stages"][stage] for turn in turns], 95) for stage in stages},
         "real_time_factor_p50": _percentile([turn["done"] / turn["spoken"] for turn in turns], 50),
@@ -84,11 +94,14 @@ def as_text(report: dict[str, Any]) -> str:
     lines = [f"{report['machine']['processor']}, {report['machine']['cores']} cores, {report['runs']} turns"]
     lines.append(f"{'':24}{'p50':>8}{'p95':>8}")
     lines.append(f"{'first sound':24}{report['first_audio_p50']:8.2f}{report['first_audio_p95']:8.2f} s")
+    lines.append(f"{'first content':24}{report['first_content_p50']:8.2f}{report['first_content_p95']:8.2f} s")
+    lines.append(f"{'longest gap inside':24}{report['gap_p50']:8.2f}{report['gap_p95']:8.2f} s")
     lines.append(f"{'naive cascade':24}{report['naive_first_audio_p50']:8.2f}{report['naive_first_audio_p95']:8.2f} s")
     for stage, middle in report["stages_p50"].items():
         lines.append(f"  {stage:22}{middle:8.2f}{report['stages_p95'][stage]:8.2f} s")
     for key in (
         "first_audio_ratio",
+        "first_content_ratio",
         "real_time_factor_p50",
         "decode_tokens_per_second",
         "peak_memory_mb",
@@ -99,54 +112,53 @@ def as_text(report: dict[str, Any]) -> str:
 
 
 def _one(chosen: engine.Engine, query: Audio) -> dict[str, Any]:
-    spoken, done = 0.0, Done()
+    """Seconds as in the engine's own timings; ``gap``: the longest silence while the player waits inside a reply."""
+    openers = {phrase for phrase, _ in every_opener()}
+    started = time.perf_counter()
+    spoken, gap, heard_until, first_content, piece = 0.0, 0.0, 0.0, 0.0, ""
     for event in chosen.respond(Turn(query)):
-        if isinstance(event, Speech):
+        if isinstance(event, Text):
+            piece = event.piece.strip()
+        elif isinstance(event, Speech):
+            now = time.perf_counter() - started
+            gap = max(gap, now - heard_until) if spoken else 0.0
+            heard_until = max(now, heard_until) + event.audio.seconds
             spoken += event.audio.seconds
+            first_content = first_content or (0.0 if piece in openers else now)
         elif isinstance(event, Done):
-            done = event
-    marks = done.timings
+            marks = event.timings
     stages = {name: marks[name] for name in ("voice_activity", "encode", "words", "tone")}
     stages["plan"] = marks["planned"] - marks["heard"]
-    stages["write_first_clause"] = marks["first_text"] - marks["planned"]
-    stages["speak_first_clause"] = marks["first_speech"] - marks["first_text"]
-    return {"first_audio": marks["first_speech"], "done": marks["done"], "spoken": spoken, "stages": stages}
+    stages["write_first_piece"] = marks["first_text"] - marks["planned"]
+    stages["speak_first_piece"] = marks["first_speech"] - marks["first_text"]
+    first = {"first_audio": marks["first_speech"], "first_content": first_content or marks["first_speech"]}
+    return first | {"gap": gap, "done": marks["done"], "spoken": spoken, "stages": stages}
 
 
 class _Naive:
     """The same models, without any optimization."""
 
-    def __init__(self) -> None:
+    def __init__(self, synthesizer: Synthesizer) -> None:
         import torch
-        from transformers import LlamaForCausalLM
 
-        from emotion_omni.response import smollm2
+        from emotion_omni.response.qwen2 import Qwen2File, Qwen2Shape
+        from emotion_omni.response.qwen2_responder import GGUF
+        from emotion_omni.train.qwen2_responder import base_model
 
-        self._smollm2, self._torch = smollm2, torch
-        folder = weights.fetch("whisper-base/model.bin").parent
-        self._transcribe, self.recognizer = _recognizer(folder)
-        checkpoint = smollm2.read_gguf(weights.fetch("smollm2/smollm2-135m-instruct-q4_1.gguf"))
-        self._tokenizer = checkpoint.tokenizer
-        self._model = LlamaForCausalLM(smollm2.transformers_config()).eval()
-        tensors = {name: torch.from_numpy(values) for name, values in checkpoint.tensors.items()}
-        self._model.load_state_dict(tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"]})
-        self._synthesizer = CascadeEngine.load().synthesizer
+        self._torch, self._synthesizer = torch, synthesizer
+        self._transcribe, self.recognizer = _recognizer(weights.fetch("whisper-base/model.bin").parent)
+        file = Qwen2File(weights.fetch(GGUF))
+        self._tokenizer, self._model = file.tokenizer(), base_model(file, Qwen2Shape()).eval()
 
     def first_audio(self, query: Audio) -> float:
         started = time.perf_counter()
         text = self._transcribe(audio.resample(query, 16_000).samples)
-        prompt = f"{self._smollm2.BOS}user\n{text}{self._smollm2.EOS}\n{self._smollm2.BOS}assistant\n"
+        prompt = f"{BOS}user\n{text}{EOS}\n{BOS}assistant\n"
         ids = self._torch.tensor([self._tokenizer.encode(prompt).ids])
-        eos = self._tokenizer.token_to_id(self._smollm2.EOS)
+        eos = self._tokenizer.token_to_id(EOS)
+        settings = {"max_new_tokens": 40, "do_sample": False, "eos_token_id": eos, "pad_token_id": eos}
         with self._torch.inference_mode():
-            out = self._model.generate(
-                ids,
-                max_new_tokens=40,
-                do_sample=False,
-                eos_token_id=eos,
-                pad_token_id=eos,
-                attention_mask=self._torch.ones_like(ids),
-            )
+            out = self._model.generate(ids, attention_mask=self._torch.ones_like(ids), **settings)
         reply = self._tokenizer.decode(out[0, ids.shape[1] :].tolist())
         list(self._synthesizer.synthesize(reply, Delivery("neutral")))
         return time.perf_counter() - started
@@ -188,19 +200,16 @@ def _padded_recognizer(folder: Path) -> Callable[[np.ndarray], str]:
 
 
 def _decode_speed(responder: Responder) -> float:
-    """Tokens per second of the language model alone, after its first token: the best of three."""
-    assert isinstance(responder, SmolLM2Responder)  # that of the preset
-    generator, tokenizer = responder.generator, responder.tokenizer
-    prompt = tokenizer.encode(
-        "<|im_start|>user\n(sad, bad) I lost my job today.<|im_end|>\n<|im_start|>assistant\n"
-    ).tokens
-    best = 0.0
+    """Tokens per second of the language model alone, one row, after its prompt: the best of three."""
+    assert isinstance(responder, Qwen2Responder)  # that of the preset
+    decoder, best, tokens = responder.decoder, 0.0, 24
+    prompt = decoder.tokenizer.encode(user_turn(Note(("sad",)), "I lost my job today.")).ids
     for _ in range(3):
-        marks = [
-            time.perf_counter()
-            for _ in generator.generate_tokens(prompt, max_length=65, min_length=65, sampling_topk=1)
-        ]
-        best = max(best, (len(marks) - 1) / (marks[-1] - marks[0]))
+        state = decoder.start(prompt)
+        started = time.perf_counter()
+        for _ in range(tokens):
+            state.append(state.logits.argmax(1)[:, None])
+        best = max(best, tokens / (time.perf_counter() - started))
     return round(best, 1)
 
 

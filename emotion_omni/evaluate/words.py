@@ -123,7 +123,7 @@ def _reader(path: Path) -> Callable[[], Audio]:
 
 def read_aloud() -> list[Recording]:
     """The sentences and stories above, spoken by our own voice."""
-    voice = engine.load("embedded")
+    voice = engine.load("embedded-small")
     assert isinstance(voice, SpeaksText)
     lines = [(text, EMOTIONS[at % len(EMOTIONS)]) for at, text in enumerate(SENTENCES)]
     lines += [(text, "neutral") for text in STORIES]

@@ -60,13 +60,19 @@ class ReplyFilter:
         history: Sequence[Exchange],
         seed: int,
         write: Callable[[int, str], Generator[str, None, None]],
+        opener: str = "",
     ) -> Generator[str, None, None]:
-        """The pieces of a reply that may be spoken; never none. In danger a fixed reply, and the model is not asked."""
+        """The pieces of a reply that may be spoken; never none. In danger a fixed reply, and the model is not asked.
+
+        ``opener``: a first piece that is known to fit, said at once.
+        """
         self.counts["turns"] += 1
         if risk := self.guard.risk(heard.transcript):
             self.counts["crisis"] += 1
             yield crisis_reply(risk)
             return
+        if opener:
+            yield opener
         said, fault = "", ""
         for attempt in range(ATTEMPTS):
             with closing(write(attempt, FAULTS.get(fault, ""))) as pieces:
@@ -75,15 +81,15 @@ class ReplyFilter:
                     if fault:
                         self._note(fault, piece, "cut" if said else "refused")
                         break
+                    yield piece if said or not opener else f" {piece}"
                     said += piece
-                    yield piece
             if said or not fault:
                 break
         if not said:
             self.counts["replaced"] += 1
         if not said or (fault and said.rstrip()[-1] not in ".!?。！？"):  # nothing, or half a sentence
             fixed = safe_reply(heard.transcript, plan.tone, "neutral" if plan.conflict else plan.news, seed)
-            yield f" {fixed}" if said else fixed
+            yield f" {fixed}" if said or opener else fixed
 
     def _fault(self, piece: str, said: str, heard: Heard, plan: Plan, history: Sequence[Exchange]) -> str:
         if repeats(piece, history):

@@ -39,6 +39,31 @@ class SmolLM2Config(Strict):
 
 
 @dataclass(frozen=True)
+class Qwen2Config(Strict):
+    """Qwen2.5-1.5B in four bits with our adapter, on the CPU: the best of ``candidates`` begun replies.
+
+    ``weights``, ``reranker``: files; empty for those that come with the package. ``fluency``: what one nat of mean log
+    probability counts beside the reranker's logits. ``openers``: whether a short word or two, whose speech is kept, is
+    said while the rest is written.
+    """
+
+    kind: Literal["qwen2"] = "qwen2"
+    candidates: int = 4
+    temperature: float = 0.6
+    top_p: float = 0.92
+    top_k: int = 30
+    fluency: float = 3.0
+    openers: bool = True
+    weights: str = ""
+    reranker: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive("candidates", "temperature", "top_p", "top_k")
+        self._share("top_p")
+
+
+@dataclass(frozen=True)
 class RerankedConfig(Strict):
     """Replies of a bank and of SmolLM2, the best chosen by the reranker, on the CPU.
 
@@ -160,4 +185,4 @@ def _is_object(text: str) -> bool:
         return False
 
 
-ResponderConfig = SmolLM2Config | RerankedConfig | TransformersResponderConfig | OpenAIResponderConfig
+ResponderConfig = SmolLM2Config | Qwen2Config | RerankedConfig | TransformersResponderConfig | OpenAIResponderConfig

@@ -25,6 +25,8 @@ from emotion_omni.types import Exchange, Heard, Plan
 class OpenAIResponder:
     """Keeps nothing between replies but counts, in ``net``. ``transport``: for tests."""
 
+    openers = False
+
     def __init__(
         self, config: OpenAIResponderConfig, guard: ReplyGuard, transport: httpx.BaseTransport | None = None
     ) -> None:

@@ -37,6 +37,8 @@ class Candidate:
 class RerankedResponder:
     """``writer``: proposes too; ``None`` leaves it to retrieval."""
 
+    openers = False
+
     def __init__(
         self, config: RerankedConfig, bank: ReplyBank, reranker: Reranker, guard: Guard, writer: SmolLM2Responder | None
     ) -> None:

@@ -49,6 +49,8 @@ _SENTENCE = re.compile(r"^.*?[.!?](?=\s)", re.S)
 class SmolLM2Responder:
     """``folder``: a model as :func:`emotion_omni.response.smollm2.write_ctranslate2` writes it."""
 
+    openers = False
+
     def __init__(self, folder: Path, guard: Guard, threads: int = 1) -> None:
         loaded = [ctranslate2.Generator(str(folder), compute_type="int8", intra_threads=threads, inter_threads=1)]
         self._loaded = loaded

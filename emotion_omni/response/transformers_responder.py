@@ -24,6 +24,8 @@ from emotion_omni.types import EmotionOmniError, Exchange, Heard, Plan
 class TransformersResponder:
     """Keeps nothing between replies but counts, in ``net``."""
 
+    openers = False
+
     def __init__(self, model: Any, tokenizer: Any, config: TransformersResponderConfig, guard: ReplyGuard) -> None:
         self.filter = ReplyFilter(guard)
         self.model, self.tokenizer, self.config = model, tokenizer, config

@@ -10,6 +10,7 @@ Source: hexgrad, "Kokoro-82M" (Apache-2.0), after StyleTTS 2 (Li et al. 2023).
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -103,6 +104,18 @@ class KokoroSynthesizer:
         settings = prosody.load(Path(config.prosody)) if config.prosody else None
         directions = Path(config.directions or DIRECTIONS)
         return cls(graph, G2P.load(config.g2p), config.voice, config.level, settings, directions)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that the sound of a word depends on, this code included."""
+        folder = Path(__file__).parent
+        names = ("kokoro.py", "kokoro_graph.py", "prosody.py", "clauses.py", "weights/g2p.safetensors")
+        digest = hashlib.sha256(b"".join((folder / name).read_bytes() for name in names))
+        settings = sorted((self._settings or prosody.by_emotion()).items())
+        digest.update(f"{weights.find(MODEL).sha256} {self._voice} {self._level} {settings}".encode())
+        for name in sorted(self.directions):
+            digest.update(self.directions[name].tobytes())
+        return digest.hexdigest()[:16]
 
     def synthesize(self, text: str, delivery: Delivery, *, seed: int = 0) -> Iterator[Audio]:
         """See :class:`~emotion_omni.synthesis.synthesizer.Synthesizer`. Voices: :data:`VOICES`."""

@@ -42,6 +42,22 @@ class ProsodySettings(Strict):
 
 
 @dataclass(frozen=True)
+class Qwen2ResponderSettings(Strict):
+    rank: int = setting(14, "of LoRA")
+    alpha: int = setting(28, "of LoRA; the adaptation is scaled by alpha / rank")
+    first_layer: int = setting(14, "of 28 that is adapted; those below stay as they are")
+    learning_rate: float = setting(2.5e-4, "peak learning rate")
+    epochs: int = setting(2, "passes over the exchanges")
+    batch_size: int = setting(16, "conversations per step")
+    max_seconds: float = setting(1e9, "training ends early after this time; the learning rate falls accordingly")
+    seed: int = setting(0, "of weights, notes and order")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._positive("rank", "alpha", "first_layer", "learning_rate", "epochs", "batch_size", "max_seconds")
+
+
+@dataclass(frozen=True)
 class ResponderSettings(Strict):
     rank: int = setting(16, "of LoRA")
     alpha: int = setting(32, "of LoRA; the adaptation is scaled by alpha / rank")

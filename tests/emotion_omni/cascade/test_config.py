@@ -25,6 +25,7 @@ from emotion_omni.recognition.config import (
 from emotion_omni.response.config import (
     OpenAIResponderConfig,
     PlannerConfig,
+    Qwen2Config,
     RerankedConfig,
     SmolLM2Config,
     TransformersResponderConfig,
@@ -100,9 +101,9 @@ def test_a_file_chooses_parts_by_kind(tmp_path):
         ("recogniser: {kind: whisper-ct2}", r"Unknown setting 'recogniser'.*Did you mean 'recognizer'"),
         (
             "responder: {kind: smolm2}",
-            r"responder\.kind is 'smolm2'; .*'smollm2', 'reranked', 'transformers', 'openai'.*mean 'smollm2'",
+            r"responder\.kind is 'smolm2'; .*'smollm2', 'qwen2', 'reranked', 'transformers', 'openai'.*mean 'smollm2'",
         ),
-        ("responder: {name: me/mine}", r"'responder\.kind' is missing.*smollm2, reranked, transformers, openai"),
+        ("responder: {name: me/mine}", r"'responder\.kind' is missing.*smollm2, qwen2, reranked, transformers, openai"),
         ("responder: smollm2", r"responder is 'smollm2'; it must be an object"),
         ("responder: {kind: [smollm2]}", r"responder\.kind is \['smollm2'\]"),
         ("responder: {kind: transformers, top_p: 1.5}", r"top_p is 1\.5; it must be from 0 to 1"),
@@ -153,7 +154,7 @@ def test_the_environment_names_a_preset_or_a_file(monkeypatch, tmp_path):
     monkeypatch.setenv(presets.VARIABLE, str(tmp_path / "mine.yml"))
     assert presets.find() == ("cascade:mine", CascadeConfig(device="cpu"))
     monkeypatch.setenv(presets.VARIABLE, "hub:lihgt")
-    with pytest.raises(EmotionOmniError, match="'hub:lihgt' is neither.*embedded, hub, hub:light.*mean 'hub:light'"):
+    with pytest.raises(EmotionOmniError, match="'hub:lihgt' is neither.*hub, hub:light.*mean 'hub:light'"):
         presets.find()
 
 
@@ -221,6 +222,10 @@ def test_embedded_takes_the_weights_of_single_parts_from_a_folder(tmp_path):
     reranked = presets.embedded_with(str(tmp_path / "mine"))[1].responder
     assert isinstance(reranked, RerankedConfig) and reranked.reranker.endswith("reranker.safetensors")
     assert reranked.weights.endswith("responder.safetensors") and reranked.bank == ""
+    (tmp_path / "mine" / "qwen2_responder.safetensors").touch()
+    large = presets.embedded_with(str(tmp_path / "mine"))[1].responder
+    assert isinstance(large, Qwen2Config) and large.weights.endswith("qwen2_responder.safetensors")
+    assert large.reranker.endswith("reranker.safetensors")
     (tmp_path / "mine" / "guard.safetensors").unlink()
     assert presets.embedded_with(str(tmp_path / "mine"))[1].planner == PlannerConfig()
 

@@ -7,12 +7,18 @@ import gc
 import chat_server
 import model_server
 import pytest
+import torch
 
 from emotion_omni import emotion
-from emotion_omni.response.config import OpenAIResponderConfig, RerankedConfig
+from emotion_omni.response import int4_graph
+from emotion_omni.response.config import OpenAIResponderConfig, Qwen2Config, RerankedConfig
 from emotion_omni.response.guard import Guard
+from emotion_omni.response.int4_decoder import Int4Decoder
 from emotion_omni.response.openai_responder import OpenAIResponder
+from emotion_omni.response.qwen2 import Qwen2Shape, build_tokenizer
+from emotion_omni.response.qwen2_responder import Qwen2Responder
 from emotion_omni.response.reranked_responder import RerankedResponder
+from emotion_omni.response.reranker import Reranker
 from emotion_omni.response.responder import Responder
 from emotion_omni.response.safe_replies import CRISIS
 from emotion_omni.types import Exchange, Heard, Plan
@@ -39,8 +45,31 @@ def guard() -> Guard:
     return Guard.load()
 
 
+@pytest.fixture(scope="module")
+def tiny_qwen2(tmp_path_factory) -> Int4Decoder:
+    """Random weights and bytes for tokens, through the same code as the large model."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import Qwen2ForCausalLM
+
+    shape = Qwen2Shape(layers=2, heads=4, key_value_heads=2, width=64, inner=96, vocabulary=258)
+    torch.manual_seed(0)
+    state = Qwen2ForCausalLM(shape.transformers_config()).state_dict()
+    folder = tmp_path_factory.mktemp("qwen2")
+    int4_graph.write_graph(lambda name: 5 * state[name].numpy(), shape, folder)
+    special = ["<|im_start|>", "<|im_end|>"]
+    build_tokenizer([*sorted(ByteLevel.alphabet()), *special], [], special).save(str(folder / "tokenizer.json"))
+    return Int4Decoder(folder, shape, threads=1)
+
+
 @pytest.fixture(
-    params=["smollm2", "reranked", "transformers", "openai", pytest.param("transformers serve", marks=pytest.mark.slow)]
+    params=[
+        "smollm2",
+        "qwen2",
+        "reranked",
+        "transformers",
+        "openai",
+        pytest.param("transformers serve", marks=pytest.mark.slow),
+    ]
 )
 def responder(request) -> Responder:
     if request.param == "openai":
@@ -52,6 +81,9 @@ def responder(request) -> Responder:
             served.url, served.model, max_tokens=12, timeout=200.0, gap_timeout=60.0, total_timeout=300.0
         )
         return OpenAIResponder(config, request.getfixturevalue("guard"))
+    if request.param == "qwen2":
+        guard = request.getfixturevalue("guard")
+        return Qwen2Responder(Qwen2Config(), request.getfixturevalue("tiny_qwen2"), Reranker.load(), guard)
     if request.param == "reranked":
         guard = request.getfixturevalue("embedded").responder.guard
         return RerankedResponder.load(RerankedConfig(written=3), guard)
