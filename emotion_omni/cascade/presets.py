@@ -99,8 +99,6 @@ def find(source: str = "") -> tuple[str, CascadeConfig]:
     return f"cascade:{path.stem}", CascadeConfig.read(path)
 
 
-
-
 def embedded_with(source: str) -> tuple[str, CascadeConfig]:
     """The preset ``embedded`` with weights of a checkpoint in place of the shipped ones → its name, its settings.
 
