@@ -49,10 +49,10 @@ class Qwen2Config(Strict):
 
     kind: Literal["qwen2"] = "qwen2"
     candidates: int = 4
-    temperature: float = 0.6
+    temperature: float = 0.4
     top_p: float = 0.92
     top_k: int = 30
-    fluency: float = 3.0
+    fluency: float = 10.0
     openers: bool = True
     weights: str = ""
     reranker: str = ""

@@ -58,9 +58,14 @@ class Decoding:
         self.length += tokens.shape[1]
         self.logits, self._past = self.decoder.run(tokens, self._past, self.length)
 
-    def take(self, rows: Sequence[int]) -> Decoding:
-        """A state of its own with these rows, each as often as it is named."""
-        past = [ort.OrtValue.ortvalue_from_numpy(one.numpy()[list(rows)]) for one in self._past]
-        taken = Decoding(self.decoder, past, self.length, len(rows))
-        taken.logits = self.logits[list(rows)]
+    def take(self, rows: Sequence[int], length: int = 0) -> Decoding:
+        """A state of its own with these rows, each as often as it is named.
+
+        ``length``: only so many positions of them; a token has to be appended before there are logits again.
+        """
+        length = length or self.length
+        past = [ort.OrtValue.ortvalue_from_numpy(one.numpy()[list(rows), :, :length]) for one in self._past]
+        taken = Decoding(self.decoder, past, length, len(rows))
+        if length == self.length:
+            taken.logits = self.logits[list(rows)]
         return taken

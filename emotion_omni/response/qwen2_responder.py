@@ -1,7 +1,7 @@
 """A responder for two CPU cores that writes well: Qwen2.5-1.5B in four bits with our adapter, best of several.
 
-Several replies are begun in one batch, which costs little more than one. When most have their first sentence, the
-reranker chooses; that sentence is spoken while the chosen row goes on alone.
+Several first sentences are written in one batch, which costs little more than one; likelihood and the reranker choose.
+While that sentence is spoken, several ways to go on are written after it, and the best is taken.
 
 Axes: B rows, V vocabulary.
 """
@@ -9,9 +9,8 @@ Axes: B rows, V vocabulary.
 from __future__ import annotations
 
 import logging
-import re
 import shutil
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from emotion_omni.response.openers import opener
 from emotion_omni.response.qwen2 import EOS, Qwen2File, Qwen2Shape
 from emotion_omni.response.qwen2_prompt import prompt_of
 from emotion_omni.response.reranker import Reranker
+from emotion_omni.sentences import sentence_end
 from emotion_omni.types import EmotionOmniError, Exchange, Heard, Plan
 
 log = logging.getLogger(__name__)
@@ -36,32 +36,36 @@ GGUF = "qwen2/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
 SHIPPED = Path(__file__).parent / "weights" / "qwen2_responder.safetensors"  # trained by us, with its card
 MAX_PROMPT = 1200  # tokens; eight turns have about 600
 MAX_TOKENS = 64  # of a reply: about three spoken sentences
-MAX_OPENING = 20  # tokens within which a first sentence should end
-ENOUGH = 0.75  # share of the rows whose first sentence is awaited
-
-_ENDED = re.compile(r"[.!?](?=\s|$)")
+MAX_OPENING = 28  # tokens within which a first sentence should end
+ENOUGH = 0.75  # share of the rows that are waited for
 
 
 @dataclass
 class Row:
-    """A reply while it is written. ``log_probability``: sum over its tokens, in nats."""
+    """A reply, or what follows the tokens ``before``, while it is written. ``log_probability``: sum over its tokens."""
 
     tokens: list[int] = field(default_factory=list)
     log_probability: float = 0.0
     finished: bool = False
     text: str = ""
+    before: tuple[int, ...] = ()
+    opening_tokens: int = 0  # of the first sentence; 0 while it has not ended
 
     @property
     def opening(self) -> str:
-        """Its first sentence, empty while there is none."""
-        found = _ENDED.search(self.text, 2)
-        if found and (self.finished or found.end() < len(self.text)):
-            return self.text[: found.end()]
-        return self.text if self.finished else ""
+        """The first sentence, empty while there is none; it has ended once something follows it."""
+        end = sentence_end(self.text)
+        return self.text[:end] if end or self.finished else ""
 
     @property
     def mean_log_probability(self) -> float:
         return self.log_probability / (len(self.tokens) or 1)
+
+    def first_sentence(self) -> Row:
+        """What is left if it is cut after its first sentence; finished if that is all."""
+        if not self.opening or self.opening == self.text:
+            return self
+        return Row(self.tokens[: self.opening_tokens], self.log_probability, False, self.opening)
 
 
 class Qwen2Responder:
@@ -93,30 +97,40 @@ class Qwen2Responder:
     def _write(
         self, heard: Heard, plan: Plan, history: Sequence[Exchange], opening: str, rng: np.random.Generator
     ) -> Generator[str, None, None]:
-        """Sentences of the best of several replies, after the opening that has been said."""
+        """The best of several first sentences, then the best of several ways to go on after it."""
         prompt = self._prompt(heard, plan, history, opening)
         state = self.decoder.start(prompt).take([0] * self.config.candidates)
         rows = [Row() for _ in range(state.rows)]
-        for _ in range(MAX_OPENING):
-            self._step(state, rows, rng)
-            if sum(bool(row.opening) for row in rows) >= ENOUGH * len(rows):
-                break
+        self._advance(state, rows, MAX_OPENING, lambda row: bool(row.opening), rng)
         begun = [index for index, row in enumerate(rows) if row.opening] or list(range(len(rows)))
-        best = self._best(heard, plan, history, [rows[index] for index in begun])
-        row, given = rows[begun[best]], 0
-        state = state.take([begun[best]])
-        while True:
-            match = _ENDED.search(row.text, max(given + 1, 2))
-            if match and (row.finished or match.end() < len(row.text)):
-                yield row.text[given : match.end()]
-                given = match.end()
-            elif row.finished or len(row.tokens) >= MAX_TOKENS:
-                break
-            else:
-                self._step(state, [row], rng)
-        rest = row.text[given:].strip("\ufffd")
-        if rest.strip() and (row.finished or not given):
-            yield rest
+        fits = lambda texts: self.reranker.scores(heard, plan, history, texts)  # noqa: E731
+        chosen = begun[self._best([rows[index] for index in begun], heard, plan, fits)]
+        row = rows[chosen].first_sentence()
+        yield row.text
+        if row.finished:
+            return
+        more = state.take([chosen] * self.config.candidates, len(prompt) + len(row.tokens) - 1)
+        more.append(np.full((more.rows, 1), row.tokens[-1], np.int64))
+        rows = [Row(before=tuple(row.tokens)) for _ in range(more.rows)]
+        self._advance(more, rows, MAX_TOKENS - len(row.tokens), lambda one: one.finished, rng)
+        ended = [one for one in rows if one.finished and one.text.strip()]
+        if ended:
+            rest = ended[self._best(ended, heard, plan, lambda texts: fits([f"{row.text}{text}" for text in texts]))]
+            yield from _sentences(rest.text)
+
+    def _advance(
+        self,
+        state: Decoding,
+        rows: Sequence[Row],
+        most: int,
+        is_ready: Callable[[Row], bool],
+        rng: np.random.Generator,
+    ) -> None:
+        """At most so many tokens for each row, until enough of them are ready."""
+        for _ in range(most):
+            self._step(state, rows, rng)
+            if sum(is_ready(row) for row in rows) >= ENOUGH * len(rows):
+                return
 
     def _prompt(self, heard: Heard, plan: Plan, history: Sequence[Exchange], opening: str) -> list[int]:
         """Token ids; the oldest turns are left out, and in the end words cut off, until they are few enough."""
@@ -129,15 +143,20 @@ class Qwen2Responder:
             else:
                 heard = replace(heard, transcript=heard.transcript[: len(heard.transcript) // 2])
 
-    def _best(self, heard: Heard, plan: Plan, history: Sequence[Exchange], rows: Sequence[Row]) -> int:
-        texts = [row.opening or row.text for row in rows]
-        fits = self.reranker.scores(heard, plan, history, texts)
+    def _best(self, rows: Sequence[Row], heard: Heard, plan: Plan, fits: Callable[[list[str]], Sequence[float]]) -> int:
+        """By likelihood and by how well the reranker says that it fits; what the guard refuses comes last."""
+        texts = [(row.opening or row.text).strip() for row in rows]
         refused = [bool(self.guard.fault(text, plan.news, heard.transcript)) for text in texts]
         scores = [
-            fit + self.config.fluency * row.mean_log_probability - 10 * bad
-            for fit, row, bad in zip(fits, rows, refused, strict=True)
+            fit + self.config.fluency * row.mean_log_probability - 100 * bad
+            for fit, row, bad in zip(fits(texts), rows, refused, strict=True)
         ]
         return int(np.argmax(scores))
+
+    def _text(self, row: Row) -> str:
+        before = self.decoder.tokenizer.decode(list(row.before)) if row.before else ""
+        text = self.decoder.tokenizer.decode([*row.before, *row.tokens])
+        return text[len(before) :] if before else text.lstrip()
 
     def _step(self, state: Decoding, rows: Sequence[Row], rng: np.random.Generator) -> None:
         """One more token for each row; a finished row is given one that nobody reads."""
@@ -151,9 +170,20 @@ class Qwen2Responder:
             row.finished = token == self._eos
             if not row.finished:
                 row.tokens.append(token)
-                row.text = self.decoder.tokenizer.decode(row.tokens).lstrip()
+                row.text = self._text(row)
+                if not row.opening_tokens and row.opening:
+                    row.opening_tokens = len(row.tokens) - 1  # this one begins the next sentence
         if not all(row.finished for row in rows):
             state.append(np.array(chosen, np.int64)[:, None])
+
+
+def _sentences(text: str) -> Iterator[str]:
+    """They join to the text."""
+    at = 0
+    while at < len(text):
+        end = sentence_end(text, at) or len(text)
+        yield text[at:end]
+        at = end
 
 
 def sample(logits: np.ndarray, config: Qwen2Config, rng: np.random.Generator) -> tuple[int, float]:

@@ -64,10 +64,22 @@ def test_the_best_is_likely_fits_and_is_allowed() -> None:
         Row([1, 2], -1.0, True, "That hurts."),
         Row([1, 2], -1.2, True, "Oh, your dog."),
     ]
-    choose = lambda found: found._best(Heard("My dog died.", SAD), Plan("calm", "bad", "sad"), (), rows)  # noqa: E731
-    assert choose(responder()) == 1
-    assert choose(responder({"Oh, your dog.": 3.0})) == 2
-    assert choose(responder({"Congratulations!": 9.0})) != 0
+
+    def chosen(**fits: float) -> int:
+        scores = [fits.get(name, 0.0) for name in ("first", "second", "third")]
+        plan = Plan("calm", "bad", "sad")
+        return responder()._best(rows, Heard("My dog died.", SAD), plan, lambda texts: scores[: len(texts)])
+
+    assert chosen() == 1
+    assert chosen(third=3.0) == 2
+    assert chosen(first=30.0) != 0
+
+
+def test_a_row_is_cut_after_its_first_sentence() -> None:
+    row = Row([1, 2, 3, 4], -2.0, False, "A dent! Who", opening_tokens=3).first_sentence()
+    assert (row.tokens, row.text, row.finished) == ([1, 2, 3], "A dent!", False)
+    whole = Row([1, 2], -2.0, True, "A dent!")
+    assert whole.first_sentence() is whole
 
 
 def test_a_long_conversation_leaves_out_its_oldest_turns() -> None:
