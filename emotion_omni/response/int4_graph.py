@@ -88,8 +88,8 @@ class _Graph:
         last = self._node("Gather", [normed, "last"], "last_position", axis=1)  # only the next token is wanted
         self._matmul(last, "table", shape.width, shape.vocabulary, "logits")
         float_, int_ = TensorProto.FLOAT, TensorProto.INT64
-        cache = ["batch", shape.key_value_heads, "past", shape.head_size]
-        grown = ["batch", shape.key_value_heads, "total", shape.head_size]
+        cache: list[str | int | None] = ["batch", shape.key_value_heads, "past", shape.head_size]
+        grown: list[str | int | None] = ["batch", shape.key_value_heads, "total", shape.head_size]
         pairs = [(index, half) for index in layers for half in ("key", "value")]
         inputs = [
             helper.make_tensor_value_info("input_ids", int_, ["batch", "length"]),
