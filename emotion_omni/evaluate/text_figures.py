@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from emotion_omni.emotion import NAMES
+from emotion_omni.emotion import NAMES, NEWS
 
 Verdict = Literal["right", "wrong", "open"]
 
@@ -15,6 +15,10 @@ _ECHO = re.compile(
     rf"\b(you (are|sound|seem|feel)|you're|your (voice|tone)|i (can )?(hear|sense|detect|notice)( that)? you('re| "
     rf"are| feel)?)"
     rf"( \w+)? ({'|'.join(NAMES)}|neutral tone|angry voice)\b",
+    re.IGNORECASE,
+)
+_LEAK = re.compile(
+    rf"\([^)]*\b({'|'.join((*NAMES, *NEWS))})\b[^)]*\)|<\||\b(user|assistant|system)\s*:|\[/?inst\]|^\s*###",
     re.IGNORECASE,
 )
 _YES = re.compile(
@@ -105,6 +109,11 @@ def repeated_pairs(reply: str, before: Sequence[str]) -> float:
 def echoes_label(reply: str) -> bool:
     """Whether it names the heard emotion at the person: "You sound angry"."""
     return _ECHO.search(reply) is not None
+
+
+def leaks_prompt(reply: str) -> bool:
+    """Whether it speaks marks of its prompt: labels in brackets, roles, control tokens."""
+    return _LEAK.search(reply) is not None
 
 
 def asks(reply: str) -> bool:

@@ -33,6 +33,7 @@ def measure(run: Run) -> Outcome:
         "same_opening": text_figures.shared([text_figures.opening(one) for one in replies]),
         "same_closing": text_figures.shared([text_figures.closing(one) for one in replies]),
         "echo": [float(text_figures.echoes_label(one)) for one in replies],
+        "leak": [float(text_figures.leaks_prompt(one)) for one in replies],
         "questions": [float(text_figures.asks(one)) for one in replies],
         "words": [float(len(text_figures.words(one))) for one in replies],
     }
@@ -92,6 +93,7 @@ MEASURE = Measure(
         Figure("same_opening", "other replies with the same three first words", "lower", guarded=True, margin=0.02),
         Figure("same_closing", "other replies with the same last sentence", "lower", guarded=True, margin=0.02),
         Figure("echo", "names the heard emotion at the person", "lower", guarded=True, margin=0.02),
+        Figure("leak", "speaks marks of its prompt", "lower", guarded=True, margin=0.01),
         Figure("questions", "asks a question", "neither"),
         Figure("words", "words of a reply", "neither", unit="words"),
     ),

@@ -88,7 +88,7 @@ def test_a_reply_adapter_with_shuffled_rows(embedded, tmp_path, monkeypatch):
         Subject("parent", tmp_path, base),
     )
     verdict = refused(*subjects, small(replies.MEASURE, 60), monkeypatch=monkeypatch)
-    assert any(one.startswith("replies, makes sense as an answer") for one in verdict.lost)
+    assert any(one.startswith("replies, speaks marks of its prompt") for one in verdict.lost)
 
 
 def test_a_voice_without_prosody(embedded, tmp_path, monkeypatch):

@@ -26,6 +26,14 @@ def test_a_feeling_that_is_not_pinned_on_them_is_none(reply):
     assert not text.echoes_label(reply)
 
 
+@pytest.mark.parametrize(
+    ("reply", "leaks"),
+    [("(sad, bad) I'm sorry.", True), ("assistant: hello", True), ("<|im_end|>", True), ("Oh (really), sad.", False)],
+)
+def test_marks_of_the_prompt(reply, leaks):
+    assert text.leaks_prompt(reply) is leaks
+
+
 @pytest.mark.parametrize("reply", ["Yes, he deserves it.", "You're right.", "Absolutely, go for it!", "Good idea."])
 def test_agreement(reply):
     assert text.agrees(reply)
