@@ -5,7 +5,7 @@ from __future__ import annotations
 from emotion_omni.cascade import old_hub, presets
 from emotion_omni.cascade.config import CascadeConfig
 
-KINDS = ("embedded", "hub", "cascade", "llm")
+KINDS = ("embedded", "embedded-small", "hub", "cascade", "llm")
 
 
 def resolve(kind: str, source: str) -> tuple[str, CascadeConfig]:

@@ -83,7 +83,7 @@ def of_part(name: str, found: Recognizer, config: CascadeConfig) -> EvaluatedRec
 
 
 def _cascade(parsed: engine.EngineName) -> CascadeConfig:
-    if parsed.kind in ("embedded", "hub", "cascade"):
+    if parsed.kind in ("embedded", "embedded-small", "hub", "cascade"):
         return resolve(parsed.kind, parsed.source)[1]
     raise EmotionOmniError(
         f"{str(parsed)!r} has no recognizer of its own. Choose functionals, embedded, embedded:FOLDER, hub, hub:light "

@@ -44,6 +44,9 @@ def test_identities_follow_weights_not_places(tmp_path):
     assert first == moved and set(first) == set(PARTS)
     assert other["responder"] != first["responder"] and other["recognizer"] == first["recognizer"]
     assert Subject("embedded", tmp_path).identities["synthesizer"] == first["synthesizer"]
+    small = Subject("embedded-small", tmp_path)
+    assert small.config is not None and small.identities["synthesizer"] == first["synthesizer"]
+    assert small.identities["responder"] != Subject("embedded", tmp_path).identities["responder"]
 
 
 def test_a_name_that_is_none_is_refused_before_anything_is_loaded(tmp_path):
