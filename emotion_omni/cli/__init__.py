@@ -1,4 +1,4 @@
-"""The command line: hear, reply, speak, talk, train, checkpoint, bench, evaluate, convert, fetch, serve.
+"""The command line: hear, reply, speak, talk, train, checkpoint, bench, evaluate, data, convert, fetch, serve.
 
 With ``--json`` every result is one JSON object on one line of stdout, in ASCII, which every encoding of stdout holds;
 messages go to stderr. Exit status: 0 all done, 1 some input could not be used (the others were), 2 the command itself
@@ -14,7 +14,7 @@ import logging
 import sys
 
 from emotion_omni import processors, streams
-from emotion_omni.cli import bench, checkpoint, conversation, evaluate, install, train
+from emotion_omni.cli import bench, checkpoint, conversation, data, evaluate, install, train
 from emotion_omni.cli.output import UsageError, fail
 from emotion_omni.types import EmotionOmniError
 
@@ -58,5 +58,6 @@ def parser() -> argparse.ArgumentParser:
     checkpoint.add_commands(commands)
     bench.add_commands(commands)
     evaluate.add_commands(commands)
+    data.add_commands(commands)
     install.add_commands(commands)
     return root

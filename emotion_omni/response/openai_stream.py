@@ -23,7 +23,7 @@ MAX_LINE = 1 << 20  # bytes of one event
 BACKOFF = 0.4  # seconds before the second attempt; doubled for each further one
 MAX_BACKOFF = 4.0  # also where the server asks for more: a person is waiting
 BUSY = (408, 425, 429, 500, 502, 503, 504, 529)  # statuses after which another attempt may succeed
-OPTIONAL = ("seed", "top_p", "temperature", "stream", "max_tokens")  # what a server may refuse
+OPTIONAL = ("seed", "top_p", "temperature", "stream", "max_tokens", "response_format")  # what a server may refuse
 
 
 @dataclass(frozen=True)

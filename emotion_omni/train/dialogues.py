@@ -1,6 +1,7 @@
 """A data set of spoken dialogues → rows: what was said to the model, and what it should answer.
 
-Read from a JSONL file, with paths relative to it, or from a data set of the Hugging Face hub or of a local folder.
+Read from a JSONL file, with paths relative to it, from a corpus of ``data build`` (streamed from its shards), or from a
+data set of the Hugging Face hub or of a local folder.
 Columns: ``query`` (audio), ``reply`` (text), and as far as known ``reply_audio``, ``reply_emotion``, ``emotion`` and
 ``transcript`` (of the query), ``speaker``, ``id``, ``history`` (chat messages {role, text, emotion}) and ``split``
 (train, dev or test). Names that end in ``_file_name``, as in the hub's audio folders, mean the same.
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from emotion_omni import emotion, json_lines
+from emotion_omni.data import reader
 from emotion_omni.strict import nearest
 from emotion_omni.types import EmotionOmniError, Exchange
 
@@ -97,6 +99,8 @@ def read(source: str | Path, validation_ratio: float = 0.02) -> Dialogues:
     path = Path(source)
     if path.name.lower().endswith(json_lines.ENDINGS):
         return collect(path.stem, _lines(path), validation_ratio)
+    if reader.is_corpus(path):
+        return collect(path.name, _corpus_rows(path), validation_ratio)
     return collect(str(source), _hub_rows(str(source)), validation_ratio)
 
 
@@ -242,6 +246,13 @@ def _file(folder: Path, line: int, column: str, name: Any) -> Sound | None:
     except OSError as error:
         why = f"names {name!r}, which cannot be read ({error.strerror}). Paths are relative to the JSONL file"
         raise _wrong(line, column, why) from error
+
+
+def _corpus_rows(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Only the columns that training knows: the others of a corpus are for people and filters."""
+    for line, (row, sounds) in enumerate(reader.rows(folder), 1):
+        known = {name: row[name] for name in COLUMNS if name in row}
+        yield line, known | {name: Sound(*found) for name, found in sounds.items()}
 
 
 def _hub_rows(name: str) -> Iterator[tuple[int, dict[str, Any]]]:
