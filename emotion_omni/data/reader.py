@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from emotion_omni.types import EmotionOmniError
 
 SOUNDS = ("query", "reply_audio")
+Sound = tuple[str, str, Callable[[], bytes]]  # name, SHA-256, how to read it
 OPEN_GROUPS = 8  # row groups whose sounds are kept: a shuffled epoch asks for rows of one file in turn
 
 
@@ -23,7 +24,7 @@ def is_corpus(folder: Path) -> bool:
     return (folder / "ledger").is_dir() and (folder / "plan.json").is_file()
 
 
-def rows(folder: Path) -> Iterator[tuple[dict[str, Any], dict[str, tuple[str, str, Callable[[], bytes]]]]]:
+def rows(folder: Path) -> Iterator[tuple[dict[str, Any], dict[str, Sound]]]:
     """(columns without sounds, {sound column: (name, SHA-256, read)}) of each kept turn.
 
     Raises :class:`EmotionOmniError` (code ``data``) for a corpus without finished shards or a damaged file.
@@ -38,7 +39,7 @@ def rows(folder: Path) -> Iterator[tuple[dict[str, Any], dict[str, tuple[str, st
             file = pq.ParquetFile(path)
             for group in range(file.num_row_groups):
                 for place, row in enumerate(file.read_row_group(group).to_pylist()):
-                    sounds = {}
+                    sounds: dict[str, Sound] = {}
                     for name in SOUNDS:
                         cell = row.pop(name)
                         if cell is not None:
