@@ -22,6 +22,8 @@ def add_commands(commands: Commands) -> None:
 
     pilot_help = "the folder of a build of the first dialogues: adds a forecast of time, cost and disk"
     command.add_argument("--pilot", type=Path, metavar="DIR", help=pilot_help)
+    texts_help = "write and judge all texts, speak nothing; answers of servers are kept in DIR for data build --cache"
+    command.add_argument("--texts", type=Path, metavar="DIR", help=texts_help)
     command.add_argument("--workers", type=_positive, default=1, help="for the forecast; default: %(default)s")
     size_help = "for the forecast; default: as many as the plan has"
     command.add_argument("--dialogues", type=_positive, metavar="N", help=size_help)
@@ -31,6 +33,7 @@ def add_commands(commands: Commands) -> None:
     _add_out(command)
     command.add_argument("--workers", type=_positive, default=1, help="processes that speak; default: %(default)s")
     command.add_argument("--threads", type=_positive, default=1, help="of each worker; default: %(default)s")
+    command.add_argument("--cache", type=Path, metavar="DIR", help="answers of servers; default: in --out")
     command.add_argument("--limit", type=_positive, default=0, metavar="N", help="only the first N dialogues")
 
     command = add_command(group, "audit", audit, "data audit --corpus corpus --out study", uses_seed=True)
@@ -56,6 +59,11 @@ def plan(options: argparse.Namespace) -> int:
     chosen = _plan(options)
     report = coverage.report(chosen, list(scenarios(chosen)))
     text = coverage.as_text(report)
+    if options.texts:
+        from emotion_omni.data import rehearsal
+
+        report = report | {"texts": rehearsal.judge_texts(chosen, options.texts)}
+        text = f"{text}\n{rehearsal.as_text(report['texts'])}"
     if options.pilot:
         from emotion_omni.data import forecast
 
@@ -72,7 +80,7 @@ def build(options: argparse.Namespace) -> int:
 
     chosen = _plan(options)
     corpus, progress = build_corpus(
-        chosen, options.out, functools.partial(_pool, chosen, options), streams.note, options.limit
+        chosen, options.out, functools.partial(_pool, chosen, options), streams.note, options.limit, options.cache
     )
     report = finish(corpus, progress.report() | {"machine": processors.describe(), "threads": options.threads})
     emit(options, report, f"{report['kept']} of {report['tried']} dialogues kept: {options.out / 'README.md'}")

@@ -135,7 +135,7 @@ def build(
     writer = load_writer(plan, cache or folder / "cache")
     run = _Run(corpus, pool, say, limit or plan.dialogues)
     try:
-        for scenario, text in _texts(writer, scenarios(plan), limit or plan.dialogues):
+        for scenario, text in texts(writer, scenarios(plan), limit or plan.dialogues):
             run.take_text(scenario, text)
         run.finish()
         run.progress.tokens = dict(writer.tokens)
@@ -144,7 +144,7 @@ def build(
     return corpus, run.progress
 
 
-def _texts(
+def texts(
     writer: DialogueWriter, rows: Iterator[Scenario], limit: int
 ) -> Iterator[tuple[Scenario, WrittenDialogue | NoText]]:
     """Texts in the order of the plan, written ahead by threads.
