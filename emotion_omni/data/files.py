@@ -12,15 +12,20 @@ from emotion_omni.types import EmotionOmniError
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A path to write to; renamed to ``path`` when the block ends well. Raises :class:`EmotionOmniError` (``disk``)."""
+def whole(path: Path, durable: bool = True) -> Iterator[Path]:
+    """A path to write to; renamed to ``path`` when the block ends well. Raises :class:`EmotionOmniError` (``disk``).
+
+    Not ``durable``: a kill leaves it whole or absent, a power cut may leave it empty; its reader must notice.
+    """
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
         part.replace(path)
-        sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
     except OSError as error:
         raise EmotionOmniError(
             f"Cannot write {str(path)!r}: {error.strerror or error}. Free some space or choose another folder; the "
@@ -31,8 +36,8 @@ def whole(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    with whole(path) as part:
+def write_whole(path: Path, data: bytes, durable: bool = True) -> None:
+    with whole(path, durable) as part:
         part.write_bytes(data)
 
 

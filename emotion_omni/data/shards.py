@@ -112,7 +112,8 @@ class Corpus:
         return json.loads((self.folder / "ledger" / f"{shard:05d}.json").read_bytes())
 
     def has(self, index: int) -> bool:
-        return self._item(index).is_file()
+        """A power cut may leave an empty or cut file, which counts as none."""
+        return zipfile.is_zipfile(self._item(index))
 
     def put(self, finished: Finished) -> None:
         path = self._item(finished.index)
@@ -123,7 +124,7 @@ class Corpus:
             archive.writestr("dialogue.json", json.dumps(head, ensure_ascii=False))
             for name, data in finished.sounds.items():
                 archive.writestr(f"{name}.flac", data)
-        write_whole(path, buffer.getvalue())
+        write_whole(path, buffer.getvalue(), durable=False)
 
     def get(self, index: int) -> Finished:
         with zipfile.ZipFile(self._item(index)) as archive:

@@ -54,6 +54,15 @@ def test_an_interrupted_build_goes_on_and_repeats_only_what_was_in_hand(corpus, 
     assert len(set(first.given) & set(second.given)) <= 3
 
 
+def test_a_dialogue_that_a_power_cut_emptied_is_made_again(corpus, tmp_path):
+    plan, folder = small_plan(), tmp_path / "cut"
+    with pytest.raises(KeyboardInterrupt):
+        build(plan, folder, lambda: InlinePool(plan, 7), lambda line: None)
+    next((folder / "work").rglob("*.zip")).write_bytes(b"")
+    finish(built(plan, folder), {})
+    assert contents(folder) == contents(corpus.folder)
+
+
 def test_a_finished_corpus_needs_no_worker(corpus):
     def none():
         raise AssertionError("a pool was started")
