@@ -7,16 +7,23 @@ voice contradicts. Danger never gets here. Openers are few and always the same, 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 
 from emotion_omni import emotion
 from emotion_omni.response.safe_replies import act_of
 from emotion_omni.types import Exchange, Heard, Plan
 
+_INTERJECTIONS = re.compile(
+    r"(?:(?:oh|ah|aw|ugh|ew|eek|wow|yay|ha|hooray|yes|no|goodness)\b"
+    r"(?:,? (?:no|dear|my|wow|yuck|yes|lovely|nice|good|wonderful))?(?:[,.!]+\s+|[.!]+\Z))+",
+    re.IGNORECASE,
+)
+
 RECENT = 6  # earlier replies that must not have begun in the same way
 
 _OPENERS: dict[tuple[str, str], tuple[str, ...]] = {  # (news, tone); an empty tone is for all others
-    ("bad", "sad"): ("Oh no.", "Oh, I'm sorry.", "Ah, no.", "Oh dear.", "I'm sorry.", "Oh, that hurts."),
+    ("bad", "sad"): ("Oh no.", "Ah, no.", "Oh dear.", "Oh.", "Oh, that hurts."),
     ("bad", "angry"): ("Ugh.", "Oh, come on.", "Honestly.", "Oof.", "Unbelievable.", "Oh, for goodness' sake."),
     ("bad", "fearful"): ("Oh.", "Oh my.", "Oh dear.", "Okay.", "All right."),
     ("bad", "disgusted"): ("Ew.", "Ugh.", "Oh, yuck.", "Eek.", "Oh, no, no."),
@@ -38,6 +45,12 @@ def opener(heard: Heard, plan: Plan, history: Sequence[Exchange], seed: int) -> 
     if not fresh:
         return ""
     return random.Random(f"{seed} {len(history)} {heard.transcript}").choice(fresh)
+
+
+def without_interjections(reply: str) -> str:
+    """What is left of the first words of a reply where an opener has just been said; may be empty."""
+    left = _INTERJECTIONS.sub("", reply, count=1) if _INTERJECTIONS.match(reply) else reply
+    return left[:1].upper() + left[1:]
 
 
 def every_opener() -> list[tuple[str, str]]:

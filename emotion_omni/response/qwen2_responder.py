@@ -23,7 +23,7 @@ from emotion_omni.response.config import Qwen2Config
 from emotion_omni.response.guard import Guard
 from emotion_omni.response.int4_decoder import Decoding, Int4Decoder
 from emotion_omni.response.int4_graph import Tensors, write_graph
-from emotion_omni.response.openers import opener
+from emotion_omni.response.openers import opener, without_interjections
 from emotion_omni.response.qwen2 import EOS, Qwen2File, Qwen2Shape
 from emotion_omni.response.qwen2_prompt import prompt_of
 from emotion_omni.response.reranker import Reranker
@@ -97,8 +97,11 @@ class Qwen2Responder:
     def _write(
         self, heard: Heard, plan: Plan, history: Sequence[Exchange], opening: str, rng: np.random.Generator
     ) -> Generator[str, None, None]:
-        """The best of several first sentences, then the best of several ways to go on after it."""
-        prompt = self._prompt(heard, plan, history, opening)
+        """The best of several first sentences, then the best of several ways to go on after it.
+
+        The model does not see the opening: it has learned to begin with what was said.
+        """
+        prompt = self._prompt(heard, plan, history)
         state = self.decoder.start(prompt).take([0] * self.config.candidates)
         rows = [Row() for _ in range(state.rows)]
         self._advance(state, rows, MAX_OPENING, lambda row: bool(row.opening), rng)
@@ -106,7 +109,9 @@ class Qwen2Responder:
         fits = lambda texts: self.reranker.scores(heard, plan, history, texts)  # noqa: E731
         chosen = begun[self._best([rows[index] for index in begun], heard, plan, fits)]
         row = rows[chosen].first_sentence()
-        yield row.text
+        said = without_interjections(row.text) if opening else row.text
+        if said:
+            yield said
         if row.finished:
             return
         more = state.take([chosen] * self.config.candidates, len(prompt) + len(row.tokens) - 1)
@@ -116,7 +121,7 @@ class Qwen2Responder:
         ended = [one for one in rows if one.finished and one.text.strip()]
         if ended:
             rest = ended[self._best(ended, heard, plan, lambda texts: fits([f"{row.text}{text}" for text in texts]))]
-            yield from _sentences(rest.text)
+            yield from _sentences(rest.text if said else rest.text.lstrip())
 
     def _advance(
         self,
@@ -132,10 +137,10 @@ class Qwen2Responder:
             if sum(is_ready(row) for row in rows) >= ENOUGH * len(rows):
                 return
 
-    def _prompt(self, heard: Heard, plan: Plan, history: Sequence[Exchange], opening: str) -> list[int]:
+    def _prompt(self, heard: Heard, plan: Plan, history: Sequence[Exchange]) -> list[int]:
         """Token ids; the oldest turns are left out, and in the end words cut off, until they are few enough."""
         while True:
-            ids = self.decoder.tokenizer.encode(prompt_of(heard, plan, history) + opening, add_special_tokens=False).ids
+            ids = self.decoder.tokenizer.encode(prompt_of(heard, plan, history), add_special_tokens=False).ids
             if len(ids) <= MAX_PROMPT:
                 return ids
             if history:

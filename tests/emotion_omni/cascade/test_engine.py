@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import loans
 import pytest
 import torch
@@ -22,8 +24,20 @@ from engine_contract import (  # noqa: F401 (the whole contract, run again for t
 
 from emotion_omni import emotion, engine
 from emotion_omni.cascade.engine import CascadeEngine
-from emotion_omni.response.safe_replies import no_words_reply
-from emotion_omni.types import Delivery, Done, EmotionOmniError, Exchange, Heard, Plan, Text, Turn, VoiceSettings
+from emotion_omni.response.openers import every_opener
+from emotion_omni.response.safe_replies import CRISIS, no_words_reply
+from emotion_omni.types import (
+    Delivery,
+    Done,
+    EmotionOmniError,
+    Exchange,
+    Heard,
+    Plan,
+    Speech,
+    Text,
+    Turn,
+    VoiceSettings,
+)
 
 
 @pytest.fixture(params=["kokoro", "cosyvoice2", pytest.param("mixed", marks=pytest.mark.slow)])
@@ -179,3 +193,17 @@ def test_on_zero_gpu_models_are_loaded_onto_the_gpu_that_is_announced(embedded, 
         settings.to_json(),
     )
     assert devices == "cuda:0 cuda:0"
+
+
+@pytest.mark.slow
+def test_the_default_engine_opens_at_once_and_speaks_of_what_was_said():
+    """The real language model of 1.5 billion parameters: fetched and prepared where it is not yet."""
+    chosen = engine.load("embedded")
+    turn = Turn(None, transcript="My old dog died this morning.", emotion="sad")
+    first, again = (list(chosen.respond(turn)) for _ in range(2))
+    pieces = [event.piece for event in first if isinstance(event, Text)]
+    assert pieces[0] in {phrase for phrase, _ in every_opener()}
+    assert isinstance(first[3], Speech)  # the opener is heard before the next words are written
+    assert "dog" in "".join(pieces[1:]) and pieces == [event.piece for event in again if isinstance(event, Text)]
+    refused = list(chosen.respond(replace(turn, transcript="I want to kill myself.")))
+    assert [event.piece for event in refused if isinstance(event, Text)][0] == CRISIS[0]

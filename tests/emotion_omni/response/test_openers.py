@@ -7,7 +7,7 @@ import pytest
 from emotion_omni import emotion
 from emotion_omni.response.chat import ReplyFilter
 from emotion_omni.response.guard import CONDOLES, CONGRATULATES
-from emotion_omni.response.openers import every_opener, opener
+from emotion_omni.response.openers import every_opener, opener, without_interjections
 from emotion_omni.response.safe_replies import crisis_reply
 from emotion_omni.types import Exchange, Heard, Plan
 
@@ -101,3 +101,20 @@ def test_a_refused_reply_still_ends_well_after_an_opener() -> None:
 
 def test_danger_has_no_opener() -> None:
     assert filtered([["x"]], "there is danger") == [crisis_reply("self")]
+
+
+@pytest.mark.parametrize(
+    "reply,left",
+    [
+        ("Oh no, I'm so sorry.", "I'm so sorry."),
+        ("Oh no! Your own dog.", "Your own dog."),
+        ("Oh no!", ""),
+        ("Ugh, a hair in the soup.", "A hair in the soup."),
+        ("Oh, how lovely! Your own song.", "How lovely! Your own song."),
+        ("No wonder your head feels empty.", "No wonder your head feels empty."),
+        ("Yesterday, of all days.", "Yesterday, of all days."),
+        ("Oh no, oh dear, the whole roof.", "The whole roof."),
+    ],
+)
+def test_nothing_is_exclaimed_twice(reply: str, left: str) -> None:
+    assert without_interjections(reply) == left

@@ -86,9 +86,9 @@ def test_a_long_conversation_leaves_out_its_oldest_turns() -> None:
     history = [Exchange(f"turn {index} " + "word " * 30, "sad", "reply " * 30) for index in range(8)]
     found = responder(tokens_per_word=4)
     heard, plan = Heard("and now this", SAD), Plan("calm", "bad", "sad")
-    ids = found._prompt(heard, plan, history, "")
+    ids = found._prompt(heard, plan, history)
     assert len(ids) <= MAX_PROMPT < 4 * len(prompt_of(heard, plan, history).split())
-    endless = found._prompt(Heard("word " * 5000, SAD), plan, history, "")
+    endless = found._prompt(Heard("word " * 5000, SAD), plan, history)
     assert len(endless) <= MAX_PROMPT
 
 
