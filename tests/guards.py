@@ -15,5 +15,8 @@ class ListGuard:
     def risk(self, text: str) -> str:
         return self.risks.get(text, "")
 
+    def alike(self, text, others, /) -> float:
+        return 0.0
+
     def fault(self, reply: str, news: str, words: str = "") -> str:
         return next((fault for text, fault in self.refused.items() if text in reply), "")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emotion_omni.response.crisis import CrisisDetector, is_crisis
+from emotion_omni.response.crisis import CrisisDetector
+from emotion_omni.response.crisis_patterns import plain_risk
 from emotion_omni.text_encoding import decode_text, split_lines
 
 PHRASES = Path(__file__).with_name("crisis_phrases.tsv")
@@ -32,7 +33,7 @@ def read_phrases(path: Path = PHRASES) -> list[Phrase]:
 
 def measure(detector: CrisisDetector, phrases: list[Phrase]) -> dict[str, Any]:
     """Recall and false alarms of the patterns, the classifier and both; recall by kind of phrasing; what went wrong."""
-    patterns = [is_crisis(phrase.text) for phrase in phrases]
+    patterns = [plain_risk(phrase.text) != "" for phrase in phrases]
     head = [detector.alarms(phrase.text) for phrase in phrases]
     both = [a or b for a, b in zip(patterns, head, strict=True)]
     found: dict[str, Any] = {

@@ -35,7 +35,7 @@ from emotion_omni.recognition.recognizer import SpeechRecognizer
 from emotion_omni.recognition.whisper_ct2 import WhisperCT2Recognizer
 from emotion_omni.recognition.whisper_encoder import HZ
 from emotion_omni.response import safe_replies
-from emotion_omni.response.crisis import is_crisis
+from emotion_omni.response.crisis_patterns import plain_risk
 from emotion_omni.response.planner import reliable_tone
 from emotion_omni.synthesis import vocoder as voice
 from emotion_omni.synthesis.vocoder import Vocoder
@@ -157,8 +157,8 @@ class OmniEngine:
         prompt = self.model.prompt_builder.prompt(turn.history, corrected_transcript, corrected_emotion)
         request = Request(self._encode(samples), prompt, tone, seed, turn.speak)
         stopwatch.reached("encoded")
-        if is_crisis(heard.transcript):
-            yield from self._say(request, safe_replies.CRISIS[seed % len(safe_replies.CRISIS)], "calm", stopwatch)
+        if risk := plain_risk(heard.transcript):
+            yield from self._say(request, safe_replies.crisis_reply(risk), "calm", stopwatch)
         elif not heard.transcript:
             text = safe_replies.no_words_reply(tone, seed + len(turn.earlier))
             yield from self._say(request, text, emotion.answer_with(tone, "neutral"), stopwatch)

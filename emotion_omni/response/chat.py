@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Protocol
 
+from emotion_omni.response.repetition import repeated, repeats
 from emotion_omni.response.safe_replies import crisis_reply, safe_reply
 from emotion_omni.sentences import clause_end, sentence_end
 from emotion_omni.types import Exchange, Heard, Plan
@@ -17,13 +18,14 @@ from emotion_omni.types import Exchange, Heard, Plan
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 2  # at a reply whose first clause the guard refuses
-LONG = 5  # words from which a sentence of an earlier reply must not come again
+SAFE_ATTEMPTS = 12  # at a fixed reply that was not given before
 FAULTS = {  # the guard's word for a fault → how the model is told
     "direction": "consoled where there was nothing to console, or cheered where there was nothing to cheer",
     "presumes": "named a feeling that the person did not mention",
     "agrees": "agreed with something cruel or untrue that they say about themselves",
     "advice": "gave medical, legal or dangerous advice",
     "repeats": "repeated an earlier answer",
+    "answered": "asked what the person has already told",
 }
 
 _MARKUP = re.compile(r"[*#_`~]+|^\s*[-•]\s+|^\s*\d+[.)]\s+", re.M)
@@ -41,6 +43,9 @@ class ReplyGuard(Protocol):
 
     def fault(self, reply: str, news: str, words: str = "") -> str:
         """Why this reply to these words may not be spoken, empty if it may."""
+
+    def alike(self, text: str, others: Sequence[str], /) -> float:
+        """See :class:`emotion_omni.response.repetition.Alike`."""
 
 
 class ReplyFilter:
@@ -88,13 +93,13 @@ class ReplyFilter:
         if not said:
             self.counts["replaced"] += 1
         if not said or (fault and said.rstrip()[-1] not in ".!?。！？"):  # nothing, or half a sentence
-            fixed = safe_reply(heard.transcript, plan.tone, "neutral" if plan.conflict else plan.news, seed)
+            fixed = _fixed(heard, plan, history, seed)
             yield f" {fixed}" if said or opener else fixed
 
     def _fault(self, piece: str, said: str, heard: Heard, plan: Plan, history: Sequence[Exchange]) -> str:
-        if repeats(piece, history):
-            return "repeats"
         words = heard.transcript
+        if again := repeated(piece, words, history, self.guard.alike).fault:
+            return again
         fault = self.guard.fault(said + piece, plan.news, words)
         return fault or (self.guard.fault(piece, plan.news, words) if said else "")
 
@@ -115,14 +120,11 @@ class ReplyFilter:
         return self.counts["cut"] + self.counts["refused"]
 
 
-def repeats(piece: str, history: Sequence[Exchange]) -> bool:
-    """Whether a sentence of some length was said before in this conversation."""
-    words = _plain_words(piece)
-    return len(words.split()) >= LONG and any(words in _plain_words(exchange.reply) for exchange in history)
-
-
-def _plain_words(text: str) -> str:
-    return " ".join(re.findall(r"[\w']+", text.lower()))
+def _fixed(heard: Heard, plan: Plan, history: Sequence[Exchange], seed: int) -> str:
+    """A fixed reply, if possible one that was not given before."""
+    news = "neutral" if plan.conflict else plan.news
+    choices = [safe_reply(heard.transcript, plan.tone, news, seed + at) for at in range(SAFE_ATTEMPTS)]
+    return next((one for one in choices if not repeats(one, history)), choices[0])
 
 
 def _spoken(pieces: Iterable[str]) -> Iterator[str]:

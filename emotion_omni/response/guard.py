@@ -13,6 +13,7 @@ Axes: B sentences, D width 384, K = good, bad, neutral (:data:`emotion_omni.emot
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import safetensors.torch
@@ -28,6 +29,7 @@ from emotion_omni.response.sentence_encoder import WIDTH, SentenceEncoder
 SHIPPED = Path(__file__).parent / "weights" / "guard.safetensors"  # trained by us, with its card
 SURE = 0.55  # probability from which the words decide, whatever the tone
 VERY_SURE = 0.80  # the same for bad news in a happy voice, which may have ended well, and for a conflict with the tone
+KEPT_VECTORS = 512  # of sentences of replies
 DIRECTED = 0.80  # probability from which a reply counts as congratulating or condoling
 
 CONGRATULATES = re.compile(
@@ -94,6 +96,7 @@ class Guard:
 
     def __init__(self, encoder: SentenceEncoder, heads: Path) -> None:
         self._encoder = encoder
+        self._vectors: dict[str, Tensor] = {}
         self._crisis = CrisisDetector(encoder, CrisisHead.load())
         self._words, self._reply = NewsHead(), NewsHead()
         with weights.part_explained(heads, "guard"):
@@ -152,6 +155,20 @@ class Guard:
         """The danger that the words tell of: see :meth:`emotion_omni.response.crisis.CrisisDetector.risk`."""
         return self._crisis.risk(text)
 
+    def alike(self, text: str, others: Sequence[str], /) -> float:
+        """See :class:`emotion_omni.response.repetition.Alike`."""
+        if not others:
+            return 0.0
+        return max(float(self._vector(text) @ self._vector(other)) for other in others)
+
+    def _vector(self, text: str) -> Tensor:
+        """A sentence's vector [D], kept for the next turn of the conversation."""
+        if text not in self._vectors:
+            if len(self._vectors) >= KEPT_VECTORS:
+                self._vectors.clear()
+            self._vectors[text] = self._encoder([text])[0]
+        return self._vectors[text]
+
     def fault(self, reply: str, news: str, words: str = "") -> str:
         """Why a large model's reply may not be spoken, empty if it may: a key of ``chat.FAULTS``.
 
@@ -160,7 +177,7 @@ class Guard:
         """
         if agrees_with_blame(reply, words):
             return "agrees"
-        if advises(reply):
+        if advises(reply, words):
             return "advice"
         if PRESUMES.search(reply) or parrots_label(reply):
             return "presumes"

@@ -24,7 +24,8 @@ from torch import nn
 
 from emotion_omni import weights
 from emotion_omni.evaluate.crisis import CLASSES, measure, read_phrases
-from emotion_omni.response.crisis import CRISIS, CrisisDetector, CrisisHead, is_crisis
+from emotion_omni.response.crisis import CrisisDetector, CrisisHead
+from emotion_omni.response.crisis_patterns import CRISIS, plain_risk
 from emotion_omni.response.sentence_encoder import WIDTH, SentenceEncoder
 from emotion_omni.train import exchanges
 from emotion_omni.train.labelled_lines import read_labelled_lines
@@ -70,7 +71,7 @@ def examples_of(data: CrisisData, settings: CrisisSettings) -> list[Example]:
 def everyday(split: str) -> list[str]:
     """What people say in the written exchanges, without open words of danger."""
     turns = [turn for row in exchanges.read() if row.split == split for turn in row.turns]
-    return [turn.text for turn in turns if not is_crisis(turn.text)]
+    return [turn.text for turn in turns if not plain_risk(turn.text)]
 
 
 def _some(texts: list[str], settings: CrisisSettings, rng: random.Random) -> list[str]:

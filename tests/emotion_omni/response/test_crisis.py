@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from emotion_omni.evaluate.crisis import CLASSES, measure, read_phrases
-from emotion_omni.response.crisis import is_crisis
+from emotion_omni.response.crisis_patterns import is_crisis
 from emotion_omni.response.guard import Guard
 from emotion_omni.response.safe_replies import CRISIS, CRISIS_OTHERS, CRISIS_UNCLEAR, crisis_reply
 

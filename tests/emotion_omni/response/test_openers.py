@@ -62,6 +62,9 @@ class Guarding:
     def risk(self, text: str) -> str:
         return "self" if "danger" in text else ""
 
+    def alike(self, text, others, /) -> float:
+        return 0.0
+
     def fault(self, reply: str, news: str, words: str = "") -> str:
         return "direction" if "wrong" in reply else ""
 

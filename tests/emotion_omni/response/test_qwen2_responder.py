@@ -20,6 +20,9 @@ class Guarding:
     def risk(self, text: str) -> str:
         return ""
 
+    def alike(self, text, others, /) -> float:
+        return 0.0
+
     def fault(self, reply: str, news: str, words: str = "") -> str:
         return "direction" if "Congratulations" in reply else ""
 
