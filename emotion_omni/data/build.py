@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +35,9 @@ class DialogueWriter(Protocol):
     """``concurrent``: how many calls of :meth:`write` may run at once. ``tokens``: paid for so far, by kind."""
 
     concurrent: int
-    tokens: dict[str, int]
+
+    @property
+    def tokens(self) -> Mapping[str, int]: ...
 
     def write(self, scenario: Scenario) -> WrittenDialogue:
         """Raises :class:`NoText` for this scenario alone; any other error stops the run, which can go on later."""

@@ -84,8 +84,8 @@ def assign(rows: Sequence[Scenario], found: Sequence[WrittenExchange], seed: int
     for row in rows:
         if row.kind == "contrast":
             groups[row.group].append(row)
-        elif one := _take(free[row.kind, row.emotion, row.split == "train"], row.domain):
-            given[row.index] = one
+        elif taken := _take(free[row.kind, row.emotion, row.split == "train"], row.domain):
+            given[row.index] = taken
     for members in groups.values():
         _assign_set(members, sets[members[0].split == "train"], given)
     return given

@@ -67,7 +67,12 @@ def generators(plan: CorpusPlan) -> dict[str, Any]:
         judge = f"Whisper base (MIT), SHA-256 {_weight('whisper-base/model.bin')}, and the project's emotion head"
     if plan.filters.min_quality:
         judge += f"; DistillMOS (MIT), SHA-256 {_weight('distillmos/distill_mos_v7.pt')}"
-    found = {"writer": asdict(plan.writer), "synthesizer": speech, "recognizer": judge, "code_sha256": code_sha256()}
+    found: dict[str, Any] = {
+        "writer": asdict(plan.writer),
+        "synthesizer": speech,
+        "recognizer": judge,
+        "code_sha256": code_sha256(),
+    }
     if isinstance(plan.writer, ServerWriter):
         from emotion_omni.data import server_writer
 

@@ -84,7 +84,8 @@ class Worker:
 
 def rows_of(scenario: Scenario, dialogue: WrittenDialogue, plan: CorpusPlan) -> list[dict[str, Any]]:
     """The columns of each turn that are known before it is spoken."""
-    rows, history = [], []
+    rows: list[dict[str, Any]] = []
+    history: list[dict[str, Any]] = []
     for number, turn in enumerate(dialogue.turns):
         rows.append(
             {
