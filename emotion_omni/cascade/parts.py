@@ -17,7 +17,7 @@ from emotion_omni.response.config import (
     ResponderConfig,
     TransformersResponderConfig,
 )
-from emotion_omni.response.crisis import CrisisDetector, CrisisHead
+from emotion_omni.response.crisis import CrisisDetector
 from emotion_omni.response.guard import Guard
 from emotion_omni.response.openers import every_opener
 from emotion_omni.response.responder import Responder
@@ -41,7 +41,7 @@ def load_guard(config: PlannerConfig, crisis: str = "") -> Guard:
     """``crisis``: weights of the detector of danger in its place; empty for the shipped ones."""
     guard = Guard.load(config.weights)
     if crisis:
-        guard._crisis = CrisisDetector(guard._encoder, CrisisHead.load(Path(crisis)))
+        guard._crisis = CrisisDetector.load(guard._encoder, Path(crisis))
     return guard
 
 

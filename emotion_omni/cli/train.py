@@ -185,7 +185,7 @@ def _add_parts(group: Commands) -> None:
 
     command = add_command(group, "crisis", crisis, "train crisis --out FOLDER", uses_seed=True)
     command.add_argument("--data", type=Path, default=PHRASES, help="lines of class TAB text; default: ours")
-    command.add_argument("--dialogues", type=Path, help="EmpatheticDialogues as JSONL")
+    command.add_argument("--dialogues", type=Path, help="EmpatheticDialogues as JSONL, to measure false alarms on")
     command.add_argument("--comments", type=Path, help="GoEmotions as JSONL")
     command.add_argument("--out", required=True, **out)
     add_settings(command, CrisisSettings)

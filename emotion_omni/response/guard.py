@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from emotion_omni import weights
 from emotion_omni.emotion import HURTING, NEWS
-from emotion_omni.response.crisis import CrisisDetector, CrisisHead
+from emotion_omni.response.crisis import CrisisDetector
 from emotion_omni.response.reply_faults import advises, agrees_with_blame, parrots_label
 from emotion_omni.response.sentence_encoder import WIDTH, SentenceEncoder
 
@@ -97,7 +97,7 @@ class Guard:
     def __init__(self, encoder: SentenceEncoder, heads: Path) -> None:
         self._encoder = encoder
         self._vectors: dict[str, Tensor] = {}
-        self._crisis = CrisisDetector(encoder, CrisisHead.load())
+        self._crisis = CrisisDetector.load(encoder)
         self._words, self._reply = NewsHead(), NewsHead()
         with weights.part_explained(heads, "guard"):
             tensors = {name: value.float() for name, value in safetensors.torch.load_file(heads).items()}

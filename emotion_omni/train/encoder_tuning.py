@@ -32,6 +32,7 @@ class TuningSettings:
     learning_rate: float = 6e-5
     head_learning_rate: float = 1e-3
     label_smoothing: float = 0.05
+    bf16: bool = False  # mixed precision: twice as fast on processors with bfloat16 instructions
     seed: int = 0
 
 
@@ -65,7 +66,9 @@ def tune(
         rng.shuffle(batches)
         total = 0.0
         for batch in batches:
-            logits = head(tunable.vectors([vary(example.text, rng) for example in batch]))
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=settings.bf16):
+                vectors = tunable.vectors([vary(example.text, rng) for example in batch])
+            logits = head(vectors.float())
             labels = torch.tensor([example.label for example in batch])
             weights = torch.tensor([example.weight for example in batch])
             losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=settings.label_smoothing)

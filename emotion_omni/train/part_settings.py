@@ -102,16 +102,17 @@ class GuardSettings(Strict):
 
 @dataclass(frozen=True)
 class CrisisSettings(Strict):
-    decay: float = setting(3e-5, "weight of |W|²/2 beside the mean loss")
-    iterations: int = setting(200, "of L-BFGS")
-    real_texts: int = setting(1600, "ordinary texts of each corpus")
-    false_alarms: float = setting(0.01, "share of the look-alikes for development that may raise an alarm")
+    epochs: int = setting(3, "passes over all examples")
+    learning_rate: float = setting(1e-4, "peak, of the encoder's layers")
+    comment_count: int = setting(2500, "comments of GoEmotions")
+    bf16: bool = setting(False, "mixed precision: faster on processors with bfloat16 instructions")
+    false_alarms: float = setting(0.015, "share of the look-alikes for development that may raise an alarm")
     everyday_alarms: float = setting(0.002, "share of everyday words for development that may")
     seed: int = setting(0, "of the choice of ordinary texts")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._positive("decay", "iterations", "real_texts")
+        self._positive("epochs", "learning_rate", "comment_count")
         self._share("false_alarms", "everyday_alarms")
 
 
