@@ -118,3 +118,19 @@ def test_a_bare_label_is_no_answer():
         assert parrots_label(reply)
     for reply in ("You're angry at the bank, and they sent a form.", "Sad songs, then.", "You sound like a cook."):
         assert not parrots_label(reply)
+
+
+@pytest.mark.parametrize(
+    "reply,blames",
+    [
+        ("Kissed on the mouth, that's disgusting. You should have said no.", True),
+        ("Your baby goat was so young. You could have stopped it sooner.", True),
+        ("You should never have let them play like that.", True),
+        ("You shouldn't have to do this alone.", False),
+        ("You should have seen their faces!", False),
+        ("They should have asked you first.", False),
+        ("Could you have known? No.", False),
+    ],
+)
+def test_nobody_is_told_what_they_ought_to_have_done(reply, blames):
+    assert agrees_with_blame(reply, "he kissed me on the mouth") is blames
