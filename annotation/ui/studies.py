@@ -17,6 +17,7 @@ import gradio as gr
 from annotation.analysis.power import power_curve
 from annotation.people.roles import ROLES, check_role
 from annotation.rating.public_address import public_url
+from annotation.realtime.engine_pool import EnginePool
 from annotation.store.queries import View
 from annotation.store.tables import Row
 from annotation.studio import Studio
@@ -26,7 +27,6 @@ from annotation.study.rules import STATES, Study
 from annotation.study.source import Source
 from annotation.ui import access, plots
 from annotation.ui.access import explained, researcher
-from annotation.ui.engine_pool import EnginePool
 from emotion_omni import engine
 from emotion_omni.types import EmotionOmniError
 
@@ -127,6 +127,8 @@ class Handlers:
         if not names:
             raise EmotionOmniError("Choose at least one engine.", "missing")
         rules = Study.read(settings)
+        if rules.template == "compare" and len(names) == 1:
+            raise EmotionOmniError("A comparison needs two engines. Choose another one beside it.", "missing")
         queries = producing.read_queries(files)
         loaded = {name: self.engines.get(name) for name in names}
         engines = [(engine.rated_as(name, one), one) for name, one in loaded.items()]

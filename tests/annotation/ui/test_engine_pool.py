@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from annotation.ui.engine_pool import EnginePool
+from annotation.realtime.engine_pool import EnginePool
 from emotion_omni import engine
 from emotion_omni.fake import FakeEngine
 from emotion_omni.types import EmotionOmniError
