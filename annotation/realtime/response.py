@@ -16,7 +16,7 @@ from annotation.realtime.engine_pool import EnginePool
 from annotation.realtime.input_audio import encode_pcm
 from annotation.realtime.settings import OUTPUT_HZ
 from emotion_omni import audio
-from emotion_omni.engine import rated_as
+from emotion_omni.engine import STAND_INS, rated_as
 from emotion_omni.types import Done, EmotionOmniError, Event, Heard, Plan, Speech, Text, Turn
 
 log = logging.getLogger(__name__)
@@ -61,8 +61,10 @@ class Response:
             name = self.turn.engine
             if not engines.is_ready(name):
                 self._tell({"type": "emotion_omni.loading", "model": name})
-            engine = engines.get(name)  # outside the queue: a download must not block other visitors
+            engine = engines.get_at_once(name)  # outside the queue: a download must not block other visitors
             self.turn.engine = rated_as(name, engine)
+            if self.turn.engine == STAND_INS.get(name):
+                self._tell({"type": "emotion_omni.stand_in", "model": name, "answers": self.turn.engine})
             with queue.slot():
                 if not self._cancelled.is_set():
                     self._follow(engine.respond(self.query, seed=self.turn.seed))

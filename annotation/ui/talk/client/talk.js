@@ -279,6 +279,8 @@ class Talk {
       case 'conversation.item.deleted': this.withTurn(conversation.find(event.item_id), turn => { this.carried = turn.recording; conversation.remove(turn); }); break;
       case 'response.created': this.answering = event.response.id; this.settle(); break;
       case 'response.output_item.added': this.startReply(event); break;
+      case 'emotion_omni.stand_in':
+        this.say('The larger language model is being prepared. Until it is ready a smaller one answers.'); break;
       case 'emotion_omni.loading': this.say('Loading the model. The first time this takes a moment…'); break;
       case 'emotion_omni.heard': this.heard(event); break;
       case 'emotion_omni.plan': this.withTurn(conversation.find(event.item_id), turn => { turn.plan = event; }); break;
