@@ -17,10 +17,12 @@ from starlette.routing import Mount, Route
 from annotation.people.hub_sign_in import oauth_is_on
 from annotation.rating.public_address import declared_address, trusted_proxies
 from annotation.rating.routes import public_address, routes
+from annotation.realtime import routes as realtime
+from annotation.realtime.engine_pool import EnginePool
+from annotation.realtime.session import Service
 from annotation.studio import Studio
 from annotation.ui import model_report, people, rate, results, studies
 from annotation.ui.body_limits import BodyLimits
-from annotation.ui.engine_pool import EnginePool
 from annotation.ui.last_slash import LastSlash
 from annotation.ui.talk import tab as talk
 from emotion_omni import engine, processors, zero_gpu
@@ -31,31 +33,13 @@ SUBTITLE = "It hears what you say and how you say it, and answers both."
 LARGEST_UPLOAD = "64mb"
 DELETE_CACHE = (600, 3600)  # seconds: every ten minutes, uploads older than an hour are deleted
 
-SHORTCUTS = """
-<script>
-document.addEventListener('keydown', event => {
-  const tab = document.querySelector('#query');
-  if (!tab || tab.offsetParent === null) return;  // another tab is open, with keys of its own
-  if (event.target.closest('input, textarea, select, [contenteditable]')) return;
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const press = selector => {
-    const found = [...document.querySelectorAll(selector)].find(button => button.offsetParent);  // the visible one
-    if (found) { found.click(); event.preventDefault(); }
-  };
-  if (event.key === 'r') press('#query .record-button, #query .stop-button, #query button.record');
-  if (event.key === 'Escape') press('#stop');
-  if (event.key === 'n') press('#fresh');
-});
-</script>
-"""
-
 
 def rating_only() -> bool:
     """``STUDIO_RATING_ONLY=1``: for a listening test. No model is fetched, and there is no Talk tab."""
     return os.environ.get("STUDIO_RATING_ONLY") == "1"
 
 
-def build(engines: EnginePool, default_engine: str, studio: Studio) -> gr.Blocks:
+def build(service: Service, studio: Studio) -> gr.Blocks:
     with gr.Blocks(title=TITLE, delete_cache=DELETE_CACHE, analytics_enabled=False) as page:
         gr.Markdown(f"# {TITLE}\n{SUBTITLE}")
         if oauth_is_on():
@@ -63,13 +47,12 @@ def build(engines: EnginePool, default_engine: str, studio: Studio) -> gr.Blocks
         with gr.Tabs(elem_id="tabs"):
             if not rating_only():
                 with gr.Tab("Talk", id="talk", elem_id="tab-talk"):
-                    talk.build(engines, default_engine, studio)
-                    gr.Markdown("Keys: **R** record · **Esc** stop · **N** new conversation", elem_classes="privacy")
+                    talk.build(service, studio)
             for name, title in rate.TITLES.items():
                 with gr.Tab(title, id=name, elem_id=f"tab-{name}"):
                     rate.build(name)
             with gr.Tab("Studies", id="studies", elem_id="tab-studies"):
-                studies.build(studio, engines, page)
+                studies.build(studio, service.engines, page)
             with gr.Tab("Results", id="results", elem_id="tab-results") as tab:
                 results.build(studio, page, tab)
             with gr.Tab("People", id="people", elem_id="tab-people") as tab:
@@ -82,14 +65,15 @@ async def _closed(_: Request) -> Response:
     return Response(status_code=404)
 
 
-def launch_options(studio: Studio) -> dict:
-    """Arguments of ``launch``: no run history in the browser, no other host, the rating routes at ``/studio``."""
+def launch_options(service: Service, studio: Studio) -> dict:
+    """Arguments of ``launch``: no run history in the browser, no other host, our routes beside the page."""
     closed = Route("/gradio_api/process_recording", _closed, methods=["POST"])
+    talking = [] if rating_only() else [Mount("/v1", app=realtime.routes(service, studio)), model_report.ROUTE]
     limited = Middleware(BodyLimits, studio=studio, researchers_only=rating_only())
     return {
         "theme": gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
-        "css_paths": rate.STYLES,
-        "head": SHORTCUTS + rate.script(),
+        "css_paths": [*rate.STYLES, talk.STYLE],
+        "head": rate.script() + ("" if rating_only() else talk.script()),
         "max_file_size": LARGEST_UPLOAD,
         "footer_links": [],
         "run_history": False,
@@ -97,8 +81,8 @@ def launch_options(studio: Studio) -> dict:
         "enable_monitoring": False,
         "root_path": "",  # settled by public_address() alone; Gradio would overwrite the path of a mount with it
         "app_kwargs": {
-            "routes": [Mount("/studio", app=routes(studio)), closed, *([] if rating_only() else [model_report.ROUTE])],
-            "middleware": [public_address(), Middleware(LastSlash), limited],
+            "routes": [Mount("/studio", app=routes(studio)), *talking, closed],
+            "middleware": [public_address(realtime.OWN_PATHS), Middleware(LastSlash), limited],
         },
     }
 
@@ -125,8 +109,11 @@ def main(
             _warm_up(engines, default_engine)  # in the main thread, or the engine would have no GPU
     elif not rating_only():
         threading.Thread(target=_warm_up, args=(engines, default_engine), daemon=True).start()
-    page = build(engines, default_engine, studio).queue(default_concurrency_limit=1, max_size=64)
-    _, url, _ = page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options(studio))
+    service = Service(engines, default_engine)
+    page = build(service, studio).queue(default_concurrency_limit=1, max_size=64)
+    _, url, _ = page.launch(
+        server_name=host, server_port=port, prevent_thread_lock=True, **launch_options(service, studio)
+    )
     if not os.environ.get("SPACE_ID"):
         token = studio.people.invites.create_for_machine()
         message = (
@@ -142,7 +129,7 @@ def main(
 
 def _warm_up(engines: EnginePool, name: str) -> None:
     """Fetch and load the default engine before it is used."""
-    size = "about 440 MB of" if name == "embedded" else "its"
+    size = "about 450 MB of" if name == "embedded" else "its"
     logging.info("Preparing the %s engine (the first time, %s weights are fetched) …", name, size)
     try:
         engines.get(name)

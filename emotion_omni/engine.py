@@ -113,7 +113,7 @@ def public(name: str) -> str:
 
 
 def load(name: str = "embedded", checkpoint: str | None = None) -> Engine:
-    """A ready engine by name. The embedded one fetches its weights once (about 440 MB).
+    """A ready engine by name. The embedded one fetches its weights once (about 450 MB).
 
     ``omni`` needs a checkpoint and ``cascade`` a file: here, in the name or in the environment. Raises
     :class:`EmotionOmniError` (codes ``unknown-engine``, ``checkpoint`` and those of the engine).

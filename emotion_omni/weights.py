@@ -188,6 +188,13 @@ FILES: tuple[File, ...] = (
         (_pip(("silero-vad==6.2.3", "silero_vad/data/silero_vad_16k_op15.onnx")),),
     ),
     File(
+        "smart-turn/smart-turn-v3.2-cpu.onnx",
+        "2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f",
+        8.7,
+        "BSD-2-Clause",
+        (_pip(("pipecat-ai==1.14.0", "pipecat/audio/turn/smart_turn/data/smart-turn-v3.2-cpu.onnx")),),
+    ),
+    File(
         "smollm2/smollm2-135m-instruct-q4_1.gguf",
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         98.4,

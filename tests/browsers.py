@@ -18,8 +18,9 @@ import soundfile
 from conftest import tone
 
 import app
+from annotation.realtime.engine_pool import EnginePool
+from annotation.realtime.session import Service
 from annotation.studio import Studio
-from annotation.ui.engine_pool import EnginePool
 from emotion_omni import engine
 from emotion_omni.fake import FakeEngine
 
@@ -53,14 +54,19 @@ def studio(tmp_path_factory) -> Iterator[Studio]:
 
 
 @pytest.fixture(scope="module")
-def blocks(studio):
-    return app.build(EnginePool(load), "fake", studio)
+def service() -> Service:
+    return Service(EnginePool(load), "fake")
 
 
 @pytest.fixture(scope="module")
-def served(studio, blocks) -> Iterator[str]:
+def blocks(service, studio):
+    return app.build(service, studio)
+
+
+@pytest.fixture(scope="module")
+def served(service, studio, blocks) -> Iterator[str]:
     _, url, _ = blocks.queue(default_concurrency_limit=1).launch(
-        prevent_thread_lock=True, quiet=True, **app.launch_options(studio)
+        prevent_thread_lock=True, quiet=True, **app.launch_options(service, studio)
     )
     yield url.rstrip("/")
     blocks.close()

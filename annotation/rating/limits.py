@@ -62,6 +62,8 @@ LIMITS: Mapping[str, Limit] = {
     "/export": Limit("10/minute"),
     "upload": Limit("40/minute"),
     "upload megabytes": Limit("66/minute; 400/hour"),
+    "realtime": Limit("60/minute; 600/hour"),  # lines that are opened
+    "turn": Limit("60/minute; 900/hour"),  # of talking
     "queue": Limit("1200/minute"),  # the page's own events, several at each opening
 }
 WRONG_HERE = "8/minute"  # passwords for one account from one address

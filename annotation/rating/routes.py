@@ -9,7 +9,7 @@ route may be asked for is in :data:`annotation.rating.limits.LIMITS`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -242,9 +242,12 @@ GETS: dict[str, Handler] = {
 OWN_PATHS = frozenset("/studio/" + path.split("/")[1] for path in (*POSTS, *GETS))  # without parameters
 
 
-def public_address() -> Middleware:
-    """For the application in which :func:`routes` is mounted: proxies and prefixes are settled before anything else."""
-    return Middleware(PublicAddress, own=OWN_PATHS)
+def public_address(also: Collection[str] = ()) -> Middleware:
+    """For the application in which :func:`routes` is mounted: proxies and prefixes are settled before anything else.
+
+    ``also``: the first two steps of other paths of ours.
+    """
+    return Middleware(PublicAddress, own=OWN_PATHS | set(also))
 
 
 def routes(studio: Studio) -> Starlette:

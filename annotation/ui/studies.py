@@ -17,6 +17,7 @@ import gradio as gr
 from annotation.analysis.power import power_curve
 from annotation.people.roles import ROLES, check_role
 from annotation.rating.public_address import public_url
+from annotation.realtime.engine_pool import EnginePool
 from annotation.store.queries import View
 from annotation.store.tables import Row
 from annotation.studio import Studio
@@ -26,7 +27,6 @@ from annotation.study.rules import STATES, Study
 from annotation.study.source import Source
 from annotation.ui import access, plots
 from annotation.ui.access import explained, researcher
-from annotation.ui.engine_pool import EnginePool
 from emotion_omni import engine
 from emotion_omni.types import EmotionOmniError
 

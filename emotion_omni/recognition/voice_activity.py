@@ -1,4 +1,4 @@
-"""Voice activity detection: the spans of a clip in which somebody speaks. Silero VAD through onnxruntime.
+"""Voice activity detection, of a whole clip or of sound that is still arriving. Silero VAD through onnxruntime.
 
 Audio is mono float32 at 16 kHz; spans are in samples.
 Source: Silero team, "Silero VAD" (MIT); the network reads 32 ms at a time with 4 ms of context.
@@ -41,6 +41,9 @@ class VoiceActivity:
             found.append(float(probability[0, 0]))
         return np.array(found, np.float32)
 
+    def stream(self) -> VoiceStream:
+        return VoiceStream(self._session)
+
     def spans(self, samples: np.ndarray) -> list[tuple[int, int]]:
         """Spans of speech in order, disjoint, with their margins. Empty without speech."""
         speaking, start, raw = False, 0, []
@@ -51,6 +54,26 @@ class VoiceActivity:
                 speaking = False
                 raw.append((start, index * FRAME))
         return with_margins([span for span in raw if span[1] - span[0] >= SHORTEST * HZ], len(samples))
+
+
+class VoiceStream:
+    """Voice activity of sound that is still arriving. The network's state lives as long as the stream."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+        self.reset()
+
+    def probability(self, frame: np.ndarray) -> float:
+        """The next 512 samples → probability that somebody speaks in them."""
+        window = np.concatenate([self._context, frame])[None].astype(np.float32)
+        found, self._state = self._session.run(
+            None, {"input": window, "state": self._state, "sr": np.array(HZ, np.int64)}
+        )
+        self._context = frame[-CONTEXT:]
+        return float(found[0, 0])
+
+    def reset(self) -> None:
+        self._state, self._context = np.zeros((2, 1, 128), np.float32), np.zeros(CONTEXT, np.float32)
 
 
 def with_margins(spans: list[tuple[int, int]], length: int) -> list[tuple[int, int]]:

@@ -11,10 +11,12 @@ from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from emotion_omni import emotion
+from emotion_omni.strict import nearest
 from emotion_omni.types import Audio, Delivery, EmotionOmniError
 
 MAX_CLAUSE = 160  # characters; a longer clause is cut at a comma, so that the first sound does not wait for it
 MIN_CLAUSE = 20  # characters; no cut comes before them
+SHOWN_VOICES = 6  # in the error for an unknown one
 INTENSITIES = (0.0, 2.0)  # lowest and highest
 RATES = (0.5, 2.0)
 _SENTENCE = re.compile(r"(?:[^.!?;]|[.!?;](?=[^\s.!?;]))+[.!?;]*\s*|[.!?;]+\s*")  # marks within "3.14" end nothing
@@ -41,11 +43,20 @@ def check_delivery(delivery: Delivery, voices: Sequence[str] = ()) -> Delivery:
     Raises :class:`EmotionOmniError` (codes ``unknown-emotion``, ``unknown-voice``, ``delivery``).
     """
     if delivery.voice and delivery.voice not in voices:
-        allowed = ", ".join(voices) or "none but the default; leave it empty"
-        raise EmotionOmniError(f"Unknown voice {delivery.voice!r}. Allowed here: {allowed}.", "unknown-voice")
+        raise EmotionOmniError(
+            f"Unknown voice {delivery.voice[:40]!r}. {_some(voices)}{nearest(delivery.voice, voices)}", "unknown-voice"
+        )
     _check_range("intensity", delivery.intensity, INTENSITIES)
     _check_range("rate", delivery.rate, RATES)
     return replace(delivery, emotion=emotion.find(delivery.emotion).name)
+
+
+def _some(voices: Sequence[str]) -> str:
+    """What may be said instead: a few of many, since nobody reads a list of fifty."""
+    if not voices:
+        return "Only the default can be chosen here: leave it empty."
+    shown = ", ".join(voices[:SHOWN_VOICES])
+    return f"Allowed here: {shown}." if len(voices) <= SHOWN_VOICES else f"There are {len(voices)}, such as {shown}."
 
 
 def _check_range(name: str, value: float, allowed: tuple[float, float]) -> None:

@@ -6,16 +6,16 @@ from typing import Any
 
 import gradio as gr
 
-from annotation.ui.engine_pool import EnginePool
-from annotation.ui.talk.answer_queue import AnswerQueue
-from annotation.ui.talk.conversation import LONGEST_TRANSCRIPT, REMEMBERED_TURNS, ChatTurn
+from annotation.realtime.conversation import LONGEST_TRANSCRIPT, REMEMBERED_TURNS, ChatTurn
+from annotation.realtime.session import Service
+from annotation.ui.talk.sound_files import save_sound
 from emotion_omni import audio, emotion, json_lines
 from emotion_omni.types import EmotionOmniError, Exchange, Turn
 
 
 class TalkApi:
-    def __init__(self, engines: EnginePool, queue: AnswerQueue) -> None:
-        self.engines, self.queue = engines, queue
+    def __init__(self, service: Service) -> None:
+        self.service = service
 
     def talk(
         self,
@@ -40,15 +40,15 @@ class TalkApi:
                 words[:LONGEST_TRANSCRIPT] if words else None,
                 tone or None,
             )
-            turn = ChatTurn(recording, "")
+            turn = ChatTurn(recording)
             self._answer(query, turn, name, int(seed or 0))
         except EmotionOmniError as error:
             raise gr.Error(str(error), print_exception=False) from error
-        return _as_json(turn), turn.reply_file
+        return _as_json(turn), save_sound(turn.speech) if turn.speech else ""
 
     def _answer(self, query: Turn, turn: ChatTurn, name: str, seed: int) -> None:
-        engine = self.engines.get(name)
-        with self.queue.slot():
+        engine = self.service.engines.get(name)
+        with self.service.queue.slot():
             for event in engine.respond(query, seed=seed):
                 turn.add(event)
 
@@ -79,17 +79,17 @@ def _as_json(turn: ChatTurn) -> dict[str, Any]:
     }
 
 
-def build(engines: EnginePool, queue: AnswerQueue, default_engine: str) -> None:
+def build(service: Service) -> None:
     """Add the endpoint to the current ``gr.Blocks``. Its components are invisible: they declare the parameters."""
     with gr.Column(visible=False):
         inputs = [
             gr.Audio(type="filepath", label="audio"),
-            gr.Textbox(default_engine, label="engine"),
+            gr.Textbox(service.default_engine, label="engine"),
             gr.Number(0, label="seed"),
             gr.Textbox(label="emotion"),
             gr.Textbox(label="transcript"),
             gr.JSON(label="history"),
         ]
         outputs = [gr.JSON(label="result"), gr.Audio(type="filepath", label="reply")]
-        handler = TalkApi(engines, queue).talk
+        handler = TalkApi(service).talk
         gr.Button().click(handler, inputs, outputs, api_name="talk", concurrency_id="inference")

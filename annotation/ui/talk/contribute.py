@@ -11,13 +11,12 @@ from typing import Any
 
 import gradio as gr
 
+from annotation.realtime.conversation import ChatTurn, Conversations
 from annotation.studio import Studio
 from annotation.study import live_turns
 from annotation.study.producing import Answer
 from annotation.study.rules import Study
 from annotation.ui.access import explained
-from annotation.ui.talk.conversation import ChatTurn, Conversation
-from emotion_omni import audio
 from emotion_omni.types import EmotionOmniError, Heard
 
 WHAT = """
@@ -29,8 +28,8 @@ AGREE = "I am the speaker (18 or older), nobody else can be recognised, and I ag
 
 
 class Handlers:
-    def __init__(self, studio: Studio) -> None:
-        self.studio = studio
+    def __init__(self, studio: Studio, conversations: Conversations) -> None:
+        self.studio, self.conversations = studio, conversations
 
     def studies(self) -> list[tuple[str, str]]:
         """Where a turn can go: (title, id), the collection of live turns first."""
@@ -45,16 +44,17 @@ class Handlers:
         ]
         return [("Live turns", ""), *named]
 
-    def save(self, conversation: Conversation, agreed: bool, study: str | None) -> tuple[str, object]:
-        """Store the last turn → (message, the code that deletes it)."""
+    def save(self, conversation: str | None, agreed: bool, study: str | None) -> tuple[str, object]:
+        """Store the last turn of a conversation, by its name → (message, the code that deletes it)."""
         if not offered():
             raise EmotionOmniError("This Space does not store turns.", "forbidden")
         if not agreed:
             raise EmotionOmniError("Tick the box first: without your agreement nothing is stored.", "no-consent")
         if (study or "") not in [name for _, name in self.studies()]:
             raise EmotionOmniError("This study does not take turns. Choose one of the list.", "not-found")
-        turn = conversation.turns[-1] if conversation.turns else None
-        if turn is None or turn.heard is None or turn.recognized is None or not turn.timings:
+        known = self.conversations.get(conversation or "")
+        turn = known.turns[-1] if known and known.turns else None
+        if turn is None or turn.query is None or turn.heard is None or turn.recognized is None or not turn.finished:
             raise EmotionOmniError("There is no finished turn yet. Record something and wait for the reply.", "missing")
         answer = _answer(turn, turn.recognized)
         corrections = _corrections(turn.heard, turn.recognized, turn.corrected)
@@ -79,8 +79,7 @@ def offered() -> bool:
 
 
 def _answer(turn: ChatTurn, recognized: Heard) -> Answer:
-    speech = audio.join(turn.sounds) if turn.sounds else None
-    return Answer(turn.engine, recognized, turn.planned, turn.reply.strip(), speech, turn.seed, turn.timings)
+    return Answer(turn.engine, recognized, turn.planned, turn.reply.strip(), turn.speech, turn.seed, turn.timings)
 
 
 def _corrections(heard: Heard, recognized: Heard, emotion_corrected: bool) -> dict[str, str]:
@@ -93,13 +92,14 @@ def _corrections(heard: Heard, recognized: Heard, emotion_corrected: bool) -> di
     return corrections
 
 
-def build(studio: Studio, conversation: gr.State) -> None:
+def build(studio: Studio, conversations: Conversations) -> None:
     """Draw it inside the current ``gr.Blocks``, where it is offered."""
     if not offered():
         return
-    handlers = Handlers(studio)
+    handlers = Handlers(studio, conversations)
     with gr.Accordion("Give this turn to research", open=False, elem_id="donate"):
         gr.Markdown(WHAT)
+        conversation = gr.Textbox("", visible="hidden")  # its value comes from the page's script
         agreed = gr.Checkbox(False, label=AGREE, elem_id="donate-agree")
         study = gr.Dropdown(handlers.studies(), value="", label="For", elem_id="donate-study")
         save = gr.Button("Save the last turn", elem_id="donate-save")
@@ -112,7 +112,8 @@ def build(studio: Studio, conversation: gr.State) -> None:
         "concurrency_id": "donate",
         "concurrency_limit": 4,
     }
-    save.click(explained(handlers.save), [conversation, agreed, study], [message, code], **private).then(
+    asked = {"js": "(_, ...rest) => [window.EmotionOmniTalk.conversation, ...rest]", **private}
+    save.click(explained(handlers.save), [conversation, agreed, study], [message, code], **asked).then(
         lambda: False, None, agreed, api_visibility="private", queue=False
     )
     back.click(explained(handlers.take_back), code, message, **private)

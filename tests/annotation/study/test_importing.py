@@ -23,6 +23,7 @@ from conftest import noise, tone
 from starlette.requests import Request
 
 from annotation.people.logins import COOKIE
+from annotation.realtime.engine_pool import EnginePool
 from annotation.store.store import Store
 from annotation.studio import Studio
 from annotation.study import checks, importing, lifecycle
@@ -34,7 +35,6 @@ from annotation.study.producing import answer, produce
 from annotation.study.rules import Study
 from annotation.study.source import Source
 from annotation.study.templates import TEMPLATES
-from annotation.ui.engine_pool import EnginePool
 from annotation.ui.studies import Handlers
 from emotion_omni import audio
 from emotion_omni.fake import FakeEngine

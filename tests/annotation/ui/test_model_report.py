@@ -7,7 +7,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from annotation.ui import model_report
-from annotation.ui.engine_pool import EnginePool
+from annotation.realtime.engine_pool import EnginePool
 from emotion_omni import engine
 from emotion_omni.checkpoint import lineage, promotion
 from emotion_omni.evaluate import reports

@@ -17,8 +17,9 @@ from starlette.testclient import TestClient
 import app
 from annotation.bench.load import serve
 from annotation.people.logins import COOKIE
+from annotation.realtime.engine_pool import EnginePool
+from annotation.realtime.session import Service
 from annotation.studio import Studio
-from annotation.ui.engine_pool import EnginePool
 
 pytest_plugins = ("browsers",)
 pytestmark = pytest.mark.page
@@ -117,8 +118,9 @@ def test_a_proxy_that_is_not_declared_is_named_in_the_log(bare: pytest.MonkeyPat
 @pytest.mark.parametrize("prefix", ["/emo", "/studio"])
 def test_the_app_mounted_in_another(bare: pytest.MonkeyPatch, home: Path, prefix: str) -> None:
     studio = Studio.open(home)
-    page = app.build(EnginePool(), "fake", studio)
-    outer = gr.mount_gradio_app(FastAPI(), page, path=prefix, **app.launch_options(studio))
+    service = Service(EnginePool(), "fake")
+    page = app.build(service, studio)
+    outer = gr.mount_gradio_app(FastAPI(), page, path=prefix, **app.launch_options(service, studio))
     client = TestClient(outer, headers={"X-Studio": "1", "Origin": "http://testserver"})
     assert client.get(f"{prefix}/config").json()["root"] == f"http://testserver{prefix}"
     assert "location.pathname.endsWith" in client.get(f"{prefix}/").text

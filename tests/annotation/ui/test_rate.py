@@ -42,7 +42,7 @@ HIDE = """state => {
 
 
 def open_tab(page, name: str) -> None:
-    page.wait_for_selector("#query .record-button", state="attached", timeout=LOAD_MS)
+    page.wait_for_selector(".talk-main", state="attached", timeout=LOAD_MS)
     if not page.locator(f"#tab-{name}-button").count():  # on a phone it is folded away
         page.click("#tabs .overflow-menu > button")
     page.click(f"#tab-{name}-button, #tabs .overflow-dropdown button:text-is('{TABS[name]}')")
@@ -461,10 +461,9 @@ def test_no_handler_of_a_researcher_works_without_the_cookie(studio, served, blo
 def test_a_turn_is_given_only_with_a_tick_and_its_code_takes_it_back(studio, served, browser, clip):
     page = browser.new_context().new_page()
     visit(page, served)
-    page.wait_for_selector("#query .record-button", timeout=LOAD_MS)
-    page.click('#query [aria-label="Upload file"]')
-    page.set_input_files("#query input[type=file]", str(clip))
-    page.wait_for_function("document.querySelector('#voice').innerText.includes('Your turn')", timeout=30_000)
+    page.wait_for_selector(".talk[data-line=open]", timeout=LOAD_MS)
+    page.set_input_files(".talk input[type=file]", str(clip))
+    page.wait_for_selector(".talk-answer .talk-play", timeout=30_000)  # once the reply is finished
     before = set(studio.clips.folder.rglob("*.flac"))
     page.click("text=Give this turn to research")
     page.click("#donate-save")
@@ -537,7 +536,7 @@ def test_on_a_phone_in_the_dark_nothing_is_cut_off_in_any_tab(studio, served, br
     )
     page = context.new_page()
     visit(page, served)
-    page.wait_for_selector("#query .record-button", timeout=LOAD_MS)
+    page.wait_for_selector(".talk[data-line=open]", timeout=LOAD_MS)
     for name in TABS:
         open_tab(page, name)
         page.wait_for_timeout(700)

@@ -16,9 +16,9 @@ from raters import Clock, Rater
 from starlette.requests import Request
 
 from annotation.people.logins import COOKIE
+from annotation.realtime.engine_pool import EnginePool
 from annotation.studio import Studio
 from annotation.ui import access, results, studies
-from annotation.ui.engine_pool import EnginePool
 from emotion_omni import audio
 from emotion_omni.fake import FakeEngine
 from emotion_omni.types import EmotionOmniError

@@ -19,8 +19,8 @@ from conftest import EXAMPLES, noise
 from engine_contract import fingerprint
 from transformers import DynamicCache
 
-from annotation.ui.engine_pool import EnginePool, menu
-from annotation.ui.talk.conversation import ChatTurn
+from annotation.realtime.conversation import ChatTurn
+from annotation.realtime.engine_pool import EnginePool, menu
 from emotion_omni import audio, checkpoint, cli, emotion, engine
 from emotion_omni.omni import encoders
 from emotion_omni.omni.config import OmniConfig, SpeechDecoderConfig, TextSampling
@@ -207,10 +207,10 @@ def test_without_stage_two_it_answers_in_words(mute):
 
 
 def test_the_page_shows_the_words_of_a_model_without_a_voice(mute, query):
-    turn = ChatTurn(query, "")
+    turn = ChatTurn(query)
     for event in mute.respond(Turn(query)):
         turn.add(event)
-    assert turn.reply.strip() and not turn.reply_file and turn.planned
+    assert turn.reply.strip() and turn.speech is None and turn.planned
 
 
 def test_a_voice_that_is_not_there_or_not_the_models_is_refused(monkeypatch, home, tmp_path):

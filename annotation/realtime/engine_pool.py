@@ -23,16 +23,20 @@ class EnginePool:
 
     def get(self, name: str) -> engine.Engine:
         """Raises :class:`EmotionOmniError` (``unknown-engine``) for an engine that is not offered."""
-        if name != self._also and name not in self._ready and name not in engine.offered():
-            raise EmotionOmniError(
-                f"The engine {name!r} is not offered here. Choose one of: {', '.join(engine.offered())}.",
-                "unknown-engine",
-            )
+        self.check(name)
         with self._locks.setdefault(name, threading.Lock()):
             version = engine.version(name)
             if name not in self._ready or self._ready[name][0] != version:
                 self._ready[name] = version, self._load(name)
             return self._ready[name][1]
+
+    def check(self, name: str) -> None:
+        """Raises :class:`EmotionOmniError` (``unknown-engine``) for an engine that is not offered."""
+        if name != self._also and name not in self._ready and name not in engine.offered():
+            raise EmotionOmniError(
+                f"The engine {name!r} is not offered here. Choose one of: {', '.join(engine.offered())}.",
+                "unknown-engine",
+            )
 
     def is_ready(self, name: str) -> bool:
         return name in self._ready and self._ready[name][0] == engine.version(name)
