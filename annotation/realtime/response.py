@@ -73,7 +73,7 @@ class Response:
             self._fail(EmotionOmniError(BROKEN, "server"))
 
     def _follow(self, stream: Iterator[Event]) -> None:
-        with _closed_at_exit(stream) as found:
+        with closed_at_exit(stream) as found:
             for event in found:
                 with self._lock:
                     if self._cancelled.is_set():
@@ -117,7 +117,7 @@ class Response:
 
 
 @contextmanager
-def _closed_at_exit(stream: Iterator[Any]) -> Iterator[Iterator[Any]]:
+def closed_at_exit(stream: Iterator[Any]) -> Iterator[Iterator[Any]]:
     """Close the engine's iterator also when the visitor interrupts or leaves: this stops the work."""
     try:
         yield stream

@@ -27,7 +27,8 @@ SCRIPTS = (  # joined in this order
 def script() -> str:
     """The rater's page as one script, for the head of the page."""
     parts = "\n".join((CLIENT / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
-    return f"{MARGINS}<script>\n(() => {{\n'use strict';\n{parts}\n}})();\n</script>"
+    tabs = (FOLDER / "tabs.js").read_text(encoding="utf-8")
+    return f"{MARGINS}<script>\n(() => {{\n'use strict';\n{parts}\n}})();\n{tabs}</script>"
 
 
 def build(tab: str) -> None:

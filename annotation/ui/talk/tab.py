@@ -47,7 +47,7 @@ def build(service: Service, studio: Studio) -> None:
         padding=False,
         js_on_load=(
             f"window.EmotionOmniTalk.mount(element.querySelector('.talk-place'), {settings(service)}, "
-            "{props, trigger, watch});"
+            "{element, props, trigger, watch});"
         ),
         apply_default_css=False,
     )

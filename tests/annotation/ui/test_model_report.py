@@ -6,8 +6,8 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from annotation.ui import model_report
 from annotation.realtime.engine_pool import EnginePool
+from annotation.ui import model_report
 from emotion_omni import engine
 from emotion_omni.checkpoint import lineage, promotion
 from emotion_omni.evaluate import reports

@@ -50,3 +50,32 @@ def test_the_api_passes_on_corrections_seed_and_history(api, recording):
 def test_the_api_explains_a_history_that_it_cannot_read(api, history):
     with pytest.raises(gr.Error):
         api.talk(save_sound(tone(1.0)), "fake", 0, "", "", history)
+
+
+def test_hearing_stops_before_the_reply_is_made(api, recording):
+    heard = api.hear(save_sound(tone(1.0)), "fake")
+    assert heard["transcript"] == "1.0 seconds of sound" and sum(heard["probabilities"].values()) == pytest.approx(1)
+    assert not recording.turns[0].speak
+
+
+def test_a_reply_in_writing_and_words_spoken(api, recording):
+    assert api.reply("My dog ran away", "sad", "fake", 2)["text"].startswith("[2]")
+    assert (recording.turns[0].transcript, recording.turns[0].emotion) == ("My dog ran away", "sad")
+    assert Path(api.speak("Well done!", "happy")).stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda api: api.hear(None, "fake"), "Give a recording"),
+        (lambda api: api.talk(None, "fake"), "Give a recording"),
+        (lambda api: api.reply(" ", "sad", "fake"), "Give the words to answer"),
+        (lambda api: api.reply("Hello", "hungry", "fake"), "Unknown emotion"),
+        (lambda api: api.speak("", "sad"), "Give the words to speak"),
+        (lambda api: api.speak("W" * 1000), "At most 600 letters"),
+        (lambda api: api.speak("Hello", name="omni:/etc"), "not offered here"),
+    ],
+)
+def test_what_is_missing_or_unknown_is_said(api, call, said):
+    with pytest.raises(gr.Error, match=said):
+        call(api)

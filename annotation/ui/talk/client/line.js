@@ -52,8 +52,8 @@ class Line {
 const CALLS = ['response.create', 'conversation.item.truncate', 'emotion_omni.correct', 'emotion_omni.new', 'emotion_omni.open', 'emotion_omni.forget'];
 
 class Bridge {
-  constructor({ props, trigger, watch }, receive) {
-    Object.assign(this, { props, trigger, receive, waiting: [], seen: 0, call: 0 });
+  constructor({ element, props, trigger, watch }, receive) {
+    Object.assign(this, { element, props, trigger, receive, waiting: [], seen: 0, call: 0 });
     watch('value', () => this.read());
   }
 
@@ -69,6 +69,8 @@ class Bridge {
   }
 
   read() {
+    const place = this.element.querySelector('.talk-place'); // Gradio draws the component anew with each value
+    if (talk && place && !place.contains(talk.root)) place.replaceChildren(talk.root);
     let told;
     try { told = JSON.parse(this.props.value || 'null'); } catch { return; }
     if (!told?.sent || told.call !== this.call) return;
