@@ -127,6 +127,8 @@ class Handlers:
         if not names:
             raise EmotionOmniError("Choose at least one engine.", "missing")
         rules = Study.read(settings)
+        if rules.template == "compare" and len(names) == 1:
+            raise EmotionOmniError("A comparison needs two engines. Choose another one beside it.", "missing")
         queries = producing.read_queries(files)
         loaded = {name: self.engines.get(name) for name in names}
         engines = [(engine.rated_as(name, one), one) for name, one in loaded.items()]
