@@ -168,9 +168,9 @@ class Pairs:
 
 
 def gain(pairs: Pairs, settings: FeedbackSettings) -> dict[str, float]:
-    """How much more often a correction orders pairs as raters did than the parent, on items that it was not fitted to.
+    """How much more often a correction orders pairs as raters did than the parent, on items not fitted to.
 
-    Over :data:`FOLDS` parts of the items; a pair counts 1 - 2 ε, as far as raters agree on it. By order and not by loss:
+    Over :data:`FOLDS` parts of the items; a pair counts 1 - 2 ε, as raters agree on it. By order and not by loss:
     a correction that is too sure of itself still chooses. ``z``: the mean gain of an item in its standard errors.
     """
     gains = torch.zeros(int(pairs.item.max()) + 1)
