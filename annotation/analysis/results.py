@@ -342,5 +342,7 @@ def _winner(value: str, side: str) -> str:
 
 def _seconds_of_clips(content: Row) -> float:
     """How long the clips of an item last, those that raters hear."""
-    clips = content.get("clips", {}).values() if content.get("mode") != "words" else ()
-    return sum(clip.get("seconds", 0.0) for clip in clips)
+    clips = content.get("clips", {})
+    if content.get("mode") == "words":  # of an answer that is read, the query is heard
+        clips = {role: clip for role, clip in clips.items() if role == "query"}
+    return sum(clip.get("seconds", 0.0) for clip in clips.values())

@@ -56,11 +56,10 @@ PROVENANCE: Columns = {
     "language": _TEXT,
     "scales": _TEXTS,
     "mode": _TEXT,
+    "judged_from": _TEXT,
     "anchoring": _TEXT,
     "audio_sha256": _TEXTS,
     "about": _TEXT,
-    "emotion": _TEXT,
-    "emotion_source": _TEXT,
     "adjudicated": _TEXT,
     "side_as_stored": _INTEGER,
     "side_swapped": _INTEGER,
@@ -77,8 +76,16 @@ PROVENANCE: Columns = {
     "exporter": _TEXT,
 }
 
+_SITUATION: Columns = {
+    "transcript": _TEXT,
+    "emotion": _TEXT,
+    "stated_or_heard": _TEXT,
+    "event": _TEXT,
+    "history": pa.list_(pa.struct([("role", _TEXT), ("text", _TEXT), ("emotion", _TEXT)])),
+}
 _PAIR: Columns = (
-    {f"{side}_{name}": kind for side in ("chosen", "rejected") for name, kind in _GENERATED_BY.items()}
+    _SITUATION
+    | {f"{side}_{name}": kind for side in ("chosen", "rejected") for name, kind in _GENERATED_BY.items()}
     | {f"{role}_file_name": _TEXT for role in ("query", "chosen", "rejected")}
     | {
         "source": _TEXT,
@@ -88,23 +95,25 @@ _PAIR: Columns = (
         "same_words": _FLAG,
         "chosen_emotion": _TEXT,
         "rejected_emotion": _TEXT,
+        "chosen_delivery": _TEXT,
+        "rejected_delivery": _TEXT,
     }
 )
-_SFT: Columns = {
+_SFT: Columns = _SITUATION | {
     "messages": _MESSAGES,
-    "text": _TEXT,
-    "event": _TEXT,
     "reply": _TEXT,
     "reply_emotion": _TEXT,
     "source": _TEXT,
     "query_file_name": _TEXT,
     "reply_file_name": _TEXT,
 }
-_KTO: Columns = {
+_KTO: Columns = _SITUATION | {
     "prompt": _MESSAGES,
     "completion": _MESSAGES,
     "label": _FLAG,
     "score": _FLOAT,
+    "margin": _FLOAT,
+    "flip_rate": _FLOAT,
     "source": _TEXT,
     "reply_emotion": _TEXT,
     "query_file_name": _TEXT,
@@ -114,6 +123,9 @@ _EMOTION: Columns = {
     "audio": pa.struct([("bytes", pa.binary()), ("path", _TEXT)]),
     "label": _TEXT,
     "soft_label": pa.list_(_FLOAT),
+    "reliable_label": pa.list_(_FLOAT),
+    "label_weight": _FLOAT,
+    "speaker": _TEXT,
     "valence": _FLOAT,
     "arousal": _FLOAT,
     "dominance": _FLOAT,
@@ -123,12 +135,20 @@ _EMOTION: Columns = {
     "guess_probability": _FLOAT,
     "guess_shown_share": _FLOAT,
 }
+_VOICE: Columns = {
+    "reply_emotion": _TEXT,
+    "delivery": _TEXT,
+    "naturalness": _FLOAT,
+    "emotion_mos": _FLOAT,
+    "reply_file_name": _TEXT,
+}
 TRAINING: dict[str, Columns] = {
     "sft": _SFT | _GENERATED_BY | PROVENANCE,
     "dpo": {"prompt": _MESSAGES, "chosen": _MESSAGES, "rejected": _MESSAGES} | _PAIR | PROVENANCE,
     "kto": _KTO | _GENERATED_BY | PROVENANCE,
     "reward": {"chosen": _MESSAGES, "rejected": _MESSAGES} | _PAIR | PROVENANCE,
     "emotion": _EMOTION | _GENERATED_BY | PROVENANCE,
+    "voice": _VOICE | _GENERATED_BY | PROVENANCE,
 }
 
 

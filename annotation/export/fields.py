@@ -89,6 +89,43 @@ def query_emotion(content: Content) -> tuple[str | None, str | None]:
     return label, "heard" if label else None
 
 
+def situation(content: Content) -> Row:
+    """What an answer answers, as the responder is told it: words, tone, kind of news and earlier turns.
+
+    The tone is what the engine answered to, where it says so ("sad or calm" where it was unsure); the stated emotion
+    goes before it. ``event`` is empty where the item does not have it.
+    """
+    about = content.get("about") or {}
+    parts = (about, _about_role(content, "a"), _about_role(content, "b"))
+    tone, source = query_emotion(content)
+    told = next((part["tone"] for part in parts if part.get("tone")), None)
+    if source != "stated" and _is_tone(told):
+        tone, source = told, "heard"
+    event = next((part["event"] for part in parts if part.get("event") in emotion.NEWS), None)
+    history = next((part["history"] for part in parts if part.get("history")), None) or []
+    return {
+        "transcript": " ".join(str(content.get("texts", {}).get("query", "")).split()),
+        "emotion": tone,
+        "stated_or_heard": source,
+        "event": event,
+        "history": [{"role": one["role"], "text": one["text"], "emotion": one.get("emotion")} for one in history],
+    }
+
+
+def _is_tone(value: Any) -> bool:
+    return isinstance(value, str) and all(emotion.is_known(name) for name in value.split(" or "))
+
+
+def delivery(content: Content, role: str | None) -> str | None:
+    """How an answer was to be spoken (emotion, voice, intensity, rate) as JSON text, where the engine said so."""
+    if role is None:
+        return None
+    given = _about_role(content, role).get("delivery")
+    if not isinstance(given, Mapping):
+        return None
+    return json.dumps(dict(given) | {"emotion": planned_emotion(content, role)}, sort_keys=True)
+
+
 def _most_probable(content: Content) -> str | None:
     """The label that the first answering engine heard with the highest probability."""
     parts = (content.get("about") or {}, _about_role(content, "a"), _about_role(content, "b"))

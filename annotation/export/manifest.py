@@ -13,9 +13,10 @@ from annotation.store.migrations import MIGRATIONS
 from annotation.study.rules import Study
 from annotation.study.translate import version
 from emotion_omni import __version__, emotion
+from emotion_omni.rating_contract import CONTRACT
 from emotion_omni.types import EmotionOmniError
 
-EXPORTER = f"emotion-omni-studio {__version__}, export 1"
+EXPORTER = f"emotion-omni-studio {__version__}, export {CONTRACT}"
 _CODE = ("analysis", "export", "people", "store", "study")  # folders that decide what a row says
 
 
@@ -28,7 +29,8 @@ class Manifest:
     ``files``: every other file → its SHA-256. ``log_sha256``: of the event log up to ``log_sequence``.
     ``kto_weights``: ``desirable_weight`` and ``undesirable_weight`` for KTO; ``None`` where one label is missing.
     ``label_smoothing``: the mean flip rate, for robust DPO; ``None`` without pairs. ``code_sha256``: of the code that
-    decides what a row says.
+    decides what a row says. ``contract``: which version of :mod:`emotion_omni.rating_contract` it keeps. ``split``: of
+    the study.
     """
 
     study: str
@@ -46,6 +48,8 @@ class Manifest:
     notes: Sequence[str] = ()
     database_version: int = len(MIGRATIONS)
     code_sha256: str = ""
+    contract: int = CONTRACT
+    split: str = "training"
     exporter: str = EXPORTER
 
 

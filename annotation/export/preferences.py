@@ -14,18 +14,20 @@ from fractions import Fraction
 
 from scipy import stats
 
-from annotation.export.fields import audio_path, generated_by, planned_emotion, rounded
+from annotation.export.fields import audio_path, delivery, generated_by, planned_emotion, rounded, situation
 from annotation.export.training_items import (
     BAD_MEAN,
     GOOD_MEAN,
     TrainingItem,
     TrainingItems,
     assistant_message,
+    history_messages,
     majority,
     user_message,
 )
 from annotation.store.tables import Row
 
+MIDDLE = 3  # of the points of empathy, which speak for neither label
 KTO_RATIO = Fraction(7, 6)  # the middle of the advised 1:1 to 4:3, desirable to undesirable (Ethayarajh et al. 2024)
 
 
@@ -120,14 +122,15 @@ def _corrected(items: TrainingItems, one: TrainingItem) -> list[Pair]:
 def dpo_row(items: TrainingItems, pair: Pair) -> Row:
     """As :func:`reward_row`, with the prompt apart from both answers."""
     row = reward_row(items, pair)
-    return row | {"prompt": row["chosen"][:1], "chosen": row["chosen"][1:], "rejected": row["rejected"][1:]}
+    return row | {"prompt": row["chosen"][:-1], "chosen": row["chosen"][-1:], "rejected": row["rejected"][-1:]}
 
 
 def reward_row(items: TrainingItems, pair: Pair) -> Row:
     one, content = pair.item, pair.item.content
-    row = {
-        "chosen": [user_message(one), assistant_message(pair.chosen)],
-        "rejected": [user_message(one), assistant_message(pair.rejected)],
+    prompt = [*history_messages(one), user_message(one)]
+    row = situation(content) | {
+        "chosen": [*prompt, assistant_message(pair.chosen)],
+        "rejected": [*prompt, assistant_message(pair.rejected)],
         "source": pair.source,
         "margin": rounded(margin(pair.votes, pair.n)),
         "flip_rate": rounded(flip_rate(pair.votes, pair.n)),
@@ -140,6 +143,7 @@ def reward_row(items: TrainingItems, pair: Pair) -> Row:
     for side, role in (("chosen", pair.chosen_role), ("rejected", pair.rejected_role)):
         row |= {f"{side}_{name}": value for name, value in generated_by(content, role).items()}
         row[f"{side}_file_name"] = audio_path(content, role)
+        row[f"{side}_delivery"] = delivery(content, role)
     return row | items.provenance(one, one.counted)
 
 
@@ -154,8 +158,8 @@ def compared_kto_rows(items: TrainingItems, pair: Pair) -> list[Row]:
         items.leave_out("same-words", pair.item)
         return []
     return [
-        _kto_row(items, pair.item, pair.chosen, True, "comparison", pair.chosen_role),
-        _kto_row(items, pair.item, pair.rejected, False, "comparison", pair.rejected_role),
+        _kto_row(items, pair, pair.chosen, True, pair.chosen_role),
+        _kto_row(items, pair, pair.rejected, False, pair.rejected_role),
     ]
 
 
@@ -170,18 +174,27 @@ def scored_kto_rows(items: TrainingItems, one: TrainingItem) -> list[Row]:
     if score >= GOOD_MEAN and any(one.answers("safety")):
         items.leave_out("safety-flag", one)
         return []
-    return [_kto_row(items, one, one.words("reply"), score >= GOOD_MEAN, "score", "reply", score)]
+    given, label = one.answers("empathy"), score >= GOOD_MEAN
+    votes = sum((points > MIDDLE if label else points < MIDDLE) + (points == MIDDLE) / 2 for points in given)
+    row = _single_row(items, one, one.words("reply"), label, "reply", votes, len(given))
+    return [row | {"source": "score", "score": rounded(score)}]
 
 
-def _kto_row(
-    items: TrainingItems, one: TrainingItem, text: str, label: bool, source: str, role: str, score: float | None = None
+def _kto_row(items: TrainingItems, pair: Pair, text: str, label: bool, role: str) -> Row:
+    return _single_row(items, pair.item, text, label, role, pair.votes, pair.n) | {"source": "comparison"}
+
+
+def _single_row(
+    items: TrainingItems, one: TrainingItem, text: str, label: bool, role: str, votes: float, n: int
 ) -> Row:
-    row = {
-        "prompt": [user_message(one)],
+    """``votes``: of ``n`` that speak for the label."""
+    row = situation(one.content) | {
+        "prompt": [*history_messages(one), user_message(one)],
         "completion": [assistant_message(text)],
         "label": label,
-        "score": rounded(score),
-        "source": source,
+        "score": None,
+        "margin": rounded(margin(votes, n)),
+        "flip_rate": rounded(flip_rate(votes, n)),
         "reply_emotion": planned_emotion(one.content, role),
         "query_file_name": audio_path(one.content, "query"),
         "completion_file_name": audio_path(one.content, role),

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from annotation.analysis.soft_labels import soft_labels
+from annotation.analysis.soft_labels import rater_reliability, soft_labels
 from annotation.export import preferences
-from annotation.export.fields import audio_path, audio_sha256, generated_by, planned_emotion, rounded
+from annotation.export.fields import (
+    audio_path,
+    audio_sha256,
+    delivery,
+    generated_by,
+    planned_emotion,
+    rounded,
+    situation,
+)
 from annotation.export.labels import ANCHORED, UNANCHORED, label_kind
 from annotation.export.training_items import (
     APPROVING_RATERS,
@@ -16,10 +24,12 @@ from annotation.export.training_items import (
     TrainingItem,
     TrainingItems,
     assistant_message,
+    history_messages,
     majority,
     user_message,
 )
 from annotation.store.tables import Row
+from annotation.study.lock_tags import speaker_of
 from emotion_omni import emotion
 
 
@@ -34,6 +44,7 @@ def training_tables(items: TrainingItems) -> dict[str, list[Row]]:
         "kto": kto,
         "reward": [preferences.reward_row(items, pair) for pair in pairs],
         "emotion": emotion_rows(items),
+        "voice": voice_rows(items),
     }
     return {name: rows for name, rows in tables.items() if rows}
 
@@ -80,11 +91,8 @@ def _sft_row(
     felt: str | None,
     by: Sequence[Row],
 ) -> Row:
-    event = (one.content.get("about") or {}).get("event")
-    row = {
-        "messages": [user_message(one), assistant_message(text)],
-        "text": one.words("query"),
-        "event": event if event in emotion.NEWS else None,
+    row = situation(one.content) | {
+        "messages": [*history_messages(one), user_message(one), assistant_message(text)],
         "reply": text,
         "reply_emotion": felt,
         "source": source,
@@ -104,7 +112,9 @@ def emotion_rows(items: TrainingItems) -> list[Row]:
     named = items.results.values("primary")
     named = named[named["value"].isin(emotion.NAMES)]
     kinds = named["guess_shown"].map(label_kind)
-    labels = {kind: _soft_labels(named[kinds == kind]) for kind in (UNANCHORED, ANCHORED)}
+    reliability = rater_reliability(named[["item", "rater", "value"]], emotion.NAMES)
+    labels = {kind: _soft_labels(named[kinds == kind], None) for kind in (UNANCHORED, ANCHORED)}
+    weighted = {kind: _soft_labels(named[kinds == kind], reliability) for kind in (UNANCHORED, ANCHORED)}
     found = []
     for one in items.items:
         if one.content.get("mode", "both") != "both":
@@ -112,15 +122,27 @@ def emotion_rows(items: TrainingItems) -> list[Row]:
         elif one.id not in labels[one.labels]:
             items.leave_out("no-emotion-named", one)
         else:
-            found.append(_emotion_row(items, one, labels[one.labels][one.id]))
+            row = _emotion_row(items, one, labels[one.labels][one.id])
+            found.append(row | _reliable_label(items, one, weighted[one.labels][one.id], reliability))
     return found
 
 
-def _soft_labels(named: pd.DataFrame) -> dict[str, list[float]]:
+def _soft_labels(named: pd.DataFrame, reliability: Mapping[str, float] | None) -> dict[str, list[float]]:
     if named.empty:
         return {}
-    labels = soft_labels(named[["item", "rater", "value"]], emotion.NAMES)
+    labels = soft_labels(named[["item", "rater", "value"]], emotion.NAMES, weights=reliability)
     return {str(item): [float(share) for share in labels.loc[item]] for item in labels.index}
+
+
+def _reliable_label(
+    items: TrainingItems, one: TrainingItem, soft_label: Sequence[float], reliability: Mapping[str, float]
+) -> Row:
+    """The soft label with each rater's reliability as the weight, and the sum of these weights."""
+    naming = [row["rater"] for row in one.counted if row["answers"].get("primary") in emotion.NAMES]
+    return {
+        "reliable_label": [round(share, 6) for share in soft_label],
+        "label_weight": rounded(sum(reliability[items.results.pseudonym(rater)] for rater in naming)),
+    }
 
 
 def _emotion_row(items: TrainingItems, one: TrainingItem, soft_label: Sequence[float]) -> Row:
@@ -130,6 +152,7 @@ def _emotion_row(items: TrainingItems, one: TrainingItem, soft_label: Sequence[f
         "audio": audio_sha256(one.content, "speech"),
         "label": label if label in emotion.NAMES else None,
         "soft_label": [round(share, 6) for share in soft_label],
+        "speaker": speaker_of(one.content) or None,
         "alpha": items.source.alpha,
         "transcript": one.words("speech") or None,
         "valence": rounded(one.mean("valence")),
@@ -140,3 +163,21 @@ def _emotion_row(items: TrainingItems, one: TrainingItem, soft_label: Sequence[f
         "guess_shown_share": rounded(sum(shown) / len(shown)),
     }
     return row | generated_by(one.content, "speech") | items.provenance(one, one.counted)
+
+
+# --- voices ------------------------------------------------------------------------------------------------------
+
+
+def voice_rows(items: TrainingItems) -> list[Row]:
+    """Answers that raters heard, with the mean scores of their voice. Comparisons of voices are in ``dpo``."""
+    found = []
+    for one in items.items:
+        scores = {scale: rounded(one.mean(scale)) for scale in ("naturalness", "emotion_mos")}
+        if any(score is not None for score in scores.values()):
+            row = scores | {
+                "reply_emotion": planned_emotion(one.content, "reply"),
+                "delivery": delivery(one.content, "reply"),
+                "reply_file_name": audio_path(one.content, "reply"),
+            }
+            found.append(row | generated_by(one.content, "reply") | items.provenance(one, one.counted))
+    return found

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from annotation.export.fields import about_json, query_emotion, rounded
+from annotation.export.fields import about_json, rounded, situation
 from annotation.export.labels import UNANCHORED, chosen, label_kind
 from annotation.export.manifest import EXPORTER, scale_versions
 from annotation.export.source import Source
 from annotation.store.tables import Row
+from annotation.study.presentation import judged_from, mode_of
 
 GOOD_MEAN, BAD_MEAN = 4.0, 2.0  # of 1 to 5: "Very much" is 5, "Somewhat" 3
 APPROVING_RATERS = 2  # a single rater's approval is not enough
@@ -143,23 +144,21 @@ class TrainingItems:
         """Where a row comes from. ``by``: the ratings that it is derived from."""
         results, rules, content = self.results, self.rules, one.content
         outcomes = Counter(results.verdicts[row["rater"]].outcome for row in one.all)
-        emotion, emotion_source = query_emotion(content)
         decision = self.source.adjudicated.get(one.id)
         return {
             "item": one.id,
             "family": one.item["family"],
             "study": results.study["id"],
             "template": rules.template,
-            "split": rules.split,
+            "split": "train",
             "licence": rules.licence,
             "language": rules.language,
             "scales": [f"{name}@{version}" for name, version in scale_versions(rules).items()],
-            "mode": content.get("mode", "both"),
+            "mode": mode_of(content),
+            "judged_from": judged_from(rules.form, content),
             "anchoring": one.labels,
             "audio_sha256": [content["clips"][role]["sha"] for role in rules.form.clips],
             "about": about_json(content),
-            "emotion": emotion,
-            "emotion_source": emotion_source,
             "adjudicated": decision and str(decision["value"]),
             "side_as_stored": sum(row["flip"] > 0 for row in by),
             "side_swapped": sum(row["flip"] < 0 for row in by),
@@ -181,6 +180,11 @@ def majority(values: Sequence[str]) -> str | None:
     """The value given most often; ``None`` if two are tied or nothing was given."""
     first, second = (Counter(values).most_common(2) + [(None, 0), (None, 0)])[:2]
     return first[0] if first[1] > second[1] else None
+
+
+def history_messages(one: TrainingItem) -> list[dict[str, str]]:
+    """The earlier turns as chat messages, in front of :func:`user_message`."""
+    return [{"role": message["role"], "content": message["text"]} for message in situation(one.content)["history"]]
 
 
 def user_message(one: TrainingItem) -> dict[str, str]:

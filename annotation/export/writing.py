@@ -171,6 +171,7 @@ def _write(studio: Studio, study: str, folder: Path, labels_asked: str) -> Manif
         label_counts=label_counts,
         notes=_notes(source, label_counts),
         code_sha256=code_sha256(),
+        split=source.results.rules.split,
     )
     (folder / "README.md").write_text(render_card(source, manifest), encoding="utf-8")
     manifest = replace(manifest, files={name: _file_sha256(folder / name) for name in _files(folder)})

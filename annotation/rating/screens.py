@@ -17,6 +17,7 @@ from annotation.rating.leases import HandedItem
 from annotation.rating.playback import PlaybackProof
 from annotation.rating.served_clips import ServedClips
 from annotation.study import checks
+from annotation.study.presentation import heard_roles, read_roles
 from annotation.study.rules import Study
 from annotation.study.scales import SCALES, SURVEY, Scale
 from annotation.study.templates import ABOUT_GUESSES, CONSENT, STATEMENTS
@@ -113,7 +114,7 @@ class Screens:
             prefill=_prefill(rules, kind, content),
             receipt=self._playback.start(assignment, [clip["seconds"] for clip in clips]),
         )
-        made["texts"] = shown_texts(rules, content)  # what a person said stays in their own language
+        made["texts"] = shown_texts(rules, content, handed.assignment["flip"])  # in the language they were said in
         made["progress"] |= self._task_progress(enrolment)
         return made
 
@@ -163,20 +164,24 @@ def asked_scales(rules: Study, kind: str, guess: bool) -> tuple[Scale, ...]:
 def shown_clips(rules: Study, content: Mapping[str, Any], flip: int) -> list[tuple[str, Mapping[str, Any]]]:
     """(role on the page, clip) in the order of the page. With ``flip`` -1 the answers have changed sides."""
     clips = content.get("clips", {})
-    if content.get("mode") == "words":
-        return []
-    if set(clips) == {"speech"}:
-        return [("speech", clips["speech"])]
-    stored_role = {"a": "b", "b": "a"} if flip < 0 else {}
-    return [(role, clips[stored_role.get(role, role)]) for role in rules.form.clips]
+    if set(clips) == {"speech"}:  # also the sound check of any study
+        return [("speech", clips["speech"])] if content.get("mode") != "words" else []
+    return [(role, clips[_stored(role, flip)]) for role in heard_roles(rules.form, content)]
 
 
-def shown_texts(rules: Study, content: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The words, where a template shows them."""
-    text = content.get("texts", {}).get("speech")
-    if rules.template == "words-voice" and content.get("mode") in ("words", "both") and text:
-        return [{"label": translated("The words", rules.language), "text": text}]
-    return []
+def shown_texts(rules: Study, content: Mapping[str, Any], flip: int = 1) -> list[dict[str, str]]:
+    """The words that an item shows, in the order of the page."""
+    texts, found = content.get("texts", {}), []
+    for role in read_roles(rules.form, content):
+        label = LABELS[role] if role != "speech" else "The words"
+        if text := texts.get(_stored(role, flip)):
+            found.append({"label": translated(label, rules.language), "text": text})
+    return found
+
+
+def _stored(role: str, flip: int) -> str:
+    """The item's own role of one on the page."""
+    return {"a": "b", "b": "a"}.get(role, role) if flip < 0 else role
 
 
 def made_up_guess(catalog: Catalog, assignment: str) -> dict[str, Any]:

@@ -287,7 +287,8 @@ def _content(check: Check, clips: Clips) -> dict[str, Any]:
 def _can_host(item: Mapping[str, Any], template: Template) -> bool:
     """An ordinary item with plain clips. Not one whose voice may be taken back: a trap would keep it."""
     content = item["content"]
-    is_plain = content.get("mode", "both") == "both" and set(template.clips) <= set(content.get("clips", {}))
+    modes = ("both", "voice") if "query" in template.clips else ("both",)
+    is_plain = content.get("mode", "both") in modes and set(template.clips) <= set(content.get("clips", {}))
     return item["role"] == "rate" and not item.get("contributor") and is_plain
 
 

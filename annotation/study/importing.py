@@ -21,7 +21,7 @@ import yaml
 from annotation.study.clips import Clips
 from annotation.study.columns import Columns
 from annotation.study.faults import Faults
-from annotation.study.items import Item, in_modes, make_item
+from annotation.study.items import Item, make_item, presented
 from annotation.study.progress import Progress, no_progress
 from annotation.study.rules import Study
 from annotation.study.scales import check_answers
@@ -72,7 +72,7 @@ class Checked:
     def report(self) -> dict[str, Any]:
         """What was read, and what was left out."""
         return {
-            "items": len(self.entries) * len(self.rules.form.modes),
+            "items": len(self.entries) * len(self.rules.modes or self.rules.form.modes),
             "recordings": len(self.recordings),
             "seconds": round(sum(seconds for _, seconds in self.recordings.values()), 1),
             "tables": [table.report() for table in self.tables],
@@ -286,7 +286,7 @@ def _items_of(entry: Entry, checked: Checked, clips: Clips) -> list[Item]:
             "place": entry.place,
         },
     )
-    return in_modes(item, sounds["speech"], clips) if rules.template == "words-voice" else [item]
+    return presented(item, sounds, clips, rules)
 
 
 def _by_role(row: Fields, column: str, roles: tuple[str, ...]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from annotation.study.clips import Clips
+from annotation.study.rules import Study
 from emotion_omni.types import Audio
 
 Item = dict[str, Any]
@@ -26,6 +27,16 @@ def make_item(sounds: Mapping[str, Audio], clips: Clips, texts: Mapping[str, str
     content |= {name: more[name] for name in ("guess", "systems", "about", "planned", "source") if more.get(name)}
     item = {name: more.get(name) for name in ("family", "expected", "contributor")}
     return item | {"role": "gold" if more.get("expected") else "rate", "content": content}
+
+
+def presented(item: Item, sounds: Mapping[str, Audio], clips: Clips, rules: Study) -> list[Item]:
+    """The item in each mode of the study; of one family, so that no rater gets two of them."""
+    if rules.template == "words-voice":
+        return in_modes(item, sounds["speech"], clips)
+    if not rules.modes:
+        return [item]
+    family = item["family"] or uuid.uuid4().hex
+    return [item | {"family": family, "content": item["content"] | {"mode": mode}} for mode in rules.modes]
 
 
 def in_modes(item: Item, sound: Audio, clips: Clips) -> list[Item]:

@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 from annotation.study import importing
 from annotation.study.clips import Clips
 from annotation.study.faults import Faults
-from annotation.study.items import Item, in_modes, make_item
+from annotation.study.items import Item, make_item, presented
 from annotation.study.progress import Progress, no_progress
 from annotation.study.rules import Study
 from annotation.study.source import Source
 from emotion_omni import audio
 from emotion_omni.engine import Engine
 from emotion_omni.text_encoding import printable_name
-from emotion_omni.types import Audio, Done, EmotionOmniError, Heard, Plan, Speech, Text, Turn
+from emotion_omni.types import Audio, Done, EmotionOmniError, Exchange, Heard, Plan, Speech, Text, Turn, VoiceSettings
 
+AS_IT_IS = VoiceSettings()
 LONGEST_FAMILY = 80  # characters
 
 
@@ -83,20 +84,41 @@ class Answer:
     speech: Audio | None
     seed: int
     timings: Mapping[str, float]
+    plan: Plan | None = None
+    history: tuple[Exchange, ...] = ()
+    voice: VoiceSettings = VoiceSettings()
 
     def about(self) -> dict[str, Any]:
         """What an item keeps as its provenance."""
         emotion = self.heard.emotion
-        return {
+        return self._situation() | {
             "engine": self.engine,
             "seed": self.seed,
             "planned": self.planned,
+            "delivery": {"voice": self.voice.name, "intensity": self.voice.intensity, "rate": self.voice.rate},
             "transcript": self.heard.transcript,
             "heard": {name: round(value, 4) for name, value in emotion.probabilities.items()},
             "valence": round(emotion.valence, 4),
             "arousal": round(emotion.arousal, 4),
             "timings": {stage: round(seconds, 3) for stage, seconds in self.timings.items()},
         }
+
+    def _situation(self) -> dict[str, Any]:
+        """What the responder was told besides the words: tone, kind of news, earlier turns. As training wants it."""
+        found: dict[str, Any] = {}
+        if self.plan is not None:
+            tone = " or ".join(self.plan.unsure_between) or self.plan.tone
+            found = {"event": self.plan.news, "tone": tone}
+        if self.history:
+            found["history"] = [
+                message
+                for one in self.history
+                for message in (
+                    {"role": "user", "text": one.transcript, "emotion": one.heard},
+                    {"role": "assistant", "text": one.reply, "emotion": one.reply_emotion},
+                )
+            ]
+        return found
 
 
 def produce(
@@ -152,17 +174,18 @@ def _new_family(name: str, taken: set[str]) -> str:
     return family
 
 
-def answer(engine: Engine, query: Audio, seed: int = 0) -> Answer:
+def answer(engine: Engine, query: Audio, seed: int = 0, voice: VoiceSettings = AS_IT_IS) -> Answer:
     heard: Heard | None = None
-    planned, text = "", ""
+    plan: Plan | None = None
+    text = ""
     sounds: list[Audio] = []
     timings: Mapping[str, float] = {}
-    for event in engine.respond(Turn(query), seed=seed):
+    for event in engine.respond(Turn(query, voice=voice), seed=seed):
         match event:
             case Heard():
                 heard = event
             case Plan():
-                planned = event.emotion
+                plan = event
             case Text():
                 text += event.piece
             case Speech():
@@ -172,7 +195,8 @@ def answer(engine: Engine, query: Audio, seed: int = 0) -> Answer:
     if heard is None:
         raise EmotionOmniError(f"{engine.name} gave no answer.", "no-answer")
     speech = audio.join(sounds) if sounds else None
-    return Answer(engine.name, heard, planned, text.strip(), speech, seed, timings)
+    planned = plan.emotion if plan else ""
+    return Answer(engine.name, heard, planned, text.strip(), speech, seed, timings, plan, voice=voice)
 
 
 # --- items ------------------------------------------------------------------------------------------------------
@@ -188,7 +212,9 @@ def items_of(name: str, query: Audio, answers: Sequence[Answer], rules: Study, c
     if not spoken:
         return []
     if rules.template == "compare":
-        return [_pair(name, query, spoken[0], spoken[1], clips)] if len(spoken) > 1 else []
+        if len(spoken) < 2:
+            return []
+        return presented(_pair(name, query, spoken[0], spoken[1], clips), {"query": query}, clips, rules)
     if rules.form.clips == ("speech",):
         if rules.template == "words-voice" and not spoken[0].heard.transcript:
             raise EmotionOmniError(
@@ -196,8 +222,9 @@ def items_of(name: str, query: Audio, answers: Sequence[Answer], rules: Study, c
                 "no-words",
             )
         item = _query_alone(name, query, spoken[0], clips)
-        return in_modes(item, query, clips) if rules.template == "words-voice" else [item]
-    return [_answered(name, query, answer, clips) for answer in spoken]
+        return presented(item, {"speech": query}, clips, rules)
+    answered = [_answered(name, query, answer, clips) for answer in spoken]
+    return [one for item in answered for one in presented(item, {"query": query}, clips, rules)]
 
 
 def _pair(name: str, query: Audio, a: Answer, b: Answer, clips: Clips) -> Item:

@@ -42,6 +42,7 @@ class Study:
     instructions: tuple[str, ...] = ()
     consent: tuple[str, ...] = ()
     licence: str = "not stated"
+    modes: tuple[str, ...] = ()  # of answers: "words" are read, "voice" is heard; empty: heard
     takes_turns: bool = False  # whether visitors may add turns of their own from the Talk tab
 
     def __post_init__(self) -> None:
@@ -57,10 +58,13 @@ class Study:
         _one_of("language", self.language, languages())
         for name, low, high in _RANGES:
             _check_number(name, getattr(self, name), low, high)
-        for name in ("cohorts", "instructions", "consent"):
+        for name in ("cohorts", "instructions", "consent", "modes"):
             texts = getattr(self, name)
             good = isinstance(texts, tuple) and all(isinstance(text, str) for text in texts)
             _require(good, name, texts, "a list of texts")
+        allowed = ("words", "voice") if "query" in self.form.clips else ()
+        what = f"none, or of {', '.join(allowed)}" if allowed else "left out: this template has its own"
+        _require(set(self.modes) <= set(allowed), "modes", list(self.modes), what)
 
     @property
     def form(self) -> Template:

@@ -19,7 +19,12 @@ class Template:
     scales: tuple[str, ...]
     main: str  # the scale that agreement, gold and the results' first picture are about
     instructions: tuple[str, ...]
-    modes: tuple[str, ...] = ("both",)  # words: transcript only; voice: words masked; both
+    modes: tuple[str, ...] = ("both",)  # the modes that every item is made in (see presentation.py)
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """The roles that the questions are about: the answers, or the recording."""
+        return tuple(role for role in self.clips if role != "query")
 
     def asked(self, guess: bool) -> tuple[Scale, ...]:
         """The scales of an item that comes with a model's guess, or without one."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from emotion_omni.cli.output import Commands, UsageError, add_command, add_group, emit
 from emotion_omni.strict import Strict
+from emotion_omni.train.feedback.settings import FeedbackSettings
 from emotion_omni.train.part_settings import (
     CodecSettings,
     CrisisSettings,
@@ -25,6 +26,7 @@ from emotion_omni.train.part_settings import (
     RerankerSettings,
     ResponderSettings,
 )
+from emotion_omni.train.ratings import METHODS
 from emotion_omni.train.settings import RENAMED, UNDERSTAND_ONLY, Settings
 from emotion_omni.types import EmotionOmniError
 
@@ -54,6 +56,7 @@ def add_commands(commands: Commands) -> None:
     )
     _add_stage(group, "speak", speak, "--parent FOLDER --data train.jsonl --out FOLDER")
     _add_parts(group)
+    _add_feedback(group)
 
 
 # --- the omni model -----------------------------------------------------------------------------------------------
@@ -195,6 +198,59 @@ def _add_parts(group: Commands) -> None:
     command = add_command(group, "codec", codec, "train codec --out FOLDER", uses_seed=True)
     command.add_argument("--out", required=True, **out)
     add_settings(command, CodecSettings, {"steps": "max_steps"})
+
+
+def _add_feedback(group: Commands) -> None:
+    example = "train feedback --ratings EXPORT --parent embedded --method reward --out FOLDER"
+    command = add_command(group, "feedback", feedback, example, uses_seed=True)
+    command.add_argument("--ratings", required=True, metavar="EXPORT", help="folder of python -m annotation export")
+    parent_help = "embedded (what ships), or the folder of an earlier run or of an omni checkpoint"
+    command.add_argument("--parent", default="embedded", metavar="CHECKPOINT", help=f"{parent_help}; default: embedded")
+    command.add_argument("--method", required=True, choices=METHODS, help="what is trained; see the README")
+    command.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the run, and of the child it makes")
+    command.add_argument("--resume", action="store_true", help="continue the run in this folder where it stopped")
+    command.add_argument("--dry-run", action="store_true", help="tell rows, seconds and memory, and train nothing")
+    command.add_argument(
+        "--also-heard",
+        action="store_true",
+        help="learn words from ratings of spoken answers, too",
+    )
+    command.add_argument("--background", action="store_true", help="one thread, lowest priority")
+    add_settings(command, FeedbackSettings)
+
+
+def feedback(options: argparse.Namespace) -> int:
+    """A child of a parent, from the ratings of a study: words from ratings of words, voice from ratings of voice."""
+    settings = settings_from(options, FeedbackSettings)
+    if not options.out and not options.dry_run:
+        raise UsageError("--out is required, unless it is a --dry-run.")
+    from emotion_omni.train.feedback import run
+
+    request = run.Request(options.ratings, options.parent, options.method, options.also_heard)
+    if options.dry_run:
+        return _print_log(options, run.dry_run(request, settings))
+    if options.background:
+        _step_back()
+    try:
+        report = run.train(request, options.out, settings, options.resume)
+    except KeyboardInterrupt:
+        return 130
+    if report["stopped"]:
+        emit(options, report, f"Stopped after step {report['step']} of {report['steps']}. Go on with --resume.")
+        return 130
+    before, after = report["validation"]["parent"]["loss"], report["validation"]["child"]["loss"]
+    text = f"{options.out}: loss on items held out {before:.3f} before, {after:.3f} now"
+    emit(options, report, f"{text}. Talk to it: python app.py --engine embedded:{options.out}")
+    return 0
+
+
+def _step_back() -> None:
+    """One thread, and the lowest priority: somebody else is waiting for these processors."""
+    import torch
+
+    torch.set_num_threads(1)
+    if hasattr(os, "nice"):
+        os.nice(19)
 
 
 def recognizer(options: argparse.Namespace) -> int:

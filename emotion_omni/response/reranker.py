@@ -83,11 +83,15 @@ class ReplyScorer(nn.Module):
         self.counts = nn.Linear(COUNTS, 1)
 
     def forward(self, words: Tensor, context: Tensor, reply: Tensor, conditions: Tensor, counts: Tensor) -> Tensor:
+        hidden = self.hidden(words, context, reply, conditions, counts)
+        direction = (self.direction(conditions) * reply).sum(1)
+        return self.output(hidden)[:, 0] + direction + self.counts(counts)[:, 0]
+
+    def hidden(self, words: Tensor, context: Tensor, reply: Tensor, conditions: Tensor, counts: Tensor) -> Tensor:
+        """The hidden units [N, H]."""
         scale = math.sqrt(WIDTH)  # unit vectors → entries near 1
         products = (words * reply * WIDTH, context * reply * WIDTH)
-        inputs = torch.cat([words * scale, reply * scale, *products, conditions, counts], 1)
-        direction = (self.direction(conditions) * reply).sum(1)
-        return self.output(self.layers(inputs))[:, 0] + direction + self.counts(counts)[:, 0]
+        return self.layers(torch.cat([words * scale, reply * scale, *products, conditions, counts], 1))
 
 
 class Reranker:

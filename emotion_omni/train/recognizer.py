@@ -35,6 +35,7 @@ from emotion_omni.recognition.voice_activity import HZ, VoiceActivity
 from emotion_omni.recognition.whisper_ct2 import encode_windows, spoken_frames
 from emotion_omni.recognition.whisper_encoder import WhisperEncoder
 from emotion_omni.train.emotion_corpus import UNLICENSED, Clip, read_manifests, report, unweighted_average_recall
+from emotion_omni.train.emotion_rehearsal import Rehearsal
 from emotion_omni.train.logistic_regression import maximize_likelihood
 from emotion_omni.train.part_settings import RecognizerSettings
 from emotion_omni.types import EmotionOmniError, SpeakerEstimate
@@ -275,8 +276,14 @@ def train(folders: Sequence[Path], out: Path, cache: Path, settings: RecognizerS
     log["dev"], log["test"] = _reports(chosen_by, corpus, clips, "dev"), _reports(head, corpus, clips, "test")
     out.mkdir(parents=True, exist_ok=True)
     head.save(out / "speech_emotion.safetensors")
+    rehearsal_of(head, corpus, rows).save(out / "emotion_rehearsal.safetensors")
     (out / "speech_emotion.log.json").write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
     return log
+
+
+def rehearsal_of(head: SpeechEmotionHead, corpus: Corpus, rows: np.ndarray) -> Rehearsal:
+    features = head.standardize(torch.from_numpy(corpus.means[rows])).numpy()
+    return Rehearsal.of(features, np.char.add(corpus.sources[rows], corpus.labels[rows].astype(str)))
 
 
 def load_corpus(folders: Sequence[Path], cache: Path) -> tuple[Corpus, list[Clip]]:

@@ -26,7 +26,7 @@ function itemParts(app, screen, draft) {
   const said = (screen.texts ?? []).map(({ label, text }) => make('figure', { class: 'rating-text' }, make('figcaption', {}, label),
     make('blockquote', {}, text)));
   const care = screen.kind !== 'sound' && para('rating-hint rating-care', t('Some recordings may be upsetting. You may skip or stop at any time.'));
-  return [title, note, said, app.players.length > 0 && div('rating-players', app.players.map(player => player.node)), autoplayBox(app),
+  return [title, note, app.players.length > 0 && div('rating-players', app.players.map(player => player.node)), said, autoplayBox(app),
     modelGuess(screen), app.form.node, care];
 }
 

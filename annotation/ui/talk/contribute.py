@@ -79,8 +79,9 @@ def offered() -> bool:
 
 
 def _answer(turn: ChatTurn, recognized: Heard) -> Answer:
+    """Without the earlier turns: the speaker agreed to this one alone."""
     speech = audio.join(turn.sounds) if turn.sounds else None
-    return Answer(turn.engine, recognized, turn.planned, turn.reply.strip(), speech, turn.seed, turn.timings)
+    return Answer(turn.engine, recognized, turn.planned, turn.reply.strip(), speech, turn.seed, turn.timings, turn.plan)
 
 
 def _corrections(heard: Heard, recognized: Heard, emotion_corrected: bool) -> dict[str, str]:

@@ -28,6 +28,7 @@ class ChatTurn:
     upload: str = ""  # as the browser sent it; deleted once the turn is answered
     heard: Heard | None = None
     planned: str = ""  # emotion label of the reply
+    plan: Plan | None = None
     reply: str = ""
     sounds: list[Audio] = field(default_factory=list)
     reply_file: str = ""
@@ -49,7 +50,7 @@ class ChatTurn:
                 self.heard = event
                 self.recognized = self.recognized or event
             case Plan():
-                self.planned = event.emotion
+                self.plan, self.planned = event, event.emotion
             case Text():
                 self.reply += event.piece
             case Speech():

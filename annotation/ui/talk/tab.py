@@ -83,6 +83,7 @@ class Handlers:
             last,
             heard=None,
             planned="",
+            plan=None,
             reply="",
             sounds=[],
             reply_file="",

@@ -31,7 +31,7 @@ def trained(desk, folder, *sounds, texts=None, **more):
         desk.rate(study, scores(5), name=f"Rater {number}")
     manifest = export_study(desk.studio, study, folder)
     rows = lines(folder, "sft.jsonl") if (folder / "sft.jsonl").exists() else []
-    return [row["text"] for row in rows], manifest
+    return [row["transcript"] for row in rows], manifest
 
 
 @pytest.mark.parametrize("deleted", [False, True])

@@ -51,7 +51,7 @@ def test_items_of_an_evaluation_study_are_locked_in_any_form(desk, tmp_path):
     for _ in range(2):
         desk.rate(study, scores(5))
     manifest = export_study(desk.studio, study, tmp_path / "out")
-    trained = {row["text"] for row in lines(tmp_path / "out", "sft.jsonl")}
+    trained = {row["transcript"] for row in lines(tmp_path / "out", "sft.jsonl")}
     assert trained == {items[name]["content"]["texts"]["query"] for name in ("far words", "own")}
     assert {row["prompt"][0]["content"] for row in lines(tmp_path / "out", "kto.jsonl")} == trained
     assert manifest.excluded["split-lock"] == 6

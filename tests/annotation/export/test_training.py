@@ -117,7 +117,7 @@ def test_corrected_answers_are_sft_rows_and_preferred_to_the_original(desk, tmp_
     ):
         desk.rate(study, writes(text, felt))
     manifest = export_study(desk.studio, study, tmp_path / "out")
-    found = {(row["text"], row["reply"]): row for row in lines(tmp_path / "out", "sft.jsonl")}
+    found = {(row["transcript"], row["reply"]): row for row in lines(tmp_path / "out", "sft.jsonl")}
     assert {key: (row["source"], row["n_raters"], row["reply_emotion"]) for key, row in found.items()} == {
         ("My cat died.", "I am so sorry."): ("corrected", 2, "calm"),
         ("My cat died.", "Poor thing."): ("corrected", 1, "sad"),
@@ -130,7 +130,7 @@ def test_corrected_answers_are_sft_rows_and_preferred_to_the_original(desk, tmp_
     )
     assert (
         found["My cat died.", "Poor thing."]["emotion"],
-        found["My cat died.", "Poor thing."]["emotion_source"],
+        found["My cat died.", "Poor thing."]["stated_or_heard"],
     ) == ("sad", "stated")
     pairs = lines(tmp_path / "out", "dpo.jsonl")
     assert {(row["chosen"][0]["content"], row["rejected"][0]["content"], row["vote_share"]) for row in pairs} == {

@@ -155,7 +155,7 @@ def test_names_accounts_and_contributor_codes_are_not_exported(desk, tmp_path):
     tables = [str(pq.read_table(folder / name).to_pylist()).encode() for name in ("ratings.parquet", "items.parquet")]
     for secret in ("Annabel", "code-of-the-voice", *raters):
         assert not any(secret.encode() in data for data in [*contents(folder).values(), *tables])
-    by_query = {row["text"]: row for row in lines(folder, "sft.jsonl")}
+    by_query = {row["transcript"]: row for row in lines(folder, "sft.jsonl")}
     assert (by_query["This is my voice."]["contributed"], by_query["I am here."]["contributed"]) == (True, False)
     assert all(row["consent"] is True for row in by_query.values())
 

@@ -1,0 +1,139 @@
+"""``reward``: ratings train the reranker, which chooses among candidate replies. Seconds on two cores.
+
+A few hundred ratings cannot teach a network without breaking it: what is learned is a correction that is linear in
+what the parent's network makes of a reply (its hidden units, the sentence vector of the reply, the counts). That is a
+convex problem, held to the parent by |w|². The child has the parent's shape: the correction is added to its weights.
+
+Pairs that raters compared: the Bradley-Terry loss with an offset, and with the probability that the label is reversed
+(``flip_rate``), so that a pair on which raters are split teaches little:
+
+    (1 - ε) softplus(γ m - Δ) + ε softplus(Δ),    Δ = s(chosen) - s(rejected), m the margin, γ ``offset``
+
+Axes: N pairs, H hidden units, D width of a sentence vector, S counts.
+Sources: Bradley & Terry 1952; conservative labels, Mitchell 2023, "cDPO"; offset, Amini et al. 2024, "ODPO".
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from emotion_omni.emotion import NAMES
+from emotion_omni.response.reranker import COUNTS, HIDDEN, ReplyScorer, Reranker, Situation
+from emotion_omni.response.sentence_encoder import WIDTH
+from emotion_omni.train.feedback.learner import Learner
+from emotion_omni.train.feedback.settings import FeedbackSettings
+from emotion_omni.train.ratings import Row, content_of, history_of, split
+from emotion_omni.train.reranker import Vectors
+
+FILE = "reranker.safetensors"
+News = Callable[[str, str], str]
+SCALES = {"hidden": 0.5, "reply": 0.3 * math.sqrt(WIDTH), "counts": 1.0}  # that make the features alike in size
+
+
+class Correction(nn.Module):
+    """What is added to the parent's score, from zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Parameter(torch.zeros(HIDDEN))
+        self.reply = nn.Parameter(torch.zeros(WIDTH))
+        self.counts = nn.Parameter(torch.zeros(COUNTS))
+
+    def forward(self, features: dict[str, Tensor]) -> Tensor:
+        """[N, H], [N, D] and [N, S] by name → [N]."""
+        return torch.stack([features[name] @ (SCALES[name] * one) for name, one in self.named_parameters()]).sum(0)
+
+    def size(self) -> Tensor:
+        return torch.stack([one.square().sum() for one in self.parameters()]).sum()
+
+    @torch.no_grad()
+    def added_to(self, parent: ReplyScorer) -> ReplyScorer:
+        """A scorer whose score is the parent's plus this. Tones sum to 1, so the same vector is added to each."""
+        child = copy.deepcopy(parent).eval()
+        child.output.weight += SCALES["hidden"] * self.hidden
+        child.counts.weight += SCALES["counts"] * self.counts
+        child.direction.weight[:, : len(NAMES)] += (SCALES["reply"] * self.reply)[:, None]
+        return child
+
+
+class RewardLearner(Learner):
+    """``news``: (words, tone) → what the words report, for rows that do not say it."""
+
+    def __init__(self, rows: Sequence[Row], parent: Reranker, settings: FeedbackSettings, news: News) -> None:
+        self.settings, self.steps, self.learning_rate = settings, settings.max_steps, settings.learning_rate
+        self.parent, self.module = parent.scorer.eval(), Correction()
+        vectors = Vectors(parent.encoder)
+        training, validation = split(rows, settings.validation_ratio)
+        self.training, self.validation = (Pairs(part, self.parent, vectors, news) for part in (training, validation))
+
+    def losses(self, step: int) -> dict[str, Tensor]:
+        """Of all pairs: they are few numbers."""
+        difference = self.training.difference(self.module)
+        offset = self.settings.offset
+        preference = preference_loss(difference, self.training.margin, self.training.flip, offset).mean()
+        loss = preference + self.settings.anchor * self.module.size() / 2
+        return {"loss": loss, "preference": preference.detach()}
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        return self.validation.judged(self.validation.difference(self.module))
+
+    def details(self) -> dict[str, Any]:
+        return {"pairs": {"train": len(self.training.margin), "validation": len(self.validation.margin)}}
+
+    @torch.no_grad()
+    def save(self, folder: Path) -> None:
+        child = self.module.added_to(self.parent)
+        tensors = {name: value.detach().half().contiguous() for name, value in child.state_dict().items()}
+        save_file(tensors, folder / FILE)
+
+
+class Pairs:
+    """Better and worse answers: differences of their features and of the parent's scores."""
+
+    def __init__(self, rows: Sequence[Row], parent: ReplyScorer, vectors: Vectors, news: News) -> None:
+        situations = [situation_of(row, news) for row in rows]
+        with torch.no_grad():
+            sides = []
+            for name in ("chosen", "rejected"):
+                inputs = Reranker.inputs(situations, [content_of(row[name]) for row in rows], vectors)
+                sides.append((features_of(parent, inputs), parent(*inputs)))
+        (better, of_better), (worse, of_worse) = sides
+        self.features = {name: better[name] - worse[name] for name in better}
+        self.parent = of_better - of_worse
+        self.margin = torch.tensor([float(row["margin"]) for row in rows])
+        self.flip = torch.tensor([float(row["flip_rate"]) for row in rows])
+
+    def difference(self, correction: Correction) -> Tensor:
+        return self.parent + correction(self.features)
+
+    def judged(self, difference: Tensor) -> dict[str, float]:
+        """``agreement``: the share of pairs that are ordered as raters did."""
+        loss = preference_loss(difference, self.margin, self.flip, 0.0).mean()
+        return {"loss": loss.item(), "agreement": (difference > 0).float().mean().item()}
+
+
+def features_of(scorer: ReplyScorer, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
+    """What a correction is linear in, of inputs as :meth:`Reranker.inputs` gives them."""
+    _, _, reply, _, counts = inputs
+    return {"hidden": scorer.hidden(*inputs), "reply": reply, "counts": counts}
+
+
+def preference_loss(difference: Tensor, margin: Tensor, flip: Tensor, offset: float) -> Tensor:
+    """See the equation above. [N] each → [N]."""
+    return (1 - flip) * F.softplus(offset * margin - difference) + flip * F.softplus(difference)
+
+
+def situation_of(row: Row, news: News) -> Situation:
+    """What an answer of a row answers. ``news``: where the row has none."""
+    tones = tuple((row["emotion"] or "neutral").split(" or "))
+    return Situation(row["transcript"], tones, row["event"] or news(row["transcript"], tones[0]), history_of(row))
