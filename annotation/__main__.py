@@ -198,6 +198,16 @@ def attack(options: argparse.Namespace) -> Result:
     return suite.run(options.names, progress=lambda outcome: streams.note(suite.as_line(outcome)))
 
 
+def circle(options: argparse.Namespace) -> Result:
+    """The full circle on simulated raters: rate, find bad raters, export, train, judge blind; and its control."""
+    from annotation.bench.circle.circle import Size, run
+
+    size = Size(
+        options.items, options.per_item, options.raters, options.locked, options.judges, controls=options.controls
+    )
+    return run(size, options.seed, streams.note)
+
+
 def coverage(options: argparse.Namespace) -> Result:
     """Coverage of 95 % intervals by simulation: naive, the two-way clustering of before, and as used now."""
     from annotation.analysis import coverage as simulated
@@ -331,6 +341,17 @@ def _add_benchmarks(commands: Any) -> None:
     command.add_argument("folders", nargs="+", metavar="FOLDER", help="with manifest.csv and recordings")
     command.add_argument("--split", default="test", help="of the manifest; default: %(default)s")
     command.add_argument("--originals", type=int, default=300, help="recordings to disguise; default: %(default)s")
+    command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    _add_report(command)
+    command = _add(commands, "circle", circle)
+    command.add_argument("--items", type=int, default=200, help="to rate and learn from; default: %(default)s")
+    command.add_argument("--per-item", type=int, default=5, help="raters an item; default: %(default)s")
+    command.add_argument("--raters", type=int, default=8, help="honest ones; a lazy and a hostile one come beside them")
+    command.add_argument(
+        "--locked", type=int, default=60, help="items to judge parent and child on; default: %(default)s"
+    )
+    command.add_argument("--judges", type=int, default=8, help="honest raters who judge; default: %(default)s")
+    command.add_argument("--controls", type=int, default=100, help="simulated runs with ratings at random")
     command.add_argument("--seed", type=int, default=0, help="default: %(default)s")
     _add_report(command)
     _add_coverage(_add(commands, "coverage", coverage))

@@ -157,7 +157,7 @@ class TrainingItems:
             "mode": mode_of(content),
             "judged_from": judged_from(rules.form, content),
             "anchoring": one.labels,
-            "audio_sha256": [content["clips"][role]["sha"] for role in rules.form.clips],
+            "audio_sha256": [clip["sha"] for role in rules.form.clips if (clip := content["clips"].get(role))],
             "about": about_json(content),
             "adjudicated": decision and str(decision["value"]),
             "side_as_stored": sum(row["flip"] > 0 for row in by),

@@ -240,6 +240,8 @@ def feedback(options: argparse.Namespace) -> int:
         return 130
     before, after = report["validation"]["parent"]["loss"], report["validation"]["child"]["loss"]
     text = f"{options.out}: loss on items held out {before:.3f} before, {after:.3f} now"
+    if not report["learned"]:
+        text = f"{options.out}: the ratings do not show how to be better, so the child answers as its parent does"
     emit(options, report, f"{text}. Talk to it: python app.py --engine embedded:{options.out}")
     return 0
 

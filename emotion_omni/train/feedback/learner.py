@@ -42,6 +42,16 @@ class Learner(ABC):
     def save(self, folder: Path) -> None:
         """Write the trained part under the name that the engine ``embedded:FOLDER`` knows."""
 
+    def is_better(self, first: dict[str, float], best: dict[str, float]) -> bool:
+        """Whether the ratings show that the best state is better than the parent; else the child is its parent.
+
+        ``first``, ``best``: what :meth:`evaluate` said of both."""
+        return best["loss"] < first["loss"]
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Make the module the parent's again."""
+
     def details(self) -> dict[str, Any]:
         """What else a report should hold, of the module as it is."""
         return {}

@@ -66,6 +66,9 @@ class RecognizerLearner(Learner):
     def evaluate(self) -> dict[str, float]:
         return self.validation.judged(self.module)
 
+    def reset(self) -> None:
+        self.module.load_state_dict(self.parent.classifier.state_dict())
+
     @torch.no_grad()
     def details(self) -> dict[str, Any]:
         old = self.old.draw(4 * REHEARSED, torch.Generator().manual_seed(1))

@@ -139,6 +139,10 @@ def _train(request: Request, folder: Path, settings: FeedbackSettings, told: sta
         status.put(folder, replace(told, state="cancelled", stage="stopped", step=course.step, steps=learner.steps))
         return {"stopped": True, "step": course.step, "steps": learner.steps, "method": request.method}
     tell("writing the child")
+    best = learner.evaluate()
+    learned = course.best_step > 0 and learner.is_better(course.first, best)
+    if not learned:
+        learner.reset()
     report = {
         "method": request.method,
         "stopped": False,
@@ -147,8 +151,8 @@ def _train(request: Request, folder: Path, settings: FeedbackSettings, told: sta
         "rows": prepared.selection.counts(),
         "steps": course.step,
         "best_step": course.best_step,
-        "validation": {"parent": course.first, "child": learner.evaluate()},
-        "learned": course.best_step > 0,
+        "validation": {"parent": course.first, "child": best if learned else course.first},
+        "learned": learned,
         **learner.details(),
         "settings": asdict(prepared.settings),
         "seconds": round(course.seconds, 1),

@@ -50,6 +50,8 @@ class WriterLearner(Learner):
         self.module: nn.Module = model
         self.model, self.tokenizer, self.scale, self.news = model, tokenizer, scale, news
         self.model.eval()  # the adapter has no dropout
+        trained = ((name, one) for name, one in model.named_parameters() if one.requires_grad)
+        self.begun = {name: one.detach().clone() for name, one in trained}
         training, validation = split(rows, settings.validation_ratio)
         self.training, self.validation = self.prepare(training), self.prepare(validation[:JUDGED])
 
@@ -71,6 +73,12 @@ class WriterLearner(Learner):
             for name, value in self.loss(self.validation, part).items():
                 sums[name] = sums.get(name, 0.0) + float(value) * len(part) / count
         return sums
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        for name, parameter in self.module.named_parameters():
+            if parameter.requires_grad:
+                parameter.copy_(self.begun[name])
 
     def save(self, folder: Path) -> None:
         save_file(responder.adapter_of(self.model), folder / FILE, metadata={"scale": str(self.scale)})
