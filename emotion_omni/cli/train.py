@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from emotion_omni.cli.output import Commands, UsageError, add_command, add_group, emit
 from emotion_omni.strict import Strict
-from emotion_omni.train.feedback.settings import FeedbackSettings
+from emotion_omni.train.feedback.settings import DEFAULTS, FeedbackSettings
 from emotion_omni.train.part_settings import (
     CodecSettings,
     CrisisSettings,
@@ -26,7 +26,6 @@ from emotion_omni.train.part_settings import (
     RerankerSettings,
     ResponderSettings,
 )
-from emotion_omni.train.ratings import METHODS
 from emotion_omni.train.settings import RENAMED, UNDERSTAND_ONLY, Settings
 from emotion_omni.types import EmotionOmniError
 
@@ -204,9 +203,9 @@ def _add_feedback(group: Commands) -> None:
     example = "train feedback --ratings EXPORT --parent embedded --method reward --out FOLDER"
     command = add_command(group, "feedback", feedback, example, uses_seed=True)
     command.add_argument("--ratings", required=True, metavar="EXPORT", help="folder of python -m annotation export")
-    parent_help = "embedded (what ships), or the folder of an earlier run or of an omni checkpoint"
+    parent_help = "embedded (what ships), a promoted name, or the folder of an earlier run"
     command.add_argument("--parent", default="embedded", metavar="CHECKPOINT", help=f"{parent_help}; default: embedded")
-    command.add_argument("--method", required=True, choices=METHODS, help="what is trained; see the README")
+    command.add_argument("--method", required=True, choices=list(DEFAULTS), help="what is trained; see the README")
     command.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the run, and of the child it makes")
     command.add_argument("--resume", action="store_true", help="continue the run in this folder where it stopped")
     command.add_argument("--dry-run", action="store_true", help="tell rows, seconds and memory, and train nothing")

@@ -82,13 +82,17 @@ class Ratings:
 
         Raises :class:`EmotionOmniError`: ``ratings`` (a file has changed, a column or value is wrong), ``locked``.
         """
-        name = f"{table}.parquet" if table == "emotion" else f"{table}.jsonl"
+        name = self.file_of(table)
         if name not in self.files:
             return []
         path = self.folder / name
         self._check_hash(path)
         numbered = _parquet(path) if table == "emotion" else json_lines.read_file(path)
         return [_checked(row, TABLES[table], f"Row {number} of {name}") for number, row in numbered]
+
+    @staticmethod
+    def file_of(table: str) -> str:
+        return f"{table}.parquet" if table == "emotion" else f"{table}.jsonl"
 
     def sound(self, sha256: str) -> Path:
         """The file of a sound of the export. Raises :class:`EmotionOmniError` (code ``ratings``)."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from emotion_omni import processors
+from emotion_omni.checkpoint import lineage
 from emotion_omni.train import ratings as rated
 from emotion_omni.train.feedback import loop, status
 from emotion_omni.train.feedback import parent as parents
@@ -89,8 +90,6 @@ def estimated(prepared: Prepared) -> Estimate:
         return Estimate(5 + 0.05 * rows + 0.005 * steps, 700)
     if prepared.request.method == "recognizer":
         return Estimate(10 + 0.3 * rows + 0.05 * steps, 900)
-    if prepared.request.method == "prosody":
-        return Estimate(5, 500)
     return Estimate(30 + 0.25 * rows + 0.5 * size * steps, 2500)
 
 
@@ -176,6 +175,10 @@ def _write_child(learner: Learner, prepared: Prepared, folder: Path) -> None:
     building.mkdir()
     prepared.parent.inherit(building, PART_OF[prepared.request.method])
     learner.save(building)
+    table = rated.METHOD_TABLES[prepared.request.method][0]
+    data = prepared.ratings.folder / prepared.ratings.file_of(table)
+    method, rows = f"train feedback --method {prepared.request.method}", {data: len(prepared.selection.rows)}
+    lineage.record(building, method, [data], prepared.parent.identity, prepared.settings.seed, rows)
     for path in sorted(building.iterdir()):
         path.replace(folder / path.name)
     building.rmdir()

@@ -47,7 +47,6 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "dpo": {"learning_rate": 2e-4, "max_steps": 60, "batch_size": 8, "anchor": 0.0},
     "kto": {"learning_rate": 2e-4, "max_steps": 60, "batch_size": 8, "anchor": 0.0},
     "sft": {"learning_rate": 2e-4, "max_steps": 60, "batch_size": 8, "anchor": 0.5},
-    "prosody": {"learning_rate": 2e-2, "max_steps": 200, "batch_size": 256, "anchor": 1.0},
 }
 
 
