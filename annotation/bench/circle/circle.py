@@ -86,7 +86,7 @@ def _circle(studio: Studio, folder: Path, candidates: Pool, size: Size, seed: in
     tell("making and rating the study")
     study = _study_to_learn_from(studio, candidates.training, size, rng)
     raters = crowd(size.honest, size.steepness, seed, "rater")
-    ids = [(people.rate(studio, study, person), person) for person in raters]
+    ids = list(zip(people.rate(studio, study, raters), raters, strict=True))
     quality = _quality(studio, study, ids)
     manifest = export_study(studio, study, folder / "export")
     tell("training the child")
@@ -228,7 +228,7 @@ def _rerate(studio: Studio, locked: Sequence[Candidates], correction: Any, size:
     rules = {"split": "evaluation", "ratings_per_item": size.judges, "title": "Simulated: parent or child"}
     study = lifecycle.create(studio.store, studio.clips, _rules(**rules), items)
     judges = crowd(size.judges, size.steepness, seed + 1, "judge")
-    ids = [(people.rate(studio, study, person), person) for person in judges]
+    ids = list(zip(people.rate(studio, study, judges), judges, strict=True))
     results = studio.results(study)
     found = blind_verdict(results.votes(), CHILD)
     return {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,25 +80,31 @@ class Clock:
         return self.now
 
 
-def rate(studio: Studio, study: str, person: Person, most: int = 0) -> str:
-    """The person goes through the whole study, or ``most`` items of it → their id in the store."""
+def rate(studio: Studio, study: str, persons: Sequence[Person]) -> list[str]:
+    """All of them go through the study at once, a screen each in turn → their ids in the store."""
     clock = studio.sessions.clock
     assert isinstance(clock, Clock), "simulated raters do not wait: open the studio with simulated()"
-    rater = studio.people.accounts.add_guest(person.name)
-    rated = 0
-    while True:
-        screen = studio.store.write(lambda transaction: studio.sessions.next(transaction, study, rater))
-        if screen["screen"] in ("done", "wait") or (most and rated >= most):
-            return rater
-        if screen["screen"] == "rate":
+    raters = [studio.people.accounts.add_guest(person.name) for person in persons]
+    at_work = list(zip(raters, persons, strict=True))
+    while at_work:
+        at_work = [(rater, person) for rater, person in at_work if _one_screen(studio, study, rater, person, clock)]
+    return raters
+
+
+def _one_screen(studio: Studio, study: str, rater: str, person: Person, clock: Clock) -> bool:
+    """Whether there is more to do."""
+    screen = studio.store.write(lambda transaction: studio.sessions.next(transaction, study, rater))
+    match screen["screen"]:
+        case "done" | "wait":  # with one screen a turn, nobody holds an item that another waits for
+            return False
+        case "rate":
             _answer(studio, screen, rater, person, clock)
-            rated += screen["kind"] == "rate"
-        elif screen["screen"] == "break":
+        case "break":
             clock.now += float(screen.get("seconds") or 0) + 1
             _confirm(studio, study, rater, "break", {})
-        else:
-            answers = {"agreed": True} if screen["screen"] == "consent" else SURVEY
-            _confirm(studio, study, rater, screen["screen"], answers)
+        case phase:
+            _confirm(studio, study, rater, phase, {"agreed": True} if phase == "consent" else SURVEY)
+    return True
 
 
 def simulated(studio: Studio) -> Studio:

@@ -87,7 +87,7 @@ class RewardLearner(Learner):
         difference = self.training.difference(self.module)
         offset = self.settings.offset
         preference = self.training.loss(difference, offset).mean()
-        loss = preference + self.settings.anchor * self.module.size() / 2
+        loss = preference + held(self.module, len(self.training), self.settings)
         return {"loss": loss, "preference": preference.detach()}
 
     @torch.no_grad()
@@ -95,9 +95,13 @@ class RewardLearner(Learner):
         return self.validation.judged(self.validation.difference(self.module))
 
     def is_better(self, first: dict[str, float], best: dict[str, float]) -> bool:
-        """By cross-validation over all items: one fifth of few items says little. See :func:`gain`."""
+        """By cross-validation over all items, for one fifth of few items says little (:func:`gain`). The child then
+        learns from all of them."""
         self.gained = gain(self.all, self.settings)
-        return self.gained["z"] >= LEAST_Z
+        if self.gained["z"] < LEAST_Z:
+            return False
+        self.module.load_state_dict(fit(self.all, self.settings).state_dict())
+        return True
 
     @torch.no_grad()
     def reset(self) -> None:
@@ -189,6 +193,11 @@ def gain(pairs: Pairs, settings: FeedbackSettings) -> dict[str, float]:
     return {"gain": gains.mean().item(), "z": gains.mean().item() / error if error > 0 else 0.0}
 
 
+def held(correction: Correction, pairs: int, settings: FeedbackSettings) -> Tensor:
+    """The same prior for any number of pairs: what many ratings say, outweighs it."""
+    return settings.anchor * correction.size() / (2 * max(1, pairs))
+
+
 def fit(pairs: Pairs, settings: FeedbackSettings) -> Correction:
     """The correction of the lowest loss, by L-BFGS."""
     correction = Correction()
@@ -197,7 +206,7 @@ def fit(pairs: Pairs, settings: FeedbackSettings) -> Correction:
     def step() -> Tensor:
         optimizer.zero_grad()
         loss = pairs.loss(pairs.difference(correction), settings.offset).mean()
-        loss = loss + settings.anchor * correction.size() / 2
+        loss = loss + held(correction, len(pairs), settings)
         loss.backward()
         return loss
 

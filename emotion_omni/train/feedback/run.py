@@ -139,7 +139,7 @@ def _train(request: Request, folder: Path, settings: FeedbackSettings, told: sta
         return {"stopped": True, "step": course.step, "steps": learner.steps, "method": request.method}
     tell("writing the child")
     best = learner.evaluate()
-    learned = course.best_step > 0 and learner.is_better(course.first, best)
+    learned = learner.is_better(course.first, best)
     if not learned:
         learner.reset()
     report = {

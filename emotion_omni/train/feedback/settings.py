@@ -42,7 +42,7 @@ class FeedbackSettings(Strict):
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "reward": {"learning_rate": 5e-2, "max_steps": 200, "batch_size": 64, "anchor": 0.03},
+    "reward": {"learning_rate": 2e-2, "max_steps": 100, "batch_size": 64, "anchor": 6.0},
     "recognizer": {"learning_rate": 2e-3, "max_steps": 200, "batch_size": 256, "anchor": 1.0},
     "dpo": {"learning_rate": 2e-4, "max_steps": 60, "batch_size": 8, "anchor": 0.0},
     "kto": {"learning_rate": 2e-4, "max_steps": 60, "batch_size": 8, "anchor": 0.0},
