@@ -64,6 +64,7 @@ CASCADE = "EMOTION_OMNI_CASCADE"  # environment: file or preset of "cascade", wh
 HUB = "EMOTION_OMNI_HUB"  # environment, of the last release: the models of "hub", which is then the default engine
 LLM_URL = "EMOTION_OMNI_LLM_URL"  # environment: server of "llm", which with a model is then the default engine
 LLM_MODEL = "EMOTION_OMNI_LLM_MODEL"  # environment: model of "llm" without one
+STAND_INS = {"embedded": "embedded-small"}  # what answers until large weights are prepared
 _NO_SOURCE = {"fake": (), "embedded-small": (), "hub": ("light",)}  # what may follow the colon, where it is not free
 
 _sources: dict[str, str] = {}  # public name → path, of engines named by a path in this process
@@ -148,11 +149,11 @@ def _llm() -> str:
 
 def stand_in(name: str) -> str:
     """A smaller engine that can answer until the large weights of this one are prepared; empty where none is needed."""
-    if name != "embedded":
+    if name not in STAND_INS:
         return ""
     from emotion_omni.response.qwen2_responder import is_prepared
 
-    return "" if is_prepared() else "embedded-small"
+    return "" if is_prepared() else STAND_INS[name]
 
 
 def offered() -> list[str]:
@@ -178,8 +179,9 @@ def version(name: str) -> str:
 
 
 def rated_as(name: str, loaded: Engine) -> str:
-    """What a rating keeps of an engine from a menu: its name, with the version that a promoted name means now."""
-    return loaded.name if loaded.name.startswith(f"{name}@") else name
+    """What a rating keeps of an engine from a menu: its name, with the version that a promoted name means now, or the
+    name of the one that stands in for it."""
+    return loaded.name if loaded.name.startswith(f"{name}@") or loaded.name == STAND_INS.get(name) else name
 
 
 def offered_voices() -> list[tuple[str, str]]:

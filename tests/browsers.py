@@ -42,7 +42,7 @@ class SlowEngine(FakeEngine):
 
 
 def load(name: str) -> engine.Engine:
-    return SlowEngine() if name == "embedded" else engine.load(name)
+    return SlowEngine() if name.startswith("embedded") else engine.load(name)
 
 
 @pytest.fixture(scope="module")

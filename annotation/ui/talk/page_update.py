@@ -75,6 +75,12 @@ def started(shown: Conversation, ready: bool) -> PageUpdate:
     return PageUpdate(chat_messages(shown), player.message("think", shown.identity), status=busy(waiting))
 
 
+def standing_in(shown: Conversation) -> PageUpdate:
+    """Where a smaller engine answers this turn."""
+    waiting = "Listening… The larger language model is still being prepared; a smaller one answers this turn."
+    return PageUpdate(chat_messages(shown), status=busy(waiting))
+
+
 def failed(message: str, shown: Conversation, kept: Conversation) -> PageUpdate:
     """The answer failed: the chat goes back to ``kept``, and the player of ``shown`` stops."""
     return PageUpdate(chat_messages(kept), player.message("stop", shown.identity), status=alert(message))

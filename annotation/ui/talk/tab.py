@@ -23,7 +23,7 @@ from annotation.ui.talk.answer_queue import CAPACITY, AnswerQueue
 from annotation.ui.talk.conversation import LONGEST_TRANSCRIPT, REMEMBERED_TURNS, ChatTurn, Conversation, save_sound
 from annotation.ui.talk.page_update import NOTHING_HEARD, PageUpdate
 from emotion_omni import audio, emotion
-from emotion_omni.engine import offered_voices, rated_as
+from emotion_omni.engine import STAND_INS, offered_voices, rated_as
 from emotion_omni.types import EmotionOmniError, Turn, VoiceSettings
 
 log = logging.getLogger(__name__)
@@ -119,8 +119,10 @@ class Handlers:
         shown = Conversation(before[-REMEMBERED_TURNS:] + [turn])
         yield page_update.started(shown, self.engines.is_ready(name)).values(conversation)
         try:
-            engine = self.engines.get(name)  # outside the queue: a download must not block other visitors
+            engine = self.engines.get_at_once(name)  # outside the queue: a download must not block other visitors
             turn.engine = rated_as(name, engine)
+            if turn.engine == STAND_INS.get(name):
+                yield page_update.standing_in(shown).values(conversation)
             earlier = Conversation(before)
             query = replace(query, earlier=earlier.exchanges(), speaker=earlier.speaker())
             with self.queue.slot(), _closed_at_exit(engine.respond(query, seed=turn.seed)) as events:

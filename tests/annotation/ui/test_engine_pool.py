@@ -69,3 +69,11 @@ def test_what_needs_no_preparation_is_not_replaced(loader: Loader) -> None:
     assert EnginePool(loader).get_at_once("fake").name == "fake"
     loader.prepared.set()
     assert EnginePool(loader).get("embedded").name == "embedded"  # who asks for the very engine waits for it
+
+
+def test_a_rating_keeps_the_name_of_the_engine_that_answered(loader: Loader) -> None:
+    pool = EnginePool(loader)
+    assert engine.rated_as("embedded", pool.get_at_once("embedded")) == "embedded-small"
+    loader.prepared.set()
+    wait_for(lambda: pool.is_ready("embedded"))
+    assert engine.rated_as("embedded", pool.get_at_once("embedded")) == "embedded"

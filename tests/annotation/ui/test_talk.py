@@ -72,7 +72,7 @@ def test_a_file_that_is_not_audio_is_explained_and_the_next_upload_works(page, c
 def test_stop_closes_the_engine(page, clip, closed):
     page.click("text=Settings")
     page.click("#engine input")
-    page.get_by_role("option", name="embedded").click()
+    page.get_by_role("option", name="embedded", exact=True).click()
     upload(page, clip)
     page.wait_for_selector("#heard .bar", timeout=30_000)
     page.keyboard.press("Escape") if page.evaluate("document.activeElement.tagName") != "INPUT" else page.click("#stop")
