@@ -76,7 +76,7 @@ class ServerWriter(Strict):
             self._require(getattr(self, name) >= 0, name, "0 or more")
 
 
-Writer = ExchangesWriter | ResponderWriter | ServerWriter
+WriterSettings = ExchangesWriter | ResponderWriter | ServerWriter
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class CorpusPlan(Strict):
     language: Literal["en"] = "en"
     domains: tuple[str, ...] = ()
     emotions: tuple[str, ...] = ()
-    writer: Writer = ExchangesWriter()
+    writer: WriterSettings = ExchangesWriter()
     mix: Mix = Mix()
     speech: Speech = Speech()
     filters: Filters = Filters()
