@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 
 from emotion_omni import weights
@@ -17,7 +15,6 @@ from emotion_omni.response.config import (
     ResponderConfig,
     TransformersResponderConfig,
 )
-from emotion_omni.response.crisis import CrisisDetector
 from emotion_omni.response.guard import Guard
 from emotion_omni.response.openers import every_opener
 from emotion_omni.response.responder import Responder
@@ -39,10 +36,7 @@ def load_recognizer(config: RecognizerConfig, device: torch.device) -> Recognize
 
 def load_guard(config: PlannerConfig, crisis: str = "") -> Guard:
     """``crisis``: weights of the detector of danger in its place; empty for the shipped ones."""
-    guard = Guard.load(config.weights)
-    if crisis:
-        guard._crisis = CrisisDetector.load(guard._encoder, Path(crisis))
-    return guard
+    return Guard.load(config.weights, crisis)
 
 
 def load_responder(config: ResponderConfig, device: torch.device, guard: Guard) -> Responder:

@@ -63,10 +63,9 @@ def load_text_filter(plan: CorpusPlan) -> TextFilter:
     held_out = [str(row.get("text", "")) for name in plan.leaks for _, row in json_lines.read_file(Path(name))]
     if not plan.filters.meaning:
         return TextFilter(plan.filters, None, held_out)
-    from emotion_omni import weights
-    from emotion_omni.response.sentence_encoder import SentenceEncoder
+    from emotion_omni.response.sentence_encoder import load_encoder
 
-    encoder = SentenceEncoder.load(weights.fetch("minilm/model.safetensors"), weights.fetch("minilm/tokenizer.json"))
+    encoder = load_encoder()
     return TextFilter(plan.filters, lambda texts: encoder(texts).numpy(), held_out)
 
 

@@ -10,7 +10,6 @@ Axes: B replies, D width 384, K = :data:`JUDGED`.
 
 from __future__ import annotations
 
-import functools
 import re
 import zlib
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 
 from emotion_omni import weights
 from emotion_omni.emotion import NAMES
-from emotion_omni.response.sentence_encoder import WIDTH, SentenceEncoder
+from emotion_omni.response.sentence_encoder import WIDTH, load_encoder
 from emotion_omni.types import Exchange
 
 SHIPPED = Path(__file__).parent / "weights" / "critic.safetensors"  # trained by us, with its card
@@ -147,9 +146,3 @@ class Critic:
     def counts(self, replies: Sequence[str]) -> Tensor:
         """How usual pairs of words are, and the length [B, COUNTS]."""
         return torch.tensor([[*self.usage.features(one), min(len(one.split()), 60) / 30] for one in replies])
-
-
-@functools.cache
-def load_encoder() -> SentenceEncoder:
-    """MiniLM as published. Raises :class:`EmotionOmniError` (code ``weights``)."""
-    return SentenceEncoder.load(weights.fetch("minilm/model.safetensors"), weights.fetch("minilm/tokenizer.json"))

@@ -27,7 +27,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from emotion_omni import streams, weights
-from emotion_omni.evaluate.critic import JUDGED, KINDS, Answered, Critic, CriticHeads, Usage, load_encoder
+from emotion_omni.evaluate.critic import JUDGED, KINDS, Answered, Critic, CriticHeads, Usage
+from emotion_omni.response.sentence_encoder import load_encoder
 from emotion_omni.train.guard import SITUATIONS
 from emotion_omni.train.part_settings import CriticSettings
 from emotion_omni.train.reranker import Vectors

@@ -24,7 +24,7 @@ from emotion_omni import weights
 from emotion_omni.emotion import HURTING, NEWS
 from emotion_omni.response.crisis import CrisisDetector
 from emotion_omni.response.reply_faults import advises, agrees_with_blame, parrots_label
-from emotion_omni.response.sentence_encoder import WIDTH, SentenceEncoder
+from emotion_omni.response.sentence_encoder import WIDTH, SentenceEncoder, load_encoder
 
 SHIPPED = Path(__file__).parent / "weights" / "guard.safetensors"  # trained by us, with its card
 SURE = 0.55  # probability from which the words decide, whatever the tone
@@ -94,10 +94,10 @@ class NewsHead(nn.Module):
 class Guard:
     """The two heads and the crisis detector on one encoder. ``heads``: a ``guard.safetensors``."""
 
-    def __init__(self, encoder: SentenceEncoder, heads: Path) -> None:
+    def __init__(self, encoder: SentenceEncoder, heads: Path, crisis: CrisisDetector | None = None) -> None:
         self._encoder = encoder
         self._vectors: dict[str, Tensor] = {}
-        self._crisis = CrisisDetector.load(encoder)
+        self._crisis = crisis or CrisisDetector.load(encoder)
         self._words, self._reply = NewsHead(), NewsHead()
         with weights.part_explained(heads, "guard"):
             tensors = {name: value.float() for name, value in safetensors.torch.load_file(heads).items()}
@@ -107,15 +107,14 @@ class Guard:
                 head.eval()
 
     @classmethod
-    def load(cls, heads: str | Path = "") -> Guard:
-        """Fetches the sentence encoder; without ``heads`` the shipped ones.
+    def load(cls, heads: str | Path = "", crisis: str | Path = "") -> Guard:
+        """Fetches the sentence encoder; without ``heads`` and ``crisis``, the detector's weights, the shipped ones.
 
         Raises :class:`EmotionOmniError` (codes ``weights``, ``checkpoint``).
         """
-        encoder = SentenceEncoder.load(
-            weights.fetch("minilm/model.safetensors"), weights.fetch("minilm/tokenizer.json")
-        )
-        return cls(encoder, Path(heads or SHIPPED))
+        encoder = load_encoder()
+        detector = CrisisDetector.load(encoder, Path(crisis)) if crisis else None
+        return cls(encoder, Path(heads or SHIPPED), detector)
 
     def news(self, text: str, tone: str) -> str:
         """What the person reports. Words decide where they are sure; else the tone does.

@@ -16,8 +16,9 @@ from emotion_omni.response.chat import clauses, repeats
 from emotion_omni.response.config import RerankedConfig, SmolLM2Config
 from emotion_omni.response.guard import Guard
 from emotion_omni.response.reply_bank import ReplyBank
-from emotion_omni.response.reranker import Reranker, Situation, load_encoder
+from emotion_omni.response.reranker import Reranker, Situation
 from emotion_omni.response.safe_replies import crisis_reply, fixed_reply, safe_reply
+from emotion_omni.response.sentence_encoder import load_encoder
 from emotion_omni.response.smollm2_responder import MAX_TOKENS, SmolLM2Responder, prompt_of
 from emotion_omni.types import Exchange, Heard, Plan
 

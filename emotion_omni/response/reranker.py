@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from emotion_omni import weights
 from emotion_omni.emotion import NAMES, NEWS
 from emotion_omni.response.guard import CONDOLES, CONGRATULATES, PRESUMES
-from emotion_omni.response.sentence_encoder import WIDTH, SentenceEncoder
+from emotion_omni.response.sentence_encoder import WIDTH, SentenceEncoder, load_encoder
 from emotion_omni.types import Exchange, Heard, Plan
 
 SHIPPED = Path(__file__).parent / "weights" / "reranker.safetensors"  # trained by us, with its card
@@ -129,10 +129,6 @@ class Reranker:
         similar = torch.stack([(words * reply).sum(1), (context * reply).sum(1)], 1)
         other = torch.tensor([_counts(one, text) for one, text in zip(situations, replies, strict=True)])
         return words, context, reply, conditions, torch.cat([similar, other], 1)
-
-
-def load_encoder() -> SentenceEncoder:
-    return SentenceEncoder.load(weights.fetch("minilm/model.safetensors"), weights.fetch("minilm/tokenizer.json"))
 
 
 def _counts(situation: Situation, reply: str) -> list[float]:

@@ -5,6 +5,7 @@ Axes: B sentences, T tokens, D width 384. Source: Wang et al. 2020, "MiniLM"; BE
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import safetensors.torch
@@ -12,6 +13,8 @@ import tokenizers
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from emotion_omni import weights
 
 LAYERS, HEADS, WIDTH = 6, 12, 384
 MAX_TOKENS = 128  # a spoken turn of a minute
@@ -79,3 +82,9 @@ class SentenceEncoder:
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
         return F.layer_norm(x, (WIDTH,), self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"], EPSILON)
+
+
+@functools.cache
+def load_encoder() -> SentenceEncoder:
+    """MiniLM as published, one for all parts that use it. Raises :class:`EmotionOmniError` (code ``weights``)."""
+    return SentenceEncoder.load(weights.fetch("minilm/model.safetensors"), weights.fetch("minilm/tokenizer.json"))

@@ -26,9 +26,9 @@ from torch import Tensor
 
 from emotion_omni import streams
 from emotion_omni.response.reply_bank import BankTurn, ReplyBank
-from emotion_omni.response.reranker import ReplyScorer, Reranker, Situation, load_encoder
+from emotion_omni.response.reranker import ReplyScorer, Reranker, Situation
 from emotion_omni.response.safe_replies import every_reply
-from emotion_omni.response.sentence_encoder import SentenceEncoder
+from emotion_omni.response.sentence_encoder import SentenceEncoder, load_encoder
 from emotion_omni.train import exchanges
 from emotion_omni.train.part_settings import RerankerSettings
 from emotion_omni.train.responder import Row, earlier_of, is_validation, read_rows

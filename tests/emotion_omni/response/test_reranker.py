@@ -12,8 +12,9 @@ from emotion_omni import emotion
 from emotion_omni.response.config import RerankedConfig
 from emotion_omni.response.reply_bank import BankTurn, ReplyBank
 from emotion_omni.response.reranked_responder import Candidate, RerankedResponder, chosen
-from emotion_omni.response.reranker import COUNTS, Reranker, Situation, _counts, load_encoder
+from emotion_omni.response.reranker import COUNTS, Reranker, Situation, _counts
 from emotion_omni.response.safe_replies import CRISIS
+from emotion_omni.response.sentence_encoder import load_encoder
 from emotion_omni.types import EmotionOmniError, Exchange, Heard, Plan
 
 TURNS = [
